@@ -1,0 +1,96 @@
+"""What the API server needs of a node: asked of the daemon, which alone knows all rooms."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from fairlead.model.commands import Command
+from fairlead.model.events import Notice
+from fairlead.model.runspec import ExecSpec, LogLine
+from fairlead.model.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What ``info`` and ``version`` tell: collected once at start."""
+
+    id: str
+    hostname: str
+    kernel: str
+    operating_system: str
+    architecture: str
+    cpus: int
+    memory_bytes: int
+    started: float
+    pid: int
+    default_pools: tuple[tuple[str, int], ...]
+    drivers: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+class Stream(Protocol):
+    """A running exec or attach: bytes both ways."""
+
+    tty: bool
+
+    async def read(self) -> tuple[str, bytes] | None:
+        """The next piece as (``stdout`` or ``stderr``, bytes); None when the command has ended."""
+
+    async def write(self, data: bytes) -> None:
+        """Bytes for standard input."""
+
+    async def close_stdin(self) -> None:
+        """End of standard input."""
+
+    async def close(self) -> None:
+        """Let go; the command goes on if it can."""
+
+
+class Node(Protocol):
+    """A node as the API sees it."""
+
+    facts: NodeFacts
+    state: State
+
+    async def submit(self, command: Command) -> object:
+        """Carry a command out; returns its answer or raises ``NetError``."""
+
+    def subscribe(self, since: float | None) -> AsyncIterator[Notice]:
+        """Notices from now on (after those kept since ``since``), until the caller stops iterating."""
+
+    def pool_usage(self, network_id: str) -> dict[str, tuple[int, int]]:
+        """Subnet -> (addresses in use, addresses that automatic choice can still take)."""
+
+    async def wait(self, container: str, condition: str) -> int:
+        """Exit code of a container once ``condition`` holds (``not-running``, ``next-exit`` or ``removed``)."""
+
+    def logs(
+        self, container: str, *, follow: bool, tail: int | None, since: float | None
+    ) -> AsyncIterator[LogLine]:
+        """Output of a container; with ``follow`` until it ends."""
+
+    async def attach(self, container: str) -> Stream:
+        """Join the standard streams of a container that runs or is about to."""
+
+    def exec_create(self, container: str, spec: ExecSpec) -> str:
+        """Note a command to run in a running container; returns its id."""
+
+    async def exec_start(self, exec_id: str) -> Stream:
+        """Start it."""
+
+    def exec_inspect(self, exec_id: str) -> dict[str, object]:
+        """``ID``, ``ContainerID``, ``Running``, ``ExitCode``, ``Pid`` of an exec, by Docker's names."""
+
+    async def exec_resize(self, exec_id: str, height: int, width: int) -> None:
+        """Tell a terminal's size."""
+
+    async def resize(self, container: str, height: int, width: int) -> None:
+        """Tell the size of a container's terminal."""
+
+    async def images(self) -> list[dict[str, object]]:
+        """Imported root file systems: ``name``, ``size_bytes``, ``created`` (epoch seconds)."""
+
+    async def image_import(self, name: str, tarball: AsyncIterator[bytes]) -> None:
+        """Import a root file system under a name."""

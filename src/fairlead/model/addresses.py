@@ -1,0 +1,60 @@
+"""Parsing of addresses and prefixes into canonical text, with errors that name the fault."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from fairlead.model.errors import Invalid
+
+AnyAddress = IPv4Address | IPv6Address
+AnyNetwork = IPv4Network | IPv6Network
+
+_MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}\Z")
+
+
+def parse_address(text: str, what: str = "IP address") -> AnyAddress:
+    """An IPv4 or IPv6 address without prefix or zone; raises ``Invalid`` naming ``what``."""
+    try:
+        address = ip_address(text)
+    except ValueError as error:
+        raise Invalid(f"invalid {what} {text!r}", hint="write it like 10.0.0.2 or fd00::2") from error
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        raise Invalid(f"invalid {what} {text!r}: a zone is not allowed")
+    return address
+
+
+def parse_subnet(text: str, what: str = "subnet") -> AnyNetwork:
+    """A prefix without host bits; raises ``Invalid`` with Docker's wording for set host bits."""
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError as error:
+        raise Invalid(f"invalid {what} {text!r}", hint="write it like 10.0.0.0/24 or fd00::/64") from error
+    if "/" not in text:
+        raise Invalid(f"invalid {what} {text!r}: the prefix length is missing", hint=f"write it like {text}/24")
+    if str(network.network_address) != str(ip_address(text.partition("/")[0])):
+        raise Invalid(f"invalid {what} {text}: it should be {network}")
+    return network
+
+
+def parse_mac(text: str) -> str:
+    """A unicast Ethernet address in canonical lower-case colon form; raises ``Invalid``."""
+    mac = text.lower().replace("-", ":")
+    if not _MAC.match(mac) or int(mac[:2], 16) & 1:
+        raise Invalid(f"invalid MAC address {text!r}", hint="write six octets like 02:42:ac:11:00:02")
+    return mac
+
+
+def is_v6(text: str) -> bool:
+    """Whether canonical address or prefix text is IPv6."""
+    return ":" in text
+
+
+def bare(cidr: str) -> str:
+    """The address part of ``address/length``."""
+    return cidr.partition("/")[0]
+
+
+def prefix_length(cidr: str) -> int:
+    """The length part of ``address/length``."""
+    return int(cidr.partition("/")[2])

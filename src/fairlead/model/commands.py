@@ -1,0 +1,118 @@
+"""All that can be asked of a node. References (``network``, ``container``) are a full id, a name, or an id prefix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fairlead.model.container import ContainerConfig
+from fairlead.model.endpoint import EndpointSettings
+from fairlead.model.network import PoolRequest
+
+
+@dataclass(frozen=True, slots=True)
+class CreateNetwork:
+    """Make a network; the answer is the new ``Network``. ``ipv4`` None means the default (on)."""
+
+    name: str
+    driver: str = ""
+    ipv4: bool | None = None
+    ipv6: bool | None = None
+    internal: bool = False
+    attachable: bool = False
+    scope: str = ""
+    ipam_driver: str = "default"
+    ipam_options: dict[str, str] = field(default_factory=dict)
+    pools: tuple[PoolRequest, ...] = ()
+    options: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveNetwork:
+    """Remove a network without endpoints; the answer is the removed ``Network``."""
+
+    network: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectNetwork:
+    """Attach a container to a network, at once when it runs, else at its next start; the answer is None."""
+
+    network: str
+    container: str
+    settings: EndpointSettings = EndpointSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class DisconnectNetwork:
+    """Detach a container from a network; ``force`` also detaches an endpoint whose container is unknown."""
+
+    network: str
+    container: str
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CreateContainer:
+    """Record a container; an empty name is chosen for the user. The answer is the new ``Container``."""
+
+    name: str
+    config: ContainerConfig
+
+
+@dataclass(frozen=True, slots=True)
+class StartContainer:
+    """Prepare the sandbox, join the networks, start the process; the answer is None, or ``AlreadyThere``."""
+
+    container: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopContainer:
+    """Stop signal, then SIGKILL after ``timeout_s`` (None: the container's own); done when the process is gone."""
+
+    container: str
+    timeout_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KillContainer:
+    """Send a signal (name or number text) to the container's first process."""
+
+    container: str
+    signal: str = "SIGKILL"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveContainer:
+    """Forget a container that does not run, or with ``force`` kill it first."""
+
+    container: str
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RenameContainer:
+    """Give a container another name; the DNS names follow."""
+
+    container: str
+    name: str
+
+
+Command = (
+    CreateNetwork
+    | RemoveNetwork
+    | ConnectNetwork
+    | DisconnectNetwork
+    | CreateContainer
+    | StartContainer
+    | StopContainer
+    | KillContainer
+    | RemoveContainer
+    | RenameContainer
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyThere:
+    """Answer of a command that had nothing to do (HTTP 304)."""

@@ -1,0 +1,75 @@
+"""All that can happen to a node, and all that it tells: facts going in, notices going out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fairlead.model.errors import NetError
+
+
+@dataclass(frozen=True, slots=True)
+class HostChanged:
+    """The host's own prefixes and addresses (``address/length``), without those of devices of ours: what automatic
+    subnets must avoid, and what published ports may bind to."""
+
+    prefixes: tuple[str, ...]
+    addresses: tuple[str, ...]
+    ephemeral_ports: tuple[int, int] = (32768, 60999)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Everything of an operation is persisted and stands in the kernel."""
+
+    operation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An operation could not be applied; the kernel is as before it."""
+
+    operation: int
+    error: NetError
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRunning:
+    """The container's process was started. ``at`` is epoch seconds."""
+
+    container_id: str
+    pid: int
+    monitor_pid: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerFailed:
+    """The container's process could not be started."""
+
+    container_id: str
+    message: str
+    exit_code: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerExited:
+    """The container's process is gone. ``exit_code`` is 128 + signal number when killed by one."""
+
+    container_id: str
+    exit_code: int
+    at: float
+
+
+Event = HostChanged | Applied | Failed | ContainerRunning | ContainerFailed | ContainerExited
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One line of ``fairlead events``: Docker's object type, action, id and attributes. ``at`` is epoch seconds."""
+
+    type: str
+    action: str
+    id: str
+    attributes: dict[str, str] = field(default_factory=dict)
+    at: float = 0.0

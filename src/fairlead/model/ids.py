@@ -1,0 +1,59 @@
+"""Identifiers and names: their grammar and how they are drawn."""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+from fairlead.model.errors import Invalid
+
+#: Characters of a full object identifier, as Docker's (64 hexadecimal digits = 256 bits).
+ID_LENGTH = 64
+#: Characters of the short form in tables, host names and link names, as Docker's.
+SHORT_ID_LENGTH = 12
+#: Longest name that we accept; it becomes a DNS label or part of one (RFC 1035 section 2.3.4: 63 octets), and Docker
+#: allows longer container names, so the limit is DNS's 253 for a whole name.
+NAME_LENGTH_MAX = 253
+
+#: One grammar for every name that can become a path, a device, a chain or a DNS label (Docker: RestrictedNamePattern).
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*\Z")
+
+
+class Chance(Protocol):
+    """What pure code needs of randomness; ``random.Random`` and ``random.SystemRandom`` fit."""
+
+    def getrandbits(self, k: int, /) -> int:
+        """An integer of ``k`` random bits."""
+
+
+def new_id(chance: Chance) -> str:
+    """A fresh identifier: 64 lower-case hexadecimal digits, never all digits in its first 12 (Docker's rule, so that
+    a short id cannot be mistaken for a number)."""
+    while True:
+        text = f"{chance.getrandbits(ID_LENGTH * 4):0{ID_LENGTH}x}"
+        if not text[:SHORT_ID_LENGTH].isdigit():
+            return text
+
+
+def new_mac(chance: Chance) -> str:
+    """A random, locally administered unicast MAC address (IEEE 802 c.8.2), as Docker draws them since v28."""
+    octets = bytearray(chance.getrandbits(48).to_bytes(6, "big"))
+    octets[0] = (octets[0] & 0xFE) | 0x02
+    return ":".join(f"{octet:02x}" for octet in octets)
+
+
+def short(identifier: str) -> str:
+    """The 12-character form."""
+    return identifier[:SHORT_ID_LENGTH]
+
+
+def check_name(what: str, name: str) -> str:
+    """Return ``name`` if it is one that may become a path, device or DNS label; raise ``Invalid`` otherwise."""
+    if not _NAME.match(name) or len(name) > NAME_LENGTH_MAX:
+        shown = name if len(name) <= 40 else name[:40] + "..."
+        raise Invalid(
+            f"invalid {what} name ({shown!r}): only [a-zA-Z0-9][a-zA-Z0-9_.-]* is allowed, "
+            f"at most {NAME_LENGTH_MAX} characters",
+            hint="choose letters, digits, '_', '.' and '-', beginning with a letter or digit",
+        )
+    return name

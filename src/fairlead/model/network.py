@@ -1,0 +1,65 @@
+"""Network: a group of endpoints that can reach each other (CNM)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+#: Networks that exist from the first start and can be neither created nor removed (Docker).
+PREDEFINED = ("bridge", "host", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRequest:
+    """What the user asked of one subnet of a network; empty text means "choose for me"."""
+
+    subnet: str = ""
+    ip_range: str = ""
+    gateway: str = ""
+    aux: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """One subnet that a network holds: prefix, part used for automatic choice, gateway, reserved addresses."""
+
+    id: str
+    subnet: str
+    ip_range: str = ""
+    gateway: str = ""
+    aux: dict[str, str] = field(default_factory=dict)
+    #: Whether the user named a gateway or range himself; decides what ``inspect`` echoes.
+    asked: bool = False
+
+    @property
+    def v6(self) -> bool:
+        """Whether this is an IPv6 subnet."""
+        return ":" in self.subnet
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network as stored. ``created`` is wall-clock seconds since the epoch."""
+
+    id: str
+    name: str
+    driver: str
+    created: float
+    scope: str = "local"
+    ipv4: bool = True
+    ipv6: bool = False
+    internal: bool = False
+    attachable: bool = False
+    ipam_driver: str = "default"
+    ipam_options: dict[str, str] = field(default_factory=dict)
+    pools: tuple[Pool, ...] = ()
+    options: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def predefined(self) -> bool:
+        """Whether this is one of ``bridge``, ``host``, ``none``."""
+        return self.name in PREDEFINED
+
+    def gateway(self, *, v6: bool) -> str:
+        """The gateway address of the first pool of a family, or empty text."""
+        return next((pool.gateway for pool in self.pools if pool.v6 == v6 and pool.gateway), "")

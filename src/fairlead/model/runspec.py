@@ -1,0 +1,50 @@
+"""What a container runtime is told to run, and what comes back from commands run beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """One container to start. ``netns`` is the path of a prepared network namespace, empty for the host's own.
+    ``hosts``, ``resolv_conf`` and ``hostname_file`` are files of ours, bound over the ones in the image."""
+
+    container_id: str
+    image: str
+    args: tuple[str, ...]
+    env: tuple[str, ...]
+    working_dir: str
+    user: str
+    hostname: str
+    tty: bool
+    open_stdin: bool
+    netns: str
+    hosts: str
+    resolv_conf: str
+    hostname_file: str
+    binds: tuple[str, ...] = ()
+    read_only: bool = False
+    stop_signal: str = "SIGTERM"
+
+
+@dataclass(frozen=True, slots=True)
+class ExecSpec:
+    """A command to run inside a running container."""
+
+    args: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    working_dir: str = ""
+    user: str = ""
+    tty: bool = False
+    open_stdin: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line (with its newline, if it had one) of a container's output. ``stream`` is ``stdout`` or ``stderr``;
+    ``at`` is epoch seconds with nanosecond text kept in ``stamp`` (RFC 3339)."""
+
+    stream: str
+    data: bytes
+    stamp: str

@@ -1,0 +1,58 @@
+"""Settings of a daemon, grouped by the room that receives them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Docker's default local pools in order (libnetwork ipamutils): (base, size of the subnets cut from it).
+DEFAULT_POOLS_V4: tuple[tuple[str, int], ...] = (
+    ("172.17.0.0/16", 16),
+    ("172.18.0.0/16", 16),
+    ("172.19.0.0/16", 16),
+    ("172.20.0.0/14", 16),
+    ("172.24.0.0/14", 16),
+    ("172.28.0.0/14", 16),
+    ("192.168.0.0/16", 20),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """What the engine needs to know. ``default_pools`` replaces Docker's when given; ``quarantine_s`` is how long a
+    freed address rests before automatic choice takes it again (no neighbour cache remembers it then: Linux's
+    base_reachable_time is 30 s, stale entries are probed, so a few seconds are enough on one host)."""
+
+    hostname: str
+    default_pools: tuple[tuple[str, int], ...] = ()
+    quarantine_s: float = 5.0
+    default_bridge: str = "fairlead0"
+    mtu: int = 1500
+    ip_forward: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where a daemon keeps its things: ``state`` survives a reboot, ``run`` need not."""
+
+    state: str = "/var/lib/fairlead"
+    run: str = "/run/fairlead"
+
+    @property
+    def socket(self) -> str:
+        """The API's Unix socket."""
+        return f"{self.run}/fairlead.sock"
+
+    @property
+    def netns(self) -> str:
+        """The directory in which sandboxes' namespaces are bound."""
+        return f"{self.run}/netns"
+
+    @property
+    def containers(self) -> str:
+        """The directory with one folder for each container: name files, logs, bundle."""
+        return f"{self.state}/containers"
+
+    @property
+    def images(self) -> str:
+        """The directory with one folder for each imported rootfs."""
+        return f"{self.state}/images"

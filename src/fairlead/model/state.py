@@ -1,0 +1,203 @@
+"""Everything a node knows of its own networks, endpoints, sandboxes and containers, with look-ups of constant cost.
+
+``put`` and ``drop`` are the only ways to change it; both are recorded in a journal until ``settle`` takes the changes
+out or ``revert`` undoes them, so a command that raises in the middle leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from fairlead.model.container import Container
+from fairlead.model.endpoint import Endpoint
+from fairlead.model.errors import Ambiguous, NotFound
+from fairlead.model.ids import ID_LENGTH
+from fairlead.model.network import Network
+from fairlead.model.sandbox import Sandbox
+
+Record = Network | Endpoint | Sandbox | Container
+_R = TypeVar("_R", Network, Container)
+
+#: Names of the kinds of records, as in the store.
+KINDS: dict[type, str] = {Network: "network", Endpoint: "endpoint", Sandbox: "sandbox", Container: "container"}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One record before and after; None means absent."""
+
+    kind: str
+    id: str
+    before: Record | None
+    after: Record | None
+
+
+@dataclass(slots=True)
+class _Index:
+    """Groups of record ids by some other id, kept as insertion-ordered dicts."""
+
+    members: dict[str, dict[str, None]] = field(default_factory=dict)
+
+    def add(self, owner: str, member: str) -> None:
+        if owner:
+            self.members.setdefault(owner, {})[member] = None
+
+    def discard(self, owner: str, member: str) -> None:
+        group = self.members.get(owner)
+        if group is not None:
+            group.pop(member, None)
+            if not group:
+                del self.members[owner]
+
+
+class State:
+    """The records of one node."""
+
+    def __init__(self) -> None:
+        self.networks: dict[str, Network] = {}
+        self.endpoints: dict[str, Endpoint] = {}
+        self.sandboxes: dict[str, Sandbox] = {}
+        self.containers: dict[str, Container] = {}
+        self._network_names: dict[str, str] = {}
+        self._container_names: dict[str, str] = {}
+        self._by_network = _Index()
+        self._by_container = _Index()
+        self._sandbox_of: dict[str, str] = {}
+        self._journal: list[Change] = []
+
+    def put(self, record: Record) -> None:
+        """Store a record, new or changed."""
+        kind = KINDS[type(record)]
+        before = self._table(kind).get(record.id)
+        if before != record:
+            self._write(Change(kind, record.id, before, record))
+
+    def drop(self, record: Record) -> None:
+        """Remove a record; removing what is not there is nothing."""
+        kind = KINDS[type(record)]
+        before = self._table(kind).get(record.id)
+        if before is not None:
+            self._write(Change(kind, record.id, before, None))
+
+    def settle(self) -> tuple[Change, ...]:
+        """Take the changes since the last settle out of the journal, one for each record, oldest first."""
+        merged: dict[tuple[str, str], Change] = {}
+        for change in self._journal:
+            key = (change.kind, change.id)
+            first = merged.get(key)
+            merged[key] = change if first is None else Change(change.kind, change.id, first.before, change.after)
+        self._journal = []
+        return tuple(change for change in merged.values() if change.before != change.after)
+
+    def revert(self) -> None:
+        """Undo everything since the last settle."""
+        journal, self._journal = self._journal, []
+        for change in reversed(journal):
+            self._apply(Change(change.kind, change.id, change.after, change.before))
+
+    def network(self, ref: str) -> Network:
+        """The network that ``ref`` (id, name or id prefix) means; raises ``NotFound`` or ``Ambiguous``."""
+        return _resolve("network", ref, self.networks, self._network_names)
+
+    def container(self, ref: str) -> Container:
+        """The container that ``ref`` (id, name or id prefix) means; raises ``NotFound`` or ``Ambiguous``."""
+        return _resolve("container", ref.removeprefix("/"), self.containers, self._container_names)
+
+    def network_named(self, name: str) -> Network | None:
+        """The network of exactly this name."""
+        identifier = self._network_names.get(name)
+        return self.networks[identifier] if identifier else None
+
+    def container_named(self, name: str) -> Container | None:
+        """The container of exactly this name."""
+        identifier = self._container_names.get(name)
+        return self.containers[identifier] if identifier else None
+
+    def endpoints_of_network(self, network_id: str) -> list[Endpoint]:
+        """Endpoints in a network, oldest first."""
+        return [self.endpoints[member] for member in self._by_network.members.get(network_id, ())]
+
+    def endpoints_of_container(self, container_id: str) -> list[Endpoint]:
+        """Endpoints of a container, oldest first."""
+        return [self.endpoints[member] for member in self._by_container.members.get(container_id, ())]
+
+    def sandbox_of(self, container_id: str) -> Sandbox | None:
+        """The sandbox that a container owns."""
+        identifier = self._sandbox_of.get(container_id)
+        return self.sandboxes[identifier] if identifier else None
+
+    def _table(self, kind: str) -> Mapping[str, Record]:
+        tables: dict[str, Mapping[str, Record]] = {
+            "network": self.networks,
+            "endpoint": self.endpoints,
+            "sandbox": self.sandboxes,
+            "container": self.containers,
+        }
+        return tables[kind]
+
+    def _write(self, change: Change) -> None:
+        self._journal.append(change)
+        self._apply(change)
+
+    def _apply(self, change: Change) -> None:
+        if change.before is not None:
+            self._unindex(change.before)
+        if change.after is not None:
+            self._index(change.after)
+
+    def _index(self, record: Record) -> None:
+        match record:
+            case Network():
+                self.networks[record.id] = record
+                self._network_names[record.name] = record.id
+            case Container():
+                self.containers[record.id] = record
+                self._container_names[record.name] = record.id
+            case Sandbox():
+                self.sandboxes[record.id] = record
+                self._sandbox_of[record.container_id] = record.id
+            case Endpoint():
+                self.endpoints[record.id] = record
+                self._by_network.add(record.network_id, record.id)
+                self._by_container.add(record.container_id, record.id)
+
+    def _unindex(self, record: Record) -> None:
+        match record:
+            case Network():
+                self.networks.pop(record.id, None)
+                self._network_names.pop(record.name, None)
+            case Container():
+                self.containers.pop(record.id, None)
+                self._container_names.pop(record.name, None)
+            case Sandbox():
+                self.sandboxes.pop(record.id, None)
+                self._sandbox_of.pop(record.container_id, None)
+            case Endpoint():
+                self.endpoints.pop(record.id, None)
+                self._by_network.discard(record.network_id, record.id)
+                self._by_container.discard(record.container_id, record.id)
+
+
+def _resolve(what: str, ref: str, records: Mapping[str, _R], names: Mapping[str, str]) -> _R:
+    if ref in records:
+        return records[ref]
+    if ref in names:
+        return records[names[ref]]
+    matches = [identifier for identifier in records if identifier.startswith(ref)] if _is_prefix(ref) else []
+    if len(matches) == 1:
+        return records[matches[0]]
+    if matches:
+        raise Ambiguous(
+            f"{len(matches)} matches found based on ID prefix: {what} {ref} is ambiguous",
+            hint="write more characters of the id, or the name",
+        )
+    noun = "network" if what == "network" else "No such container:"
+    message = f"network {ref} not found" if noun == "network" else f"{noun} {ref}"
+    listing = "fairlead network ls" if what == "network" else "fairlead ps --all"
+    raise NotFound(message, hint=f"`{listing}` lists what is there")
+
+
+def _is_prefix(ref: str) -> bool:
+    return 0 < len(ref) < ID_LENGTH and all(digit in "0123456789abcdef" for digit in ref)

@@ -1,0 +1,243 @@
+"""Linux network objects as values.
+
+Every object has a ``key`` (what makes it the same object across changes; unique in a plan) and says by its class what
+it is. ``ns`` is the name of a network namespace of ours, or empty text for the node's own namespace. A key that is in
+both plans with different values is changed in place where Linux can, else deleted and made anew; ``plan.diff`` knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+Key = tuple[str, ...]
+
+#: Every link of ours carries an alias that begins so; it is how orphans are found and strangers left alone.
+ALIAS_MARK = "fairlead:"
+
+
+@dataclass(frozen=True, slots=True)
+class Netns:
+    """A network namespace held by a bind mount under the run directory; its ``lo`` is up."""
+
+    rank: ClassVar[int] = 1
+    name: str
+
+    @property
+    def key(self) -> Key:
+        """Identity."""
+        return ("netns", self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class PortHold:
+    """A bound, never listening socket that keeps other processes of the host from taking a published port."""
+
+    rank: ClassVar[int] = 0
+    proto: str
+    address: str
+    port: int
+
+    @property
+    def key(self) -> Key:
+        """Identity."""
+        return ("port", self.proto, self.address, str(self.port))
+
+
+@dataclass(frozen=True, slots=True)
+class Sysctl:
+    """A setting below ``/proc/sys`` (slashes as separators), set but never put back: settings of a link vanish with
+    it. Applied after links are made and before they are up, when ``link`` names one in the same namespace."""
+
+    rank: ClassVar[int] = 5
+    ns: str
+    path: str
+    value: str
+    link: str = ""
+
+    @property
+    def key(self) -> Key:
+        """Identity."""
+        return ("sysctl", self.ns, self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """An Ethernet bridge, up. ``alias`` begins with ``ALIAS_MARK``. ``mac`` fixed so that ports do not change it.
+    No router advertisements are accepted on it and STP is off."""
+
+    rank: ClassVar[int] = 4
+    ns: str
+    name: str
+    mac: str
+    mtu: int
+    alias: str
+
+    @property
+    def key(self) -> Key:
+        """Identity."""
+        return ("link", self.ns, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Veth:
+    """A pair of virtual Ethernet links: ``name`` in ``ns`` (up, a port of ``master`` when given) and ``peer`` in
+    ``peer_ns``, made there with its final name and MAC in one request, up. ``isolated`` ports cannot talk to each
+    other, ``hairpin`` ports get their own frames back (needed where bridged frames pass the firewall)."""
+
+    rank: ClassVar[int] = 6
+    ns: str
+    name: str
+    peer_ns: str
+    peer: str
+    peer_mac: str
+    mtu: int
+    alias: str
+    master: str = ""
+    isolated: bool = False
+    hairpin: bool = False
+
+    @property
+    def key(self) -> Key:
+        """Identity."""
+        return ("link", self.ns, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address (``address/length``) on a link; IPv6 without duplicate detection, since we assigned it."""
+
+    rank: ClassVar[int] = 7
+    ns: str
+    link: str
+    cidr: str
+
+    @property
+    def key(self) -> Key:
+        """Identity."""
+        return ("address", self.ns, self.link, self.cidr)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route in the main table; ``destination`` is a prefix (``0.0.0.0/0`` and ``::/0`` are the default routes),
+    ``via`` a gateway or empty for on-link."""
+
+    rank: ClassVar[int] = 8
+    ns: str
+    destination: str
+    link: str
+    via: str = ""
+    metric: int = 0
+
+    @property
+    def key(self) -> Key:
+        """Identity."""
+        return ("route", self.ns, self.destination, str(self.metric))
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """An nftables table of ours."""
+
+    rank: ClassVar[int] = 2
+    ns: str
+    family: str
+    name: str
+
+    @property
+    def key(self) -> Key:
+        """Identity."""
+        return ("table", self.ns, self.family, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """A set or (with ``value_type``) map of a table. Types are nftables' (``ipv4_addr . inet_service``)."""
+
+    rank: ClassVar[int] = 2
+    ns: str
+    family: str
+    table: str
+    name: str
+    type: str
+    value_type: str = ""
+
+    @property
+    def key(self) -> Key:
+        """Identity."""
+        return ("set", self.ns, self.family, self.table, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A chain with all its rules, in nftables' grammar. ``hook`` is for example
+    ``type filter hook forward priority filter`` and empty for a chain that is only jumped to."""
+
+    rank: ClassVar[int] = 2
+    ns: str
+    family: str
+    table: str
+    name: str
+    rules: tuple[str, ...]
+    hook: str = ""
+
+    @property
+    def key(self) -> Key:
+        """Identity."""
+        return ("chain", self.ns, self.family, self.table, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One element of a set, or of a map when ``value`` is given, in nftables' grammar
+    (``"br0" . "br0"``, ``tcp . 8080``, ``jump in_nat``)."""
+
+    rank: ClassVar[int] = 3
+    ns: str
+    family: str
+    table: str
+    set: str
+    element: str
+    value: str = ""
+
+    @property
+    def key(self) -> Key:
+        """Identity."""
+        return ("element", self.ns, self.family, self.table, self.set, self.element)
+
+
+Object = Netns | PortHold | Sysctl | Bridge | Veth | Address | Route | Table | Set | Chain | Element
+
+
+class Plan(Mapping[Key, Object]):
+    """An immutable set of objects, by key. Two objects of one key in one plan are our bug (``ValueError``)."""
+
+    __slots__ = ("_objects",)
+
+    def __init__(self, objects: Iterable[Object] = ()) -> None:
+        self._objects: dict[Key, Object] = {}
+        for item in objects:
+            if self._objects.setdefault(item.key, item) != item:
+                raise ValueError(f"two different objects with key {item.key}")
+
+    def __getitem__(self, key: Key) -> Object:
+        return self._objects[key]
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._objects)
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def __repr__(self) -> str:
+        return f"Plan({list(self._objects.values())!r})"
+
+    def __or__(self, other: Plan) -> Plan:
+        """Both together; the same key with different values is our bug (``ValueError``)."""
+        return Plan([*self._objects.values(), *other.values()])
+
+
+#: A plan without objects: what should exist of something that is gone.
+NOTHING = Plan()
