@@ -208,7 +208,26 @@ class Element:
         return ("element", self.ns, self.family, self.table, self.set, self.element)
 
 
-Object = Netns | PortHold | Sysctl | Bridge | Veth | Address | Route | Table | Set | Chain | Element
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Connection tracking entries of a published port. Not state but an act: when the object appears, entries whose
+    original destination port is ``host_port`` go (they were not translated yet); when it disappears, those whose reply
+    comes from ``address``:``port`` (they would go on to a dead container; moby 8795). Acts run after all other steps."""
+
+    rank: ClassVar[int] = 9
+    ns: str
+    proto: str
+    host_port: int
+    address: str
+    port: int
+
+    @property
+    def key(self) -> Key:
+        """Identity."""
+        return ("flow", self.ns, self.proto, str(self.host_port), self.address, str(self.port))
+
+
+Object = Netns | PortHold | Sysctl | Bridge | Veth | Address | Route | Table | Set | Chain | Element | Flow
 
 
 class Plan(Mapping[Key, Object]):
