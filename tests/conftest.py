@@ -1,0 +1,27 @@
+"""What every test floor shares: markers by directory, and skips that state their reason."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+
+#: Directory of tests -> marker. Files directly in ``tests/`` are pure and count as unit tests.
+FLOORS = ("unit", "sim", "kernel", "vm", "peers", "browser")
+
+#: Floors that make namespaces, so they need root.
+ROOT_FLOORS = frozenset({"kernel", "vm", "peers"})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its floor, and skip what cannot run here with the reason."""
+    no_root = pytest.mark.skip(reason="makes network namespaces: needs root; run it by ./run test")
+    for item in items:
+        parts = item.path.relative_to(TESTS).parts if item.path.is_relative_to(TESTS) else ()
+        floor = parts[0] if parts and parts[0] in FLOORS else "unit"
+        item.add_marker(getattr(pytest.mark, floor))
+        if floor in ROOT_FLOORS and os.geteuid() != 0:
+            item.add_marker(no_root)
