@@ -64,6 +64,7 @@ class State:
         self._container_names: dict[str, str] = {}
         self._by_network = _Index()
         self._by_container = _Index()
+        self._by_port = _Index()
         self._sandbox_of: dict[str, str] = {}
         self._journal: list[Change] = []
 
@@ -123,6 +124,10 @@ class State:
         """Endpoints of a container, oldest first."""
         return [self.endpoints[member] for member in self._by_container.members.get(container_id, ())]
 
+    def endpoints_with_port(self, proto: str, port: int) -> list[Endpoint]:
+        """Endpoints that publish this host port on any address."""
+        return [self.endpoints[member] for member in self._by_port.members.get(f"{proto}/{port}", ())]
+
     def sandbox_of(self, container_id: str) -> Sandbox | None:
         """The sandbox that a container owns."""
         identifier = self._sandbox_of.get(container_id)
@@ -162,6 +167,8 @@ class State:
                 self.endpoints[record.id] = record
                 self._by_network.add(record.network_id, record.id)
                 self._by_container.add(record.container_id, record.id)
+                for binding in record.bindings:
+                    self._by_port.add(f"{binding.proto}/{binding.host_port}", record.id)
 
     def _unindex(self, record: Record) -> None:
         match record:
@@ -178,6 +185,8 @@ class State:
                 self.endpoints.pop(record.id, None)
                 self._by_network.discard(record.network_id, record.id)
                 self._by_container.discard(record.container_id, record.id)
+                for binding in record.bindings:
+                    self._by_port.discard(f"{binding.proto}/{binding.host_port}", record.id)
 
 
 def _resolve(what: str, ref: str, records: Mapping[str, _R], names: Mapping[str, str]) -> _R:

@@ -1,0 +1,73 @@
+"""What a network driver must be.
+
+The mandatory part is ``Driver``; what only some can do are small protocols of their own, asked for by ``isinstance``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from fairlead.model.endpoint import Endpoint, PortBinding
+from fairlead.model.network import Network
+from fairlead.plan.objects import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What a driver may know of the machine. ``mtu`` in bytes; ``default_bridge`` is the device of the network
+    ``bridge``; ``guard_forwarding`` says that Fairlead itself switched forwarding on, so that traffic between other
+    links of the host must stay refused; ``bridge_nf_off`` that bridged frames are to bypass the firewall."""
+
+    mtu: int = 1500
+    default_bridge: str = "fairlead0"
+    forward: bool = True
+    guard_forwarding: bool = False
+    bridge_nf_off: bool = False
+
+
+class Driver(Protocol):
+    """The mandatory part: pure functions of values."""
+
+    name: str
+    scope: str
+
+    def check(self, network: Network) -> None:
+        """Raise ``Invalid`` if the network's options make no sense to this driver."""
+
+    def claims(self, network: Network, node: Node) -> frozenset[str]:
+        """Names (``bridge name br0``) that no two networks of the node may share."""
+
+    def network_plan(self, network: Network, node: Node) -> Plan:
+        """What must exist for the network itself."""
+
+    def endpoint_plan(self, endpoint: Endpoint, network: Network, netns: str, node: Node) -> Plan:
+        """What must exist for one endpoint joined to the namespace ``netns``, except default routes and ports."""
+
+
+@runtime_checkable
+class Connects(Protocol):
+    """A driver whose endpoints have interfaces and addresses (all but null and host)."""
+
+    def gateway(self, network: Network, *, v6: bool) -> str:
+        """The address of the default route through this network, or empty text when it offers none."""
+
+
+@runtime_checkable
+class Publishes(Protocol):
+    """A driver that can publish ports of its endpoints on the host."""
+
+    def default_host_ip(self, network: Network) -> str:
+        """The host address of a published port when the user named none; empty means every address."""
+
+    def publish_plan(self, endpoint: Endpoint, bindings: Sequence[PortBinding]) -> Plan:
+        """What must exist so that connections to the bindings' host ports reach the endpoint."""
+
+
+@runtime_checkable
+class Guards(Protocol):
+    """A driver that needs something on the node as soon as any of its networks exists."""
+
+    def node_plan(self, node: Node) -> Plan:
+        """What must exist on the node."""

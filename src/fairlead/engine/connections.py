@@ -1,0 +1,101 @@
+"""``network connect`` and ``network disconnect``: at once when the container runs, else for its next start."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fairlead.engine import endpoints, sandboxes
+from fairlead.engine.containers import SHARED
+from fairlead.engine.core import Turn
+from fairlead.ipam.validate import check_endpoint
+from fairlead.model.commands import ConnectNetwork, DisconnectNetwork
+from fairlead.model.container import Container
+from fairlead.model.errors import Conflict, Internal, Invalid, NotFound
+from fairlead.model.network import Network
+
+
+def connect(turn: Turn, command: ConnectNetwork) -> None:
+    """Attach a container; raises as ``endpoints.join`` does, ``Invalid`` for modes that cannot be mixed."""
+    container = turn.state.container(command.container)
+    network = turn.state.network(command.network)
+    _check_mixing(container, network)
+    if container.state.status == "starting":
+        raise Conflict(f"container {container.name} is being started", hint="try again when it runs")
+    key = _key_of(container, network)
+    if not container.running:
+        check_endpoint(network, command.settings)
+        if key is None:
+            wanted = {**container.config.endpoints, network.name: command.settings}
+            turn.state.put(replace(container, config=replace(container.config, endpoints=wanted)))
+        return
+    sandbox = turn.state.sandbox_of(container.id)
+    if sandbox is None:
+        raise Internal(f"container {container.name} runs without a sandbox of its own")
+    had = sandboxes.needs_resolver(turn.core, sandbox)
+    endpoint = endpoints.join(turn, sandbox, container, network, command.settings)
+    sandboxes.rebind(turn, sandbox, container)
+    wanted = {**container.config.endpoints, key or network.name: command.settings}
+    turn.state.put(replace(container, config=replace(container.config, endpoints=wanted)))
+    endpoints.register(turn, endpoint)
+    sandboxes.after_change(turn, sandbox.id, joined=endpoint, left=None, had=had)
+
+
+def disconnect(turn: Turn, command: DisconnectNetwork) -> None:
+    """Detach a container; a running one that is not attached gives Docker's 500."""
+    network = turn.state.network(command.network)
+    try:
+        container = turn.state.container(command.container)
+    except NotFound:
+        if not command.force:
+            raise
+        _disconnect_by_name(turn, network, command.container)
+        return
+    if container.config.network_mode == "host" and network.name == "host":
+        raise Invalid("container cannot be disconnected from host network or connected to host network")
+    attached = [e for e in turn.state.endpoints_of_container(container.id) if e.network_id == network.id]
+    key = _key_of(container, network)
+    if container.running and not attached or key is None:
+        raise Internal(
+            f"container {container.id} is not connected to network {network.name}",
+            hint=f"`fairlead inspect {container.name}` shows its networks",
+        )
+    rest = {ref: value for ref, value in container.config.endpoints.items() if ref != key}
+    turn.state.put(replace(container, config=replace(container.config, endpoints=rest)))
+    for endpoint in attached:
+        sandbox = turn.state.sandboxes[endpoint.sandbox_id]
+        had = sandboxes.needs_resolver(turn.core, sandbox)
+        held = endpoint.bindings
+        endpoints.leave(turn, endpoint)
+        sandboxes.rebind(turn, sandbox, container, carried=held)
+        sandboxes.after_change(turn, sandbox.id, joined=None, left=endpoint, had=had)
+
+
+def _disconnect_by_name(turn: Turn, network: Network, name: str) -> None:
+    for endpoint in turn.state.endpoints_of_network(network.id):
+        if endpoint.name == name:
+            endpoints.leave(turn, endpoint)
+            return
+    raise NotFound(f"endpoint {name} not found", hint=f"`fairlead network inspect {network.name}` lists endpoints")
+
+
+def _key_of(container: Container, network: Network) -> str | None:
+    """The reference under which the container's settings name this network."""
+    for ref in container.config.endpoints:
+        if ref in (network.name, network.id) or (len(ref) >= 12 and network.id.startswith(ref)):
+            return ref
+    return None
+
+
+def _check_mixing(container: Container, network: Network) -> None:
+    mode = container.config.network_mode
+    if mode == "host" or mode.startswith(SHARED):
+        raise Invalid(
+            "container sharing network namespace with another container or host cannot be connected to any other network"
+        )
+    if network.name == "host":
+        raise Invalid("cannot connect container to host network - container must be created in host network mode")
+    if mode == "none" or network.name == "none":
+        raise Invalid(
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+            hint=f"`fairlead network disconnect none {container.name}` first" if mode == "none" else "",
+        )

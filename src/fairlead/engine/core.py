@@ -1,0 +1,124 @@
+"""What every part of the engine shares: the records, the address space, the drivers, and one turn of handling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from fairlead.discovery.resolvconf import ResolvConf
+from fairlead.drivers.contract import Connects, Guards, Node
+from fairlead.drivers.registry import Registry
+from fairlead.engine.outcome import Message
+from fairlead.ipam.default import Ipam
+from fairlead.model.container import Container
+from fairlead.model.endpoint import Endpoint
+from fairlead.model.events import HostChanged, Notice
+from fairlead.model.ids import Chance
+from fairlead.model.network import Network
+from fairlead.model.sandbox import Sandbox
+from fairlead.model.settings import EngineSettings, Paths
+from fairlead.model.state import State
+from fairlead.plan.objects import NOTHING, Plan
+
+#: Owner of what belongs to the node and no network or sandbox.
+NODE_OWNER = "node"
+
+
+def network_owner(network_id: str) -> str:
+    """The plan owner of a network."""
+    return f"network:{network_id}"
+
+
+def sandbox_owner(sandbox_id: str) -> str:
+    """The plan owner of a sandbox and the endpoints in it."""
+    return f"sandbox:{sandbox_id}"
+
+
+@dataclass(slots=True)
+class Core:
+    """The engine's memory. Only ``state`` is persisted; ``ipam`` is rebuilt from it."""
+
+    settings: EngineSettings
+    paths: Paths
+    drivers: Registry
+    chance: Chance
+    node: Node
+    ipam: Ipam
+    state: State = field(default_factory=State)
+    host: HostChanged = HostChanged((), ())
+    resolver: ResolvConf = ResolvConf()
+    #: Last port handed out for each protocol; the search for a free one goes on after it.
+    port_cursor: dict[str, int] = field(default_factory=dict)
+    #: What no two networks may share (a device name) -> id of the network that has it.
+    claims: dict[str, str] = field(default_factory=dict)
+
+    def connects(self, network: Network) -> bool:
+        """Whether endpoints of this network have an interface."""
+        return isinstance(self.drivers[network.driver], Connects)
+
+    def resolves(self, network: Network) -> bool:
+        """Whether names resolve in this network: all but the predefined ones (Docker)."""
+        return self.connects(network) and not network.predefined
+
+    def node_plan(self) -> Plan:
+        """What must exist on the node for its drivers, whatever networks it has."""
+        plan = NOTHING
+        for driver in self.drivers.all():
+            if isinstance(driver, Guards):
+                plan |= driver.node_plan(self.node)
+        return plan
+
+    def network_plan(self, network: Network) -> Plan:
+        """What must exist for a network."""
+        return self.drivers[network.driver].network_plan(network, self.node)
+
+
+@dataclass(slots=True)
+class Turn:
+    """One call of ``handle`` while it is being decided. ``now`` is monotonic seconds, ``at`` epoch seconds."""
+
+    core: Core
+    now: float
+    at: float
+    owners: dict[str, None] = field(default_factory=dict)
+    messages: list[Message] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    #: What to do, last first, if the turn raises; records and addresses are put back without being asked.
+    undo: list[Callable[[], object]] = field(default_factory=list)
+
+    @property
+    def state(self) -> State:
+        """The records."""
+        return self.core.state
+
+    def touch_network(self, network: Network) -> None:
+        """The network's plan is to be derived anew at the end of the turn."""
+        self.owners[network_owner(network.id)] = None
+
+    def touch_sandbox(self, sandbox: Sandbox) -> None:
+        """The sandbox's plan is to be derived anew at the end of the turn."""
+        self.owners[sandbox_owner(sandbox.id)] = None
+
+    def say(self, *messages: Message) -> None:
+        """Have something done after the plan stands."""
+        self.messages.extend(messages)
+
+    def tell_network(self, action: str, network: Network, container_id: str = "") -> None:
+        """A network event with Docker's attributes."""
+        attributes = {"name": network.name, "type": network.driver}
+        if container_id:
+            attributes["container"] = container_id
+        self.notices.append(Notice("network", action, network.id, attributes, self.at))
+
+    def tell_container(self, action: str, container: Container, **more: str) -> None:
+        """A container event with Docker's attributes."""
+        attributes = {**container.config.labels, "image": container.config.image, "name": container.name, **more}
+        self.notices.append(Notice("container", action, container.id, attributes, self.at))
+
+    def network_of(self, endpoint: Endpoint) -> Network:
+        """The network an endpoint is in."""
+        return self.state.networks[endpoint.network_id]
+
+    def endpoints_of(self, sandbox: Sandbox) -> list[Endpoint]:
+        """A sandbox's endpoints in the order of joining."""
+        return [self.state.endpoints[endpoint_id] for endpoint_id in sandbox.endpoints]

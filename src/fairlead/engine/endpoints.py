@@ -1,0 +1,150 @@
+"""Joining a sandbox to a network and leaving it (cnm: endpoint create, join, leave, delete)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fairlead.engine.core import Turn
+from fairlead.engine.outcome import Register, Unregister
+from fairlead.ipam.validate import check_endpoint
+from fairlead.model import options
+from fairlead.model.addresses import bare, parse_address, parse_mac, parse_subnet
+from fairlead.model.container import Container
+from fairlead.model.endpoint import Endpoint, EndpointSettings
+from fairlead.model.errors import Exhausted, Forbidden, Invalid
+from fairlead.model.ids import check_name, new_id, new_mac, short
+from fairlead.model.network import Network
+from fairlead.model.sandbox import Sandbox
+
+#: First part of interface names inside a sandbox (Docker).
+_IFNAME_PREFIX = "eth"
+#: Hexadecimal digits after ``veth`` in the host's end of a pair (Docker).
+_VETH_DIGITS = 7
+
+
+def join(turn: Turn, sandbox: Sandbox, container: Container, network: Network, asked: EndpointSettings) -> Endpoint:
+    """Make an endpoint of ``network`` in a sandbox: addresses, MAC, interface name, DNS names.
+
+    Raises ``Invalid``, ``Forbidden`` (the container is there already, the address is in use) or ``Exhausted``.
+    """
+    if any(other.network_id == network.id for other in turn.state.endpoints_of_container(container.id)):
+        raise Forbidden(
+            f"endpoint with name {container.name} already exists in network {network.name}",
+            hint=f"`fairlead network disconnect {network.name} {container.name}` comes first",
+        )
+    check_endpoint(network, asked)
+    endpoint = Endpoint(
+        id=new_id(turn.core.chance),
+        name=container.name,
+        network_id=network.id,
+        sandbox_id=sandbox.id,
+        container_id=container.id,
+        settings=asked,
+    )
+    if turn.core.connects(network):
+        endpoint = _dress(turn, endpoint, sandbox, container, network)
+    turn.state.put(endpoint)
+    turn.state.put(replace(sandbox, endpoints=(*sandbox.endpoints, endpoint.id)))
+    turn.touch_sandbox(sandbox)
+    turn.tell_network("connect", network, container.id)
+    return endpoint
+
+
+def leave(turn: Turn, endpoint: Endpoint) -> None:
+    """Take an endpoint away: its names, its addresses, its interface."""
+    network = turn.network_of(endpoint)
+    if turn.core.resolves(network):
+        turn.say(Unregister(network.id, endpoint.id))
+    forget(turn, endpoint)
+    sandbox = turn.state.sandboxes.get(endpoint.sandbox_id)
+    if sandbox is not None:
+        rest = tuple(other for other in sandbox.endpoints if other != endpoint.id)
+        turn.state.put(replace(sandbox, endpoints=rest))
+        turn.touch_sandbox(sandbox)
+    turn.tell_network("disconnect", network, endpoint.container_id)
+
+
+def forget(turn: Turn, endpoint: Endpoint) -> None:
+    """Give the addresses back (they rest a while) and drop the record."""
+    ipam = turn.core.ipam
+    for pool_id, cidr in ((endpoint.pool_v4, endpoint.ipv4), (endpoint.pool_v6, endpoint.ipv6)):
+        if cidr:
+            ipam = ipam.release_address(pool_id, bare(cidr), now=turn.now)
+    turn.core.ipam = ipam
+    turn.state.drop(endpoint)
+
+
+def hold(turn: Turn, endpoint: Endpoint) -> None:
+    """Lease again, at a restart or an undone removal, exactly what a stored endpoint holds."""
+    ipam = turn.core.ipam
+    for pool_id, cidr in ((endpoint.pool_v4, endpoint.ipv4), (endpoint.pool_v6, endpoint.ipv6)):
+        if cidr:
+            ipam, _ = ipam.request_address(pool_id, bare(cidr), now=turn.now)
+    turn.core.ipam = ipam
+
+
+def register(turn: Turn, endpoint: Endpoint) -> None:
+    """Let the endpoint's names resolve, if its network has names."""
+    network = turn.network_of(endpoint)
+    if turn.core.resolves(network):
+        names, ipv4, ipv6 = endpoint.dns_names, bare(endpoint.ipv4), bare(endpoint.ipv6)
+        turn.say(Register(network.id, network.name, endpoint.id, names, ipv4, ipv6))
+
+
+def dns_names(container: Container, aliases: tuple[str, ...]) -> tuple[str, ...]:
+    """Container name, aliases, short id, host name, each once; the first answers reverse look-ups (Docker)."""
+    names = (container.name, *aliases, short(container.id), container.config.hostname)
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def _dress(
+    turn: Turn, endpoint: Endpoint, sandbox: Sandbox, container: Container, network: Network
+) -> Endpoint:
+    asked = endpoint.settings
+    pool_v4, ipv4 = _lease(turn, network, asked.ipv4, v6=False)
+    pool_v6, ipv6 = _lease(turn, network, asked.ipv6, v6=True)
+    return replace(
+        endpoint,
+        mac=parse_mac(asked.mac) if asked.mac else new_mac(turn.core.chance),
+        pool_v4=pool_v4,
+        ipv4=ipv4,
+        pool_v6=pool_v6,
+        ipv6=ipv6,
+        ifname=_interface_name(turn, sandbox, network, asked),
+        host_ifname=f"veth{endpoint.id[:_VETH_DIGITS]}",
+        dns_names=dns_names(container, asked.aliases) if turn.core.resolves(network) else (),
+    )
+
+
+def _lease(turn: Turn, network: Network, wanted: str, *, v6: bool) -> tuple[str, str]:
+    """(pool id, address/length) from the first pool that can give it; empty when the network lacks the family."""
+    pools = [pool for pool in network.pools if pool.v6 == v6]
+    for pool in pools:
+        if wanted and not parse_address(wanted) in parse_subnet(pool.subnet):
+            continue
+        try:
+            turn.core.ipam, cidr = turn.core.ipam.request_address(pool.id, wanted, now=turn.now)
+        except Exhausted:
+            continue
+        return pool.id, cidr
+    if wanted:
+        raise Invalid(f"invalid address {wanted}: It does not belong to any of this network's subnets")
+    if not pools:
+        return "", ""
+    family = "IPv6" if v6 else "IPv4"
+    raise Exhausted(
+        f"no available {family} addresses on this network's address pools: {network.name} ({network.id})",
+        hint=f"remove containers from {network.name}, or use a network with a larger subnet",
+    )
+
+
+def _interface_name(turn: Turn, sandbox: Sandbox, network: Network, asked: EndpointSettings) -> str:
+    used = {other.ifname for other in turn.endpoints_of(sandbox)}
+    exact = asked.driver_opts.get(options.ENDPOINT_IFNAME, "")
+    if exact:
+        check_name("interface", exact)
+        if exact in used:
+            raise Forbidden(f"interface name {exact} is already in use in this container")
+        return exact
+    prefix = network.options.get(options.IFNAME_PREFIX, "") or _IFNAME_PREFIX
+    return next(name for index in range(len(used) + 1) if (name := f"{prefix}{index}") not in used)

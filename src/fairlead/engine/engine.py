@@ -1,0 +1,244 @@
+"""The engine's front door: one message in, one outcome out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from fairlead.drivers.contract import Node
+from fairlead.drivers.registry import Registry
+from fairlead.engine import connections, containers, endpoints, networks, sandboxes
+from fairlead.engine.core import NODE_OWNER, Core, Turn, network_owner, sandbox_owner
+from fairlead.engine.outcome import Outcome
+from fairlead.ipam.default import Ipam
+from fairlead.model.commands import (
+    Command,
+    ConnectNetwork,
+    CreateContainer,
+    CreateNetwork,
+    DisconnectNetwork,
+    KillContainer,
+    RemoveContainer,
+    RemoveNetwork,
+    RenameContainer,
+    StartContainer,
+    StopContainer,
+)
+from fairlead.model.container import Container
+from fairlead.model.endpoint import Endpoint, PortRequest
+from fairlead.model.errors import NetError, PortInUse
+from fairlead.model.events import (
+    Applied,
+    ContainerExited,
+    ContainerFailed,
+    ContainerRunning,
+    Event,
+    Failed,
+    HostChanged,
+)
+from fairlead.model.ids import Chance
+from fairlead.model.network import Network
+from fairlead.model.settings import EngineSettings, Paths
+from fairlead.model.state import Change, Record, State
+from fairlead.plan.objects import NOTHING, Plan
+
+#: Tries of another free host port when the kernel says that one is taken (Docker: maxAllocatePortAttempts).
+PORT_ATTEMPTS = 10
+
+
+@dataclass(slots=True)
+class _Pending:
+    """An operation between its decision and the word that it stands."""
+
+    changes: tuple[Change, ...]
+    owners: tuple[str, ...]
+    message: Command | Event
+    attempts: int
+
+
+class Engine:
+    """The CNM on one node. Not thread-safe; every call is quick and pure.
+
+    After each ``handle`` the caller carries the outcome out (persist, apply, act, tell) and, if anything was to be
+    applied, answers with ``Applied`` or ``Failed`` under the outcome's operation number.
+    """
+
+    def __init__(
+        self, settings: EngineSettings, paths: Paths, drivers: Registry, chance: Chance, node: Node, ula_seed: str
+    ) -> None:
+        ipam = Ipam.create(settings.default_pools, ula_seed, settings.quarantine_s)
+        self.core = Core(settings, paths, drivers, chance, node, ipam)
+        self._pending: dict[int, _Pending] = {}
+        self._operation = 0
+        self._discard: set[str] = set()
+
+    @property
+    def state(self) -> State:
+        """The records, to read."""
+        return self.core.state
+
+    def restore(self, records: Iterable[Record], now: float, at: float) -> Outcome:
+        """Take up stored records at a start, and make the predefined networks that are missing."""
+        turn = Turn(self.core, now, at)
+        for record in records:
+            turn.state.put(record)
+        turn.state.settle()
+        for network in turn.state.networks.values():
+            networks.hold(turn, network)
+        for endpoint in turn.state.endpoints.values():
+            endpoints.hold(turn, endpoint)
+        for name, driver in (("bridge", "bridge"), ("host", "host"), ("none", "null")):
+            if turn.state.network_named(name) is None:
+                networks.add(turn, CreateNetwork(name, driver))
+        for sandbox in turn.state.sandboxes.values():
+            sandboxes.open_resolver(turn, sandbox)
+            for endpoint in turn.endpoints_of(sandbox):
+                endpoints.register(turn, endpoint)
+        self._operation += 1
+        return Outcome(self._operation, turn.state.settle(), self.plans(), tuple(turn.messages), tuple(turn.notices))
+
+    def plans(self) -> dict[str, Plan]:
+        """Everything that must exist in Linux, by owner."""
+        core = self.core
+        plans = {NODE_OWNER: core.node_plan()}
+        plans |= {network_owner(network.id): core.network_plan(network) for network in core.state.networks.values()}
+        plans |= {sandbox_owner(box.id): sandboxes.plan(core, box) for box in core.state.sandboxes.values()}
+        return plans
+
+    def handle(self, message: Command | Event, now: float, at: float) -> Outcome:
+        """Decide. ``now`` is monotonic seconds, ``at`` epoch seconds. A command that cannot be met raises ``NetError``
+        and changes nothing; events never raise."""
+        match message:
+            case Applied():
+                self._pending.pop(message.operation, None)
+                return Outcome(0)
+            case Failed():
+                return self._undo(message, now, at)
+            case HostChanged():
+                self.core.host = message
+                return Outcome(0)
+            case _:
+                return self._decide(message, now, at, attempts=0)
+
+    def _decide(self, message: Command | Event, now: float, at: float, attempts: int) -> Outcome:
+        turn = Turn(self.core, now, at)
+        ipam = self.core.ipam
+        try:
+            reply, error, wait_exit = self._dispatch(turn, message)
+        except NetError:
+            self.core.state.revert()
+            self.core.ipam = ipam
+            for undo in reversed(turn.undo):
+                undo()
+            raise
+        return self._conclude(turn, message, attempts, reply=reply, error=error, wait_exit=wait_exit)
+
+    def _conclude(
+        self,
+        turn: Turn,
+        message: Command | Event,
+        attempts: int,
+        reply: object = None,
+        error: NetError | None = None,
+        wait_exit: str = "",
+    ) -> Outcome:
+        changes = turn.state.settle()
+        plans = {owner: self._plan_of(owner) for owner in turn.owners}
+        self._operation += 1
+        if plans:
+            self._pending[self._operation] = _Pending(changes, tuple(plans), message, attempts)
+        messages, notices = tuple(turn.messages), tuple(turn.notices)
+        return Outcome(self._operation, changes, plans, messages, notices, reply, error, wait_exit)
+
+    def _dispatch(self, turn: Turn, message: Command | Event) -> tuple[object, NetError | None, str]:
+        """(answer, error for the caller, container to wait for)."""
+        match message:
+            case StopContainer():
+                reply, container_id = containers.stop(turn, message)
+                return reply, None, container_id
+            case RemoveContainer():
+                container_id = containers.remove(turn, message)
+                if container_id:
+                    self._discard.add(container_id)
+                return None, None, container_id
+            case ContainerFailed():
+                return None, containers.failed(turn, message), ""
+            case ContainerRunning():
+                containers.running(turn, message)
+            case ContainerExited():
+                discard = message.container_id in self._discard
+                self._discard.discard(message.container_id)
+                containers.exited(turn, message, discard=discard)
+            case _:
+                return _PLAIN[type(message)](turn, message), None, ""
+        return None, None, ""
+
+    def _plan_of(self, owner: str) -> Plan:
+        kind, _, identifier = owner.partition(":")
+        state = self.core.state
+        if kind == "network" and identifier in state.networks:
+            return self.core.network_plan(state.networks[identifier])
+        if kind == "sandbox" and identifier in state.sandboxes:
+            return sandboxes.plan(self.core, state.sandboxes[identifier])
+        return NOTHING
+
+    def _undo(self, failure: Failed, now: float, at: float) -> Outcome:
+        """Put the records back as they were before the operation; try again if only a free port was unlucky."""
+        pending = self._pending.pop(failure.operation, None)
+        if pending is None:
+            return Outcome(0, error=failure.error)
+        turn = Turn(self.core, now, at)
+        for change in reversed(pending.changes):
+            _revert(turn, change)
+        if isinstance(failure.error, PortInUse) and _chose_port(pending) and pending.attempts < PORT_ATTEMPTS:
+            undone = turn.state.settle()
+            try:
+                again = self._decide(pending.message, now, at, pending.attempts + 1)
+            except NetError as error:
+                return self._give_up(undone, pending, error)
+            return replace(again, changes=(*undone, *again.changes))
+        return self._give_up(turn.state.settle(), pending, failure.error)
+
+    def _give_up(self, undone: tuple[Change, ...], pending: _Pending, error: NetError) -> Outcome:
+        plans = {owner: self._plan_of(owner) for owner in pending.owners}
+        return Outcome(0, undone, plans, error=error)
+
+
+_PLAIN: dict[type, Callable[..., object]] = {
+    CreateNetwork: networks.create,
+    RemoveNetwork: networks.remove,
+    ConnectNetwork: connections.connect,
+    DisconnectNetwork: connections.disconnect,
+    CreateContainer: containers.create,
+    StartContainer: containers.start,
+    KillContainer: containers.kill,
+    RenameContainer: containers.rename,
+}
+
+
+def _revert(turn: Turn, change: Change) -> None:
+    before, after = change.before, change.after
+    if before is None and isinstance(after, Network):
+        networks.forget(turn, after)
+    elif before is None and isinstance(after, Endpoint):
+        endpoints.forget(turn, after)
+    elif before is None and after is not None:
+        turn.state.drop(after)
+    elif before is not None:
+        if after is None and isinstance(before, Network):
+            networks.hold(turn, before)
+        if after is None and isinstance(before, Endpoint):
+            endpoints.hold(turn, before)
+        turn.state.put(before)
+
+
+def _chose_port(pending: _Pending) -> bool:
+    """Whether a port of the operation was chosen by us, so that another one may do."""
+    made = [change.after for change in pending.changes if isinstance(change.after, Endpoint)]
+    asked = [change.after for change in pending.changes if change.kind == "container"]
+    fixed = {request.host_port for record in asked for request in _requests(record)}
+    return any(binding.host_port not in fixed for endpoint in made for binding in endpoint.bindings)
+
+
+def _requests(record: Record | None) -> Sequence[PortRequest]:
+    return record.config.ports if isinstance(record, Container) else ()

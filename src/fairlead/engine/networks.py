@@ -1,0 +1,171 @@
+"""Creation and removal of networks (cnm: controller)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from fairlead.drivers.contract import Connects
+from fairlead.engine.core import Turn
+from fairlead.ipam.validate import check_pools
+from fairlead.model.commands import CreateNetwork, RemoveNetwork
+from fairlead.model.errors import Conflict, Forbidden, Invalid
+from fairlead.model.ids import check_name, new_id
+from fairlead.model.network import PREDEFINED, Network, Pool, PoolRequest
+
+#: Reserved beside the predefined networks (Docker).
+_RESERVED = (*PREDEFINED, "default")
+
+
+def create(turn: Turn, command: CreateNetwork) -> Network:
+    """Record a network and lease its subnets; raises ``Invalid``, ``Forbidden``, ``Conflict``, ``NotFound`` or
+    ``Exhausted`` with nothing changed."""
+    if command.name in _RESERVED:
+        raise Forbidden(
+            f"operation is not permitted on predefined {command.name} network ",
+            hint="choose another name",
+        )
+    if not command.name.strip():
+        raise Invalid("network name cannot be empty", hint="give the network a name")
+    check_name("network", command.name)
+    if turn.state.network_named(command.name) is not None:
+        raise Conflict(
+            f"network with name {command.name} already exists",
+            hint="`fairlead network ls` lists what is there; choose another name",
+        )
+    if command.scope not in ("", "local"):
+        raise Forbidden(
+            "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. "
+            "Please run this command on a manager node or promote the current node to a manager."
+            if command.scope == "swarm"
+            else f"cannot create a network of scope {command.scope} here",
+            hint="leave --scope out for a network of this host",
+        )
+    check_pools(command.pools, ipv6=bool(command.ipv6))
+    return add(turn, command)
+
+
+def add(turn: Turn, command: CreateNetwork) -> Network:
+    """The part of ``create`` that also makes the predefined networks."""
+    driver_name = command.driver or "bridge"
+    driver = turn.core.drivers[driver_name]
+    network = Network(
+        id=new_id(turn.core.chance),
+        name=command.name,
+        driver=driver_name,
+        created=turn.at,
+        ipv4=command.ipv4 is not False,
+        ipv6=bool(command.ipv6),
+        internal=command.internal,
+        attachable=command.attachable,
+        ipam_driver=command.ipam_driver or "default",
+        ipam_options=dict(command.ipam_options),
+        options=dict(command.options),
+        labels=dict(command.labels),
+    )
+    if network.ipam_driver not in ("default", "null"):
+        raise Invalid(
+            f"could not find IPAM driver {network.ipam_driver!r}", hint="this node has the drivers default and null"
+        )
+    driver.check(network)
+    if isinstance(driver, Connects) and network.ipam_driver == "default":
+        network = replace(network, pools=_lease_pools(turn, network, command.pools))
+        driver.check(network)
+    _claim(turn, network)
+    turn.state.put(network)
+    turn.touch_network(network)
+    turn.tell_network("create", network)
+    return network
+
+
+def remove(turn: Turn, command: RemoveNetwork) -> Network:
+    """Forget a network; refused while endpoints are in it (Docker answers 403)."""
+    network = turn.state.network(command.network)
+    if network.predefined:
+        raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
+    endpoints = turn.state.endpoints_of_network(network.id)
+    if endpoints:
+        listing = ", ".join(f'name:"{endpoint.name}" id:"{endpoint.id[:12]}"' for endpoint in endpoints)
+        raise Forbidden(
+            f"error while removing network: network {network.name} has active endpoints ({listing})",
+            hint=f"`fairlead network disconnect {network.name} {endpoints[0].name}` detaches the first",
+        )
+    forget(turn, network)
+    turn.tell_network("destroy", network)
+    return network
+
+
+def forget(turn: Turn, network: Network) -> None:
+    """Give the subnets back and drop the record."""
+    for pool in network.pools:
+        turn.core.ipam = turn.core.ipam.release_pool(pool.id)
+    _unclaim(turn, network)
+    turn.state.drop(network)
+    turn.touch_network(network)
+
+
+def hold(turn: Turn, network: Network) -> None:
+    """Lease again, at a restart or an undone removal, exactly what a stored network holds."""
+    _claim(turn, network)
+    ipam = turn.core.ipam
+    for pool in network.pools:
+        ipam, _, _ = ipam.request_pool(subnet=pool.subnet, ip_range=pool.ip_range, v6=pool.v6)
+        for address in filter(None, (pool.gateway, *pool.aux.values())):
+            ipam, _ = ipam.request_address(pool.id, address, now=turn.now)
+    turn.core.ipam = ipam
+
+
+def _lease_pools(turn: Turn, network: Network, requests: tuple[PoolRequest, ...]) -> tuple[Pool, ...]:
+    wanted = [request for request in requests if _family(request) != "6" or network.ipv6]
+    if network.ipv4 and not any(_family(request) == "4" for request in wanted):
+        wanted.insert(0, PoolRequest())
+    if network.ipv6 and not any(_family(request) == "6" for request in wanted):
+        wanted.append(PoolRequest(subnet="::/0"))
+    if not network.ipv4:
+        wanted = [request for request in wanted if _family(request) == "6"]
+    return tuple(_lease(turn, request) for request in wanted)
+
+
+def _family(request: PoolRequest) -> str:
+    return "6" if ":" in (request.subnet or request.gateway or request.ip_range) else "4"
+
+
+def _lease(turn: Turn, request: PoolRequest) -> Pool:
+    ipam, pool_id, subnet = turn.core.ipam.request_pool(
+        subnet="" if request.subnet == "::/0" else request.subnet,
+        ip_range=request.ip_range,
+        v6=_family(request) == "6",
+        avoid=turn.core.host.prefixes,
+    )
+    ipam, gateway = ipam.request_address(pool_id, request.gateway, now=turn.now)
+    for address in request.aux.values():
+        ipam, _ = ipam.request_address(pool_id, address, now=turn.now)
+    turn.core.ipam = ipam
+    return Pool(
+        id=pool_id,
+        subnet=subnet,
+        ip_range=request.ip_range,
+        gateway=gateway.partition("/")[0],
+        aux=dict(request.aux),
+        asked=bool(request.gateway or request.ip_range),
+    )
+
+
+def _claim(turn: Turn, network: Network) -> None:
+    """Keep other networks from what this one's driver needs for itself; raises ``Forbidden`` when one has it."""
+    claims = turn.core.claims
+    for claim in turn.core.drivers[network.driver].claims(network, turn.core.node):
+        holder = turn.state.networks.get(claims.get(claim, ""))
+        if holder is not None:
+            raise Forbidden(
+                f"cannot create network {network.name}: conflicts with network {holder.name}: {claim}",
+                hint=f"remove {holder.name} first, or choose another name for the device",
+            )
+        claims[claim] = network.id
+        turn.undo.append(partial(claims.pop, claim, None))
+
+
+def _unclaim(turn: Turn, network: Network) -> None:
+    for claim in turn.core.drivers[network.driver].claims(network, turn.core.node):
+        turn.core.claims.pop(claim, None)
+        turn.undo.append(partial(turn.core.claims.__setitem__, claim, network.id))

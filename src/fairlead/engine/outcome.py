@@ -1,0 +1,117 @@
+"""What the engine wants done, in the order in which it must be done: persist, apply, act, tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fairlead.discovery.hosts import HostLine
+from fairlead.discovery.resolver import View
+from fairlead.model.errors import NetError
+from fairlead.model.events import Notice
+from fairlead.model.runspec import RunSpec
+from fairlead.model.state import Change
+from fairlead.plan.objects import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """Let an endpoint's names resolve in its network."""
+
+    network_id: str
+    network_name: str
+    endpoint_id: str
+    names: tuple[str, ...]
+    ipv4: str
+    ipv6: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unregister:
+    """Let an endpoint's names resolve no more."""
+
+    network_id: str
+    endpoint_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenResolver:
+    """Serve names in a sandbox, or change what an open resolver sees."""
+
+    sandbox_id: str
+    view: View
+
+
+@dataclass(frozen=True, slots=True)
+class CloseResolver:
+    """Serve names in a sandbox no more."""
+
+    sandbox_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFiles:
+    """Write name files of a container whole (``hosts``, ``resolv.conf``, ``hostname``: text), in place."""
+
+    container_id: str
+    files: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class EditHosts:
+    """Add lines to a container's hosts file and take exactly equal ones out; a user's own lines stay."""
+
+    container_id: str
+    add: tuple[HostLine, ...] = ()
+    remove: tuple[HostLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Start a container's process; the answer is ``ContainerRunning`` or ``ContainerFailed``."""
+
+    spec: RunSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    """Send ``signal``, and SIGKILL after ``timeout_s`` (negative: never); the end comes as ``ContainerExited``."""
+
+    container_id: str
+    signal: str
+    timeout_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Send a signal to a container's first process."""
+
+    container_id: str
+    signal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Remove everything the runtime holds of a container, and its files."""
+
+    container_id: str
+
+
+Message = (
+    Register | Unregister | OpenResolver | CloseResolver | WriteFiles | EditHosts | Run | Terminate | Signal | Discard
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One decision. ``operation`` is the number under which ``Applied`` or ``Failed`` comes back. ``plans`` holds, for
+    each owner touched, all that must exist of it. ``error`` is the answer to the caller when a fact (not the command)
+    made it fail, raised after the outcome is carried out. With ``wait_exit`` the answer waits for that container."""
+
+    operation: int
+    changes: tuple[Change, ...] = ()
+    plans: dict[str, Plan] = field(default_factory=dict)
+    messages: tuple[Message, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    reply: object = None
+    error: NetError | None = None
+    wait_exit: str = ""

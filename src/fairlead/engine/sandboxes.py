@@ -1,0 +1,214 @@
+"""Sandboxes: what must exist for one, which endpoint leads out, which ports it publishes, what its files say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fairlead.discovery import hosts, resolvconf
+from fairlead.discovery.names import DNS_ADDRESS, DNS_LISTEN_PORT, DNS_PORT
+from fairlead.discovery.resolver import View
+from fairlead.drivers.contract import Connects, Publishes
+from fairlead.engine import ports
+from fairlead.engine.core import Core, Turn
+from fairlead.engine.outcome import CloseResolver, EditHosts, OpenResolver, WriteFiles
+from fairlead.model.addresses import bare, is_v6
+from fairlead.model.container import Container
+from fairlead.model.endpoint import Endpoint, PortBinding, PortRequest
+from fairlead.model.network import Network
+from fairlead.model.sandbox import Sandbox
+from fairlead.plan.objects import NOTHING, Chain, Netns, Object, Plan, Route, Table
+
+_DEFAULT_ROUTE = {False: "0.0.0.0/0", True: "::/0"}
+
+
+def plan(core: Core, sandbox: Sandbox) -> Plan:
+    """Everything that must exist for a sandbox and its endpoints."""
+    if not sandbox.netns:
+        return NOTHING
+    objects: list[Object] = [Netns(sandbox.netns)]
+    endpoints = [core.state.endpoints[endpoint_id] for endpoint_id in sandbox.endpoints]
+    for endpoint in endpoints:
+        network = core.state.networks[endpoint.network_id]
+        driver = core.drivers[network.driver]
+        objects += driver.endpoint_plan(endpoint, network, sandbox.netns, core.node).values()
+        if endpoint.bindings and isinstance(driver, Publishes):
+            objects += driver.publish_plan(endpoint, endpoint.bindings).values()
+    for v6 in (False, True):
+        leader = gateway_endpoint(core, endpoints, v6=v6)
+        if leader is not None:
+            via = _gateway(core, leader, v6=v6)
+            objects.append(Route(sandbox.netns, _DEFAULT_ROUTE[v6], leader.ifname, via))
+    if needs_resolver(core, sandbox):
+        objects += _resolver_rules(sandbox.netns)
+    return Plan(objects)
+
+
+def gateway_endpoint(core: Core, endpoints: list[Endpoint], *, v6: bool) -> Endpoint | None:
+    """The endpoint that leads out for a family: higher priority, then not internal, then more families with a
+    gateway, then network name (Docker's order)."""
+    candidates = [endpoint for endpoint in endpoints if _gateway(core, endpoint, v6=v6)]
+    return min(candidates, key=lambda endpoint: _precedence(core, endpoint), default=None)
+
+
+def needs_resolver(core: Core, sandbox: Sandbox) -> bool:
+    """Whether names are served inside: as soon as one of its networks has names."""
+    return any(core.resolves(network) for network in _networks(core, sandbox))
+
+
+def rebind(
+    turn: Turn, sandbox: Sandbox, container: Container, carried: tuple[PortBinding, ...] = ()
+) -> None:
+    """Let the endpoints that lead out hold the container's published ports, keeping the host ports it has;
+    ``carried`` are those of an endpoint that has just left."""
+    core = turn.core
+    endpoints = turn.endpoints_of(turn.state.sandboxes[sandbox.id])
+    leaders = {v6: gateway_endpoint(core, endpoints, v6=v6) for v6 in (False, True)}
+    held = [*carried, *(binding for endpoint in endpoints for binding in endpoint.bindings)]
+    bindings = {v6: tuple(b for b in held if is_v6(b.host_ip) == v6) for v6 in (False, True)}
+    missing = {v6: leaders[v6] is not None and not bindings[v6] for v6 in (False, True)}
+    if any(missing.values()):
+        leader = leaders[False] if missing[False] else leaders[True]
+        for binding in _assign(turn, container, leader, held, missing):
+            v6 = is_v6(binding.host_ip)
+            bindings[v6] = (*bindings[v6], binding)
+    for endpoint in endpoints:
+        wanted = tuple(b for v6 in (False, True) if leaders[v6] is endpoint for b in bindings[v6])
+        if wanted != endpoint.bindings:
+            turn.state.put(replace(endpoint, bindings=wanted))
+            turn.touch_sandbox(sandbox)
+
+
+def write_files(turn: Turn, sandbox: Sandbox, container: Container) -> None:
+    """Have all three name files written, and names served if a network has them."""
+    sandbox = turn.state.sandboxes[sandbox.id]
+    endpoints = [endpoint for endpoint in turn.endpoints_of(sandbox) if endpoint.ipv4 or endpoint.ipv6]
+    lines = tuple(line for endpoint in endpoints for line in _host_lines(sandbox, endpoint))
+    extra = hosts.extra_lines(sandbox.extra_hosts, _host_gateways(turn.core))
+    resolution = _resolution(turn.core, sandbox)
+    files = {
+        "hosts": hosts.compose(lines, extra),
+        "resolv.conf": resolution.text,
+        "hostname": f"{sandbox.hostname}\n",
+    }
+    turn.say(WriteFiles(container.id, files))
+    open_resolver(turn, sandbox)
+
+
+def open_resolver(turn: Turn, sandbox: Sandbox) -> None:
+    """Serve names inside, or serve what the sandbox's networks now are."""
+    sandbox = turn.state.sandboxes[sandbox.id]
+    if needs_resolver(turn.core, sandbox):
+        turn.say(OpenResolver(sandbox.id, _view(turn.core, sandbox)))
+
+
+def after_change(turn: Turn, sandbox_id: str, *, joined: Endpoint | None, left: Endpoint | None, had: bool) -> None:
+    """Bring files and resolver in line after a running container was connected or disconnected; ``had`` says whether
+    names were served before."""
+    sandbox = turn.state.sandboxes[sandbox_id]
+    add = _host_lines(sandbox, joined) if joined else ()
+    remove = _host_lines(sandbox, left) if left else ()
+    turn.say(EditHosts(sandbox.container_id, add=add, remove=remove))
+    has = needs_resolver(turn.core, sandbox)
+    if had != has:
+        turn.say(WriteFiles(sandbox.container_id, {"resolv.conf": _resolution(turn.core, sandbox).text}))
+    if has:
+        open_resolver(turn, sandbox)
+    elif had:
+        turn.say(CloseResolver(sandbox.id))
+
+
+def _assign(
+    turn: Turn, container: Container, leader: Endpoint | None, held: list[PortBinding], missing: dict[bool, bool]
+) -> tuple[PortBinding, ...]:
+    requests = port_requests(container)
+    if leader is None or not requests:
+        return ()
+    driver = turn.core.drivers[turn.network_of(leader).driver]
+    if not isinstance(driver, Publishes):
+        return ()
+    known = {(binding.proto, binding.container_port): binding.host_port for binding in held}
+    kept = tuple(
+        replace(request, host_port=known.get((request.proto, request.container_port), request.host_port))
+        for request in requests
+    )
+    default = driver.default_host_ip(turn.network_of(leader))
+    return ports.assign(turn, kept, default, v4=missing[False], v6=missing[True], owner=leader.id)
+
+
+def port_requests(container: Container) -> tuple[PortRequest, ...]:
+    """The ports to publish: those asked for, and with ``--publish-all`` every exposed one on any free port."""
+    asked = container.config.ports
+    if not container.config.publish_all:
+        return asked
+    covered = {(request.proto, request.container_port) for request in asked}
+    exposed = []
+    for text in container.config.exposed:
+        port, _, proto = text.partition("/")
+        if (proto or "tcp", int(port)) not in covered:
+            exposed.append(PortRequest(proto or "tcp", int(port)))
+    return (*asked, *exposed)
+
+
+def _resolver_rules(netns: str) -> list[Object]:
+    """Port 53 of the resolver's address is rewritten to where it listens, without connection tracking."""
+    family, table, host = "ip", "fairlead-dns", DNS_ADDRESS
+    rules = []
+    for proto in ("udp", "tcp"):
+        rules.append(f"ip daddr {host} {proto} dport {DNS_PORT} {proto} dport set {DNS_LISTEN_PORT}")
+        rules.append(f"ip saddr {host} {proto} sport {DNS_LISTEN_PORT} {proto} sport set {DNS_PORT}")
+    chain = Chain(netns, family, table, "output", tuple(rules), "type filter hook output priority -150")
+    return [Table(netns, family, table), chain]
+
+
+def _networks(core: Core, sandbox: Sandbox) -> list[Network]:
+    found = (core.state.endpoints.get(endpoint_id) for endpoint_id in sandbox.endpoints)
+    return [core.state.networks[endpoint.network_id] for endpoint in found if endpoint is not None]
+
+
+def _gateway(core: Core, endpoint: Endpoint, *, v6: bool) -> str:
+    network = core.state.networks[endpoint.network_id]
+    driver = core.drivers[network.driver]
+    if not isinstance(driver, Connects) or not (endpoint.ipv6 if v6 else endpoint.ipv4):
+        return ""
+    return driver.gateway(network, v6=v6)
+
+
+def _precedence(core: Core, endpoint: Endpoint) -> tuple[int, bool, int, str]:
+    network = core.state.networks[endpoint.network_id]
+    families = sum(bool(_gateway(core, endpoint, v6=v6)) for v6 in (False, True))
+    return (-endpoint.settings.gw_priority, network.internal, -families, network.name)
+
+
+def _host_lines(sandbox: Sandbox, endpoint: Endpoint) -> tuple[hosts.HostLine, ...]:
+    addresses = [bare(cidr) for cidr in (endpoint.ipv4, endpoint.ipv6) if cidr]
+    return tuple(hosts.endpoint_line(address, sandbox.hostname, sandbox.domainname) for address in addresses)
+
+
+def _host_gateways(core: Core) -> tuple[str, ...]:
+    """What ``host-gateway`` stands for: the default bridge's addresses."""
+    network = core.state.network_named("bridge")
+    return tuple(pool.gateway for pool in network.pools if pool.gateway) if network else ()
+
+
+def _resolution(core: Core, sandbox: Sandbox) -> resolvconf.SandboxResolv:
+    core_resolver, dns = core.resolver, sandbox.dns
+    search, options = sandbox.dns_search, sandbox.dns_options
+    if needs_resolver(core, sandbox):
+        return resolvconf.compose_internal(core_resolver, dns=dns, search=search, options=options)
+    # In the host's own namespace its servers on loopback answer too.
+    servers = dns if sandbox.netns else dns or core_resolver.servers
+    v6 = any(core.state.endpoints[endpoint_id].ipv6 for endpoint_id in sandbox.endpoints)
+    return resolvconf.compose_plain(core_resolver, dns=servers, search=search, options=options, v6=v6)
+
+
+def _view(core: Core, sandbox: Sandbox) -> View:
+    resolution = _resolution(core, sandbox)
+    joined = _networks(core, sandbox)
+    return View(
+        networks=tuple(network.id for network in joined if core.resolves(network)),
+        forward=any(not network.internal for network in joined if core.connects(network)),
+        upstreams=resolution.upstreams,
+        search=resolution.search,
+        ndots=resolution.ndots,
+        netns=sandbox.netns,
+    )
