@@ -58,7 +58,7 @@ class Node(Protocol):
         """Carry a command out; returns its answer or raises ``NetError``."""
 
     def subscribe(self, since: float | None) -> AsyncIterator[Notice]:
-        """Notices from now on (after those kept since ``since``), until the caller stops iterating."""
+        """Notices from this call on (after those kept since ``since``), until the caller stops iterating."""
 
     def pool_usage(self, network_id: str) -> dict[str, tuple[int, int]]:
         """Subnet -> (addresses in use, addresses that automatic choice can still take)."""

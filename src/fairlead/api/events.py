@@ -1,0 +1,92 @@
+"""The handler of ``/events``: notices as JSON lines, from the past, from now on, or both."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from aiohttp import web
+
+from fairlead.api.filters import Filters
+from fairlead.api.moments import optional_moment
+from fairlead.api.router import Call, Route
+from fairlead.api.schema import encode, nanoseconds
+from fairlead.model.errors import Invalid
+from fairlead.model.events import Notice
+
+_FILTERS = ("action", "container", "event", "image", "label", "network", "type", "scope", "daemon")
+#: Seconds that a kept notice may take to be handed over when ``until`` lies in the past (our choice: two turns of a
+#: loaded event loop).
+_GRACE_S = 0.05
+
+
+async def events(call: Call) -> web.StreamResponse:
+    """``GET /events``."""
+    filters = Filters.parse(call.text("filters"), _FILTERS)
+    now = time.time()
+    since, until = optional_moment(call.text("since"), now), optional_moment(call.text("until"), now)
+    if since is not None and until is not None and until < since:
+        raise Invalid(f"`since` time ({since:f}) cannot be after `until` time ({until:f})")
+    notices = call.node.subscribe(since)
+    response = await call.stream("application/json")
+    try:
+        while (notice := await _next(notices, until)) is not None:
+            if wanted(filters, notice):
+                await response.write(encode(notice_json(notice)))
+    finally:
+        if isinstance(notices, AsyncGenerator):
+            await notices.aclose()
+    return response
+
+
+def wanted(filters: Filters, notice: Notice) -> bool:
+    """Whether a notice passes. ``container`` and ``network`` filters look at an object of that type by id or name."""
+    return (
+        filters.exact("type", notice.type)
+        and filters.exact("event", notice.action, notice.action.partition(":")[0])
+        and filters.exact("action", notice.action)
+        and filters.exact("scope", "local")
+        and filters.labels(notice.attributes)
+        and all(_about(filters, kind, notice) for kind in ("container", "network", "image", "daemon"))
+    )
+
+
+def notice_json(notice: Notice) -> dict[str, object]:
+    """A notice as Docker's event message, with the three old fields that a container's carries."""
+    body: dict[str, object] = {}
+    if notice.type == "container":
+        body = {"status": notice.action, "id": notice.id, "from": notice.attributes.get("image", "")}
+    return {
+        **body,
+        "Type": notice.type,
+        "Action": notice.action,
+        "Actor": {"ID": notice.id, "Attributes": notice.attributes},
+        "scope": "local",
+        "time": int(notice.at),
+        "timeNano": nanoseconds(notice.at),
+    }
+
+
+def _about(filters: Filters, kind: str, notice: Notice) -> bool:
+    if kind not in filters:
+        return True
+    if notice.type != kind:
+        return False
+    name = notice.attributes.get("name", "")
+    return any(value and (value == name or notice.id.startswith(value)) for value in filters.get(kind))
+
+
+async def _next(notices: AsyncIterator[Notice], until: float | None) -> Notice | None:
+    """The next notice before a moment; a moment in the past ends with what is kept."""
+    patience = None if until is None else max(0.0, until - time.time()) + _GRACE_S
+    try:
+        notice = await asyncio.wait_for(anext(notices), patience)
+    except (StopAsyncIteration, TimeoutError):
+        return None
+    return notice if until is None or notice.at <= until else None
+
+
+def routes() -> tuple[Route, ...]:
+    """The routes of this module."""
+    return (Route("GET", "/events", events),)

@@ -1,0 +1,152 @@
+"""Handlers of ``/networks``."""
+
+from __future__ import annotations
+
+import time
+
+from aiohttp import web
+
+from fairlead.api.filters import Filters
+from fairlead.api.moments import parse_moment
+from fairlead.api.router import Call, Route, answer, empty
+from fairlead.api.schema_network import (
+    ConnectBody,
+    DisconnectBody,
+    NetworkCreateBody,
+    network_inspect,
+    network_summary,
+)
+from fairlead.model.commands import ConnectNetwork, CreateNetwork, DisconnectNetwork, RemoveNetwork
+from fairlead.model.endpoint import EndpointSettings
+from fairlead.model.errors import Conflict, Forbidden, Internal, Invalid, NetError, NotFound
+from fairlead.model.network import Network
+from fairlead.model.state import State
+
+_LIST_FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
+_PRUNE_FILTERS = ("label", "label!", "until")
+
+
+async def list_networks(call: Call) -> web.StreamResponse:
+    """``GET /networks``."""
+    filters = Filters.parse(call.text("filters"), _LIST_FILTERS)
+    state = call.node.state
+    chosen = [network for network in state.networks.values() if _chosen(state, network, filters)]
+    return answer([network_summary(network) for network in chosen])
+
+
+async def inspect_network(call: Call) -> web.StreamResponse:
+    """``GET /networks/{ref}``."""
+    verbose = call.text("verbose", "false") or "false"
+    if verbose.lower() not in ("1", "t", "true", "0", "f", "false"):
+        raise Invalid(f'invalid value for verbose: strconv.ParseBool: parsing "{verbose}": invalid syntax')
+    network = call.node.state.network(call.path["ref"])
+    scope = call.text("scope")
+    if scope and scope != network.scope:
+        raise NotFound(f"network {call.path['ref']} not found", hint=f"its scope is {network.scope}, not {scope}")
+    return answer(network_inspect(call.node.state, network, call.node.pool_usage(network.id)))
+
+
+async def create_network(call: Call) -> web.StreamResponse:
+    """``POST /networks/create``."""
+    body = await call.body(NetworkCreateBody)
+    network = await call.submit(body.command())
+    if not isinstance(network, Network):
+        raise Internal(f"{CreateNetwork.__name__} was answered with {type(network).__name__}")
+    return answer({"Id": network.id, "Warning": ""}, 201)
+
+
+async def remove_network(call: Call) -> web.StreamResponse:
+    """``DELETE /networks/{ref}``."""
+    await call.submit(RemoveNetwork(call.path["ref"]))
+    return empty(204)
+
+
+async def connect(call: Call) -> web.StreamResponse:
+    """``POST /networks/{ref}/connect``."""
+    body = await call.body(ConnectBody)
+    settings = body.endpoint.settings() if body.endpoint else EndpointSettings()
+    await call.submit(ConnectNetwork(call.path["ref"], _named(body.container), settings))
+    return empty(200)
+
+
+async def disconnect(call: Call) -> web.StreamResponse:
+    """``POST /networks/{ref}/disconnect``."""
+    body = await call.body(DisconnectBody)
+    await call.submit(DisconnectNetwork(call.path["ref"], _named(body.container), bool(body.force)))
+    return empty(200)
+
+
+class Pruner:
+    """``POST /networks/prune``: one at a time, as in Docker."""
+
+    def __init__(self) -> None:
+        self._busy = False
+
+    async def __call__(self, call: Call) -> web.StreamResponse:
+        """Remove every network that nobody uses; what is refused stays, silently."""
+        filters = Filters.parse(call.text("filters"), _PRUNE_FILTERS)
+        before = min((parse_moment(text, time.time()) for text in filters.get("until")), default=None)
+        if self._busy:
+            raise Conflict("a prune operation is already running", hint="wait for it to end")
+        self._busy = True
+        try:
+            return answer({"NetworksDeleted": await self._prune(call, filters, before) or None})
+        finally:
+            self._busy = False
+
+    async def _prune(self, call: Call, filters: Filters, before: float | None) -> list[str]:
+        state = call.node.state
+        deleted: list[str] = []
+        for network in list(state.networks.values()):
+            young = before is not None and network.created >= before
+            if young or not filters.labels(network.labels) or not _dangling(state, network):
+                continue
+            try:
+                await call.submit(RemoveNetwork(network.id))
+            except (Forbidden, NotFound, Conflict):
+                continue
+            except NetError:
+                if not deleted:
+                    raise
+                break
+            deleted.append(network.name)
+        return deleted
+
+
+def _named(container: str) -> str:
+    if not container:
+        raise Invalid("no container was named", hint="put its name or id into the field Container")
+    return container
+
+
+def _dangling(state: State, network: Network) -> bool:
+    return not network.predefined and not state.endpoints_of_network(network.id)
+
+
+def _chosen(state: State, network: Network, filters: Filters) -> bool:
+    dangling = filters.boolean("dangling")
+    kinds = filters.get("type")
+    if kinds and kinds[-1] not in ("builtin", "custom"):
+        raise Internal(f"invalid filter: 'type'='{kinds[-1]}'", hint="write type=builtin or type=custom")
+    return (
+        (dangling is None or dangling == _dangling(state, network))
+        and (not kinds or (kinds[-1] == "builtin") == network.predefined)
+        and filters.exact("driver", network.driver)
+        and filters.exact("scope", network.scope)
+        and filters.matches("id", network.id)
+        and filters.matches("name", network.name)
+        and filters.labels(network.labels)
+    )
+
+
+def routes() -> tuple[Route, ...]:
+    """The routes of this module."""
+    return (
+        Route("GET", "/networks", list_networks),
+        Route("POST", "/networks/create", create_network),
+        Route("POST", "/networks/prune", Pruner()),
+        Route("GET", "/networks/{ref}", inspect_network),
+        Route("DELETE", "/networks/{ref}", remove_network),
+        Route("POST", "/networks/{ref}/connect", connect),
+        Route("POST", "/networks/{ref}/disconnect", disconnect),
+    )

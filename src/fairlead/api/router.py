@@ -1,0 +1,157 @@
+"""From a request line to a handler: patterns, the version prefix, query parameters, and the answer's shape.
+
+Not aiohttp's own router: every path exists with and without ``/v1.NN``, which its table would hold twice and search
+in order. Here the prefix is cut off first, and one lookup by method and first segment leaves a handful of patterns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from aiohttp import web
+
+from fairlead.api import versions
+from fairlead.api.contract import Node
+from fairlead.api.schema import decode, encode
+from fairlead.model.commands import Command
+from fairlead.model.errors import Invalid, NetError, NotFound
+
+_T = TypeVar("_T")
+
+_VERSION = re.compile(r"/v(\d{1,4}\.\d{1,4})(?=/)")
+_PARAMETER = re.compile(r"\{(\w+)(\*?)\}")
+#: What Docker takes for "no" in a query.
+_FALSE = frozenset({"", "0", "no", "false", "none"})
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on its way to a handler. ``headers`` go with every answer; ``opened`` is the stream that the
+    handler has begun to answer with."""
+
+    node: Node
+    request: web.BaseRequest
+    version: versions.ApiVersion
+    path: dict[str, str]
+    headers: dict[str, str]
+    opened: web.StreamResponse | None = None
+
+    async def stream(self, content_type: str) -> web.StreamResponse:
+        """Send the head of an answer whose body comes bit by bit."""
+        response = web.StreamResponse(headers={**self.headers, "Content-Type": content_type})
+        self.opened = response
+        await response.prepare(self.request)
+        return response
+
+    def text(self, name: str, default: str = "") -> str:
+        """A query parameter."""
+        return self.request.query.get(name, default)
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """A query parameter as a truth value, in Docker's loose reading."""
+        text = self.request.query.get(name)
+        return default if text is None else text.strip().lower() not in _FALSE
+
+    def whole(self, name: str) -> int | None:
+        """A query parameter as a whole number; None when absent; raises ``Invalid``."""
+        text = self.text(name)
+        if not text:
+            return None
+        if not re.fullmatch(r"-?\d{1,9}", text, re.ASCII):
+            raise Invalid(f"invalid value for {name}: {text!r}", hint="write a whole number")
+        return int(text)
+
+    async def body(self, shape: type[_T]) -> _T:
+        """The request's body as ``shape``; raises ``Invalid``."""
+        return decode(await self._read(), shape)
+
+    async def body_or(self, shape: type[_T], default: _T) -> _T:
+        """The same, with a default for an empty body."""
+        data = await self._read()
+        return decode(data, shape) if data.strip() else default
+
+    async def submit(self, command: Command) -> object:
+        """Have the node carry a command out; it is finished even when the client goes away."""
+        task = asyncio.ensure_future(self.node.submit(command))
+        task.add_done_callback(_heard)
+        return await asyncio.shield(task)
+
+    async def _read(self) -> bytes:
+        try:
+            return await self.request.read()
+        except web.HTTPRequestEntityTooLarge as error:
+            raise Invalid("the request's body is too large") from error
+
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method and a path pattern; ``{x}`` is one segment, ``{x*}`` one or more."""
+
+    method: str
+    pattern: str
+    handler: Handler
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    regex: re.Pattern[str]
+    handler: Handler
+
+
+class Router:
+    """All routes of a server."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._table: dict[tuple[str, str], list[_Compiled]] = {}
+        for route in routes:
+            key = (route.method, _first_segment(route.pattern))
+            self._table.setdefault(key, []).append(_Compiled(_compile(route.pattern), route.handler))
+
+    def find(self, method: str, path: str) -> tuple[Handler, versions.ApiVersion, dict[str, str]]:
+        """Handler, API version and path parameters; raises ``Invalid`` (version) or ``NotFound`` (path)."""
+        version = versions.API_MAX
+        prefix = _VERSION.match(path)
+        if prefix:
+            version = versions.check(prefix[1])
+            path = path[prefix.end() :]
+        for compiled in self._table.get((method, _first_segment(path)), ()):
+            found = compiled.regex.fullmatch(path)
+            if found:
+                return compiled.handler, version, found.groupdict()
+        raise NotFound("page not found")
+
+
+def answer(body: object, status: int = 200) -> web.Response:
+    """A JSON answer."""
+    return web.Response(body=encode(body), status=status, content_type="application/json")
+
+
+def empty(status: int) -> web.Response:
+    """An answer without a body."""
+    return web.Response(status=status)
+
+
+def _first_segment(path: str) -> str:
+    return path[1:].partition("/")[0]
+
+
+def _compile(pattern: str) -> re.Pattern[str]:
+    parts, last = [], 0
+    for parameter in _PARAMETER.finditer(pattern):
+        parts.append(re.escape(pattern[last : parameter.start()]))
+        parts.append(f"(?P<{parameter[1]}>{'.+' if parameter[2] else '[^/]+'})")
+        last = parameter.end()
+    return re.compile("".join(parts) + re.escape(pattern[last:]))
+
+
+def _heard(task: asyncio.Future[object]) -> None:
+    """Take the outcome of a command whose client may have gone, so that it is not reported as forgotten."""
+    if not task.cancelled() and isinstance(task.exception(), NetError):
+        return

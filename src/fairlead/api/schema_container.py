@@ -1,0 +1,236 @@
+"""Containers in the Engine API's JSON: a line of ``ps``, and everything."""
+
+from __future__ import annotations
+
+import shlex
+
+from fairlead.api.ports import bindings_json, published_json, rows_json
+from fairlead.api.schema import ZERO_TIME, stamp
+from fairlead.api.schema_network import endpoint_json
+from fairlead.model.container import Container
+from fairlead.model.endpoint import Endpoint, EndpointSettings, PortBinding
+from fairlead.model.errors import Ambiguous, NotFound
+from fairlead.model.ids import short
+from fairlead.model.network import Network
+from fairlead.model.state import State
+
+#: The life of a container in Docker's words; the two that are ours are shown as what they were before.
+_SHOWN = {"starting": "created", "stopping": "running"}
+
+#: Steps of Docker's relative times: (from this many seconds, seconds per unit, unit).
+_UNITS = (
+    (2 * 365 * 86400, 365 * 86400, "years"),
+    (2 * 30 * 86400, 30 * 86400, "months"),
+    (2 * 7 * 86400, 7 * 86400, "weeks"),
+    (2 * 86400, 86400, "days"),
+    (2 * 3600, 3600, "hours"),
+    (2 * 60, 60, "minutes"),
+)
+
+
+def shown_status(container: Container) -> str:
+    """Docker's word for where a container is in its life."""
+    return _SHOWN.get(container.state.status, container.state.status)
+
+
+def human_duration(seconds: float) -> str:
+    """Docker's words for a span of time, such as ``About a minute``."""
+    if seconds < 1:
+        return "Less than a second"
+    if 60 <= seconds < 120:
+        return "About a minute"
+    if 3600 * 0.75 <= seconds < 7200 and seconds >= 3600:
+        return "About an hour"
+    for least, unit_s, unit in _UNITS:
+        if seconds >= least:
+            return f"{int(seconds // unit_s)} {unit}"
+    return "1 second" if seconds < 2 else f"{int(seconds)} seconds"
+
+
+def status_line(container: Container, now: float) -> str:
+    """The STATUS column, such as ``Up 3 minutes`` or ``Exited (0) 2 hours ago``."""
+    status = shown_status(container)
+    if status == "running":
+        return f"Up {human_duration(now - container.state.started)}"
+    if status == "exited":
+        return f"Exited ({container.state.exit_code}) {human_duration(now - container.state.finished)} ago"
+    return status.capitalize()
+
+
+def network_mode(container: Container) -> str:
+    """The mode as Docker shows it: ``default`` is ``bridge``."""
+    return "bridge" if container.config.network_mode == "default" else container.config.network_mode
+
+
+def networks_of(state: State, container: Container) -> dict[str, object]:
+    """A container's places by network name: those joined, then those that wait for the next start."""
+    result: dict[str, object] = {}
+    for endpoint in state.endpoints_of_container(container.id):
+        network = state.networks.get(endpoint.network_id)
+        if network is not None:
+            result[network.name] = endpoint_json(endpoint.settings, network, endpoint)
+    mode = network_mode(container)
+    waiting = dict(container.config.endpoints)
+    if not waiting and not result and not mode.startswith("container:"):
+        waiting[mode] = EndpointSettings()
+    for ref, settings in waiting.items():
+        network = find_network(state, ref)
+        name = network.name if network else ref
+        if name not in result:
+            result[name] = endpoint_json(settings, network, None)
+    return result
+
+
+def find_network(state: State, ref: str) -> Network | None:
+    """The network that a reference means, or None when there is none or are several."""
+    try:
+        return state.network(ref)
+    except (NotFound, Ambiguous):
+        return None
+
+
+def exposed_ports(container: Container) -> list[str]:
+    """Every port that is exposed or asked to be published, once."""
+    asked = [f"{port.container_port}/{port.proto}" for port in container.config.ports]
+    return list(dict.fromkeys([*container.config.exposed, *asked]))
+
+
+def container_row(state: State, container: Container, now: float) -> dict[str, object]:
+    """A line of ``GET /containers/json``."""
+    command = [*container.config.entrypoint, *container.config.command]
+    exposed = exposed_ports(container) if container.running else []
+    return {
+        "Id": container.id,
+        "Names": [f"/{container.name}"],
+        "Image": container.config.image,
+        "ImageID": "",
+        "Command": shlex.join(command),
+        "Created": int(container.created),
+        "Ports": rows_json(exposed, bindings_of(state, container)),
+        "Labels": container.config.labels,
+        "State": shown_status(container),
+        "Status": status_line(container, now),
+        "HostConfig": {"NetworkMode": network_mode(container)},
+        "NetworkSettings": {"Networks": networks_of(state, container)},
+        "Mounts": [_mount(bind) for bind in container.config.binds],
+    }
+
+
+def bindings_of(state: State, container: Container) -> list[PortBinding]:
+    """All published ports of a container, each once."""
+    endpoints: list[Endpoint] = state.endpoints_of_container(container.id)
+    return list(dict.fromkeys(binding for endpoint in endpoints for binding in endpoint.bindings))
+
+
+def container_inspect(state: State, container: Container) -> dict[str, object]:
+    """``GET /containers/{id}/json``."""
+    command = [*container.config.entrypoint, *container.config.command]
+    return {
+        "Id": container.id,
+        "Created": stamp(container.created),
+        "Path": command[0] if command else "",
+        "Args": command[1:],
+        "State": _state(container),
+        "Image": container.config.image,
+        "Name": f"/{container.name}",
+        "RestartCount": 0,
+        "Driver": "overlay",
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": None,
+        "HostConfig": _host_config(container),
+        "Mounts": [_mount(bind) for bind in container.config.binds],
+        "Config": _config(container),
+        "NetworkSettings": _network_settings(state, container),
+    }
+
+
+def _state(container: Container) -> dict[str, object]:
+    state = container.state
+    status = shown_status(container)
+    return {
+        "Status": status,
+        "Running": status == "running",
+        "Paused": False,
+        "Restarting": False,
+        "OOMKilled": False,
+        "Dead": status == "dead",
+        "Pid": state.pid if status == "running" else 0,
+        "ExitCode": state.exit_code,
+        "Error": state.error,
+        "StartedAt": stamp(state.started),
+        "FinishedAt": stamp(state.finished) if state.finished else ZERO_TIME,
+    }
+
+
+def _config(container: Container) -> dict[str, object]:
+    config = container.config
+    return {
+        "Hostname": config.hostname or short(container.id),
+        "Domainname": config.domainname,
+        "User": config.user,
+        "AttachStdin": False,
+        "AttachStdout": False,
+        "AttachStderr": False,
+        "ExposedPorts": {port: {} for port in exposed_ports(container)},
+        "Tty": config.tty,
+        "OpenStdin": config.open_stdin,
+        "StdinOnce": False,
+        "Env": list(config.env),
+        "Cmd": list(config.command) or None,
+        "Image": config.image,
+        "Volumes": None,
+        "WorkingDir": config.working_dir,
+        "Entrypoint": list(config.entrypoint) or None,
+        "OnBuild": None,
+        "Labels": config.labels,
+        "StopSignal": config.stop_signal,
+        "StopTimeout": config.stop_timeout_s,
+    }
+
+
+def _host_config(container: Container) -> dict[str, object]:
+    config = container.config
+    return {
+        "Binds": list(config.binds) or None,
+        "NetworkMode": network_mode(container),
+        "PortBindings": bindings_json(config.ports),
+        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "AutoRemove": config.auto_remove,
+        "PublishAllPorts": config.publish_all,
+        "Dns": list(config.dns),
+        "DnsOptions": list(config.dns_options),
+        "DnsSearch": list(config.dns_search),
+        "ExtraHosts": list(config.extra_hosts) or None,
+        "Links": None,
+        "Privileged": False,
+        "ReadonlyRootfs": config.read_only,
+        "LogConfig": {"Type": "json-file", "Config": {}},
+        "Runtime": "runc",
+    }
+
+
+def _network_settings(state: State, container: Container) -> dict[str, object]:
+    sandbox = state.sandbox_of(container.id)
+    ports = published_json(exposed_ports(container), bindings_of(state, container)) if container.running else {}
+    return {
+        "SandboxID": sandbox.id if sandbox else "",
+        "SandboxKey": sandbox.netns if sandbox else "",
+        "Ports": ports,
+        "Networks": networks_of(state, container),
+    }
+
+
+def _mount(bind: str) -> dict[str, object]:
+    source, target, *mode = bind.split(":")
+    writable = "ro" not in ",".join(mode).split(",")
+    return {
+        "Type": "bind",
+        "Source": source,
+        "Destination": target,
+        "Mode": ",".join(mode),
+        "RW": writable,
+        "Propagation": "rprivate",
+    }

@@ -1,0 +1,150 @@
+"""Front door: the API of one node on a Unix socket.
+
+    server = await serve(node, "/run/fairlead/fairlead.sock")
+    ...
+    await server.close()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+
+from aiohttp import web
+
+import fairlead
+from fairlead.api import containers, events, execs, images, networks, output, system, versions
+from fairlead.api.contract import Node
+from fairlead.api.router import Call, Route, Router, answer
+from fairlead.api.schema import error_body
+from fairlead.model.errors import Conflict, Internal, Invalid, NetError
+
+log = logging.getLogger(__name__)
+
+#: Who may speak to the daemon: root and the socket's group, as with Docker's socket.
+SOCKET_MODE = 0o660
+#: Longest path of a Unix socket in bytes (sun_path of 108 with its final zero, unix(7)), less the ending that the
+#: socket carries until it is ready.
+SOCKET_PATH_MAX = 107 - len(".new")
+#: Seconds that open requests get to end when the server closes; byte streams and event streams never end by
+#: themselves, so that this is what a shutdown costs when there are any.
+_CLOSE_GRACE_S = 0.5
+#: Connections that wait to be accepted (Linux caps it at net.core.somaxconn).
+_BACKLOG = 512
+#: Bytes of a request line or header field: filters stand in the query, and lists of labels can be long.
+_LINE_BYTES = 64 * 1024
+
+
+class ApiServer:
+    """A running server."""
+
+    def __init__(self, runner: web.ServerRunner, path: str, inode: int) -> None:
+        self._runner = runner
+        self._inode = inode
+        self.path = path
+
+    async def close(self) -> None:
+        """Stop listening, give open requests a moment, cut the rest, remove the socket file if it is still ours."""
+        with suppress(FileNotFoundError):
+            if os.stat(self.path).st_ino == self._inode:
+                os.unlink(self.path)
+        await self._runner.cleanup()
+
+
+async def serve(node: Node, socket_path: str | os.PathLike[str], extra: Iterable[Route] = ()) -> ApiServer:
+    """Answer the Engine API for ``node`` until the result is closed. ``extra`` are further routes, asked first.
+
+    A socket file left by a daemon that is gone is replaced in one step; raises ``Conflict`` when a daemon still
+    answers there, ``Invalid`` or ``Internal`` when the socket cannot be made.
+    """
+    path = os.fspath(socket_path)
+    routers = Router([*extra, *_routes()])
+    door = _Door(node, routers)
+    server = web.Server(
+        door,
+        handler_cancellation=True,
+        access_log=None,
+        max_line_size=_LINE_BYTES,
+        max_field_size=_LINE_BYTES,
+        keepalive_timeout=300.0,
+    )
+    runner = web.ServerRunner(server, shutdown_timeout=_CLOSE_GRACE_S)
+    listener = _listen(path)
+    await runner.setup()
+    await web.SockSite(runner, listener, backlog=_BACKLOG).start()
+    return ApiServer(runner, path, os.stat(path).st_ino)
+
+
+class _Door:
+    """What every request passes: find the handler, turn errors into answers, add the headers of the house."""
+
+    def __init__(self, node: Node, router: Router) -> None:
+        self._node = node
+        self._router = router
+        self._headers = {
+            "Api-Version": versions.text(versions.API_MAX),
+            "Ostype": "linux",
+            "Server": f"Fairlead/{fairlead.__version__} (linux)",
+        }
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        call = Call(self._node, request, versions.API_MAX, {}, self._headers)
+        try:
+            handler, call.version, call.path = self._router.find(request.method, request.path)
+            response = await handler(call)
+        except NetError as error:
+            response = _failed(call, error)
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception:  # the edge of every request: a fault in one must not be an HTML page, nor end the daemon
+            log.exception("a request failed: %s %s", request.method, request.path)
+            response = _failed(call, Internal("an error inside Fairlead", hint="the daemon's log has the details"))
+        if not response.prepared:
+            response.headers.update(self._headers)
+        return response
+
+
+def _failed(call: Call, error: NetError) -> web.StreamResponse:
+    """The answer that tells an error, or the answer under way, which can only end."""
+    if call.opened is not None:
+        log.warning("the answer to %s %s ends early: %s", call.request.method, call.request.path, error)
+        return call.opened
+    return answer(error_body(error), error.status)
+
+
+def _routes() -> list[Route]:
+    rooms = (system, networks, containers, output, execs, events, images)
+    return [route for room in rooms for route in room.routes()]
+
+
+def _listen(path: str) -> socket.socket:
+    """A listening socket at ``path`` with its mode set before anyone can see it."""
+    if len(os.fsencode(path)) > SOCKET_PATH_MAX:
+        raise Invalid(f"socket path {path!r} is longer than {SOCKET_PATH_MAX} bytes", hint="use a shorter --run-dir")
+    _refuse_living(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    fresh = f"{path}.new"
+    try:
+        with suppress(FileNotFoundError):
+            os.unlink(fresh)
+        listener.bind(fresh)
+        os.chmod(fresh, SOCKET_MODE)
+        listener.listen(_BACKLOG)
+        os.rename(fresh, path)
+    except OSError as error:
+        listener.close()
+        raise Internal(f"cannot listen at {path}: {error.strerror}", hint="check the directory and its mode") from error
+    return listener
+
+
+def _refuse_living(path: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return
+    raise Conflict(f"a daemon already answers at {path}", hint="stop it first, or choose another --run-dir")

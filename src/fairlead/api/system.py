@@ -1,0 +1,120 @@
+"""Handlers of what a node tells about itself: ping, version, info."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+import fairlead
+from fairlead.api import versions
+from fairlead.api.contract import NodeFacts
+from fairlead.api.router import Call, Route, answer
+from fairlead.api.schema import stamp
+
+#: What a ping tells beside "OK"; 20.10 reads the builder's version and the swarm state from here.
+_PING_HEADERS = {
+    "Builder-Version": "",
+    "Cache-Control": "no-cache, no-store, must-revalidate",
+    "Docker-Experimental": "false",
+    "Pragma": "no-cache",
+    "Swarm": "inactive",
+}
+
+_SWARM_OFF = {
+    "NodeID": "",
+    "NodeAddr": "",
+    "LocalNodeState": "inactive",
+    "ControlAvailable": False,
+    "Error": "",
+    "RemoteManagers": None,
+}
+
+
+async def ping(call: Call) -> web.StreamResponse:
+    """``GET`` and ``HEAD /_ping``."""
+    body = None if call.request.method == "HEAD" else "OK"
+    return web.Response(text=body, headers=_PING_HEADERS)
+
+
+async def version(call: Call) -> web.StreamResponse:
+    """``GET /version``."""
+    facts = call.node.facts
+    engine = {
+        "ApiVersion": versions.text(versions.API_MAX),
+        "Arch": _arch(facts),
+        "BuildTime": "",
+        "GitCommit": "",
+        "GoVersion": "",
+        "KernelVersion": facts.kernel,
+        "MinAPIVersion": versions.text(versions.API_MIN),
+        "Os": "linux",
+    }
+    body: dict[str, object] = {
+        "Platform": {"Name": "Fairlead"},
+        "Components": [{"Name": "Engine", "Version": fairlead.__version__, "Details": engine}],
+        "Version": fairlead.__version__,
+    }
+    return answer({**body, **engine})
+
+
+async def info(call: Call) -> web.StreamResponse:
+    """``GET /info``."""
+    facts, state = call.node.facts, call.node.state
+    running = sum(container.running for container in state.containers.values())
+    return answer(
+        {
+            "ID": facts.id,
+            "Name": facts.hostname,
+            "Containers": len(state.containers),
+            "ContainersRunning": running,
+            "ContainersPaused": 0,
+            "ContainersStopped": len(state.containers) - running,
+            "Images": len(await call.node.images()),
+            "Networks": len(state.networks),
+            "Endpoints": len(state.endpoints),
+            "Driver": "overlay",
+            "DriverStatus": [],
+            "Plugins": {"Volume": [], "Network": sorted(facts.drivers), "Authorization": None, "Log": ["json-file"]},
+            "SystemTime": stamp(datetime.now(UTC).timestamp()),
+            "StartedAt": stamp(facts.started),
+            "Pid": facts.pid,
+            "LoggingDriver": "json-file",
+            "CgroupDriver": "cgroupfs",
+            "KernelVersion": facts.kernel,
+            "OperatingSystem": facts.operating_system,
+            "OSType": "linux",
+            "Architecture": facts.architecture,
+            "NCPU": facts.cpus,
+            "MemTotal": facts.memory_bytes,
+            "IndexServerAddress": "",
+            "RegistryConfig": None,
+            "ServerVersion": fairlead.__version__,
+            "Runtimes": {"runc": {"path": "runc"}},
+            "DefaultRuntime": "runc",
+            "Swarm": _SWARM_OFF,
+            "LiveRestoreEnabled": True,
+            "Isolation": "",
+            "InitBinary": "",
+            "SecurityOptions": [],
+            "IPv4Forwarding": True,
+            "FirewallBackend": {"Driver": "nftables"},
+            "DefaultAddressPools": [{"Base": base, "Size": bits} for base, bits in facts.default_pools],
+            "Warnings": list(facts.warnings) or None,
+        }
+    )
+
+
+def _arch(facts: NodeFacts) -> str:
+    """Go's name of an architecture, as clients expect it here."""
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(facts.architecture, facts.architecture)
+
+
+def routes() -> tuple[Route, ...]:
+    """The routes of this module."""
+    return (
+        Route("GET", "/_ping", ping),
+        Route("HEAD", "/_ping", ping),
+        Route("GET", "/version", version),
+        Route("GET", "/info", info),
+    )
