@@ -1,0 +1,172 @@
+"""From a question to an answer, for one sandbox: what Docker's embedded DNS answers, with its leaks closed.
+
+Order of rules (``cnm.md`` 1.14):
+  1. unreadable, other opcode, other class: silence, FORMERR, NOTIMP, REFUSED
+  2. reverse name of an address in the sandbox's networks: ``<name>.<network>``
+  3. name known in one of its networks, whole or split as ``name.network``: addresses, or NOERROR and nothing
+  4. single-label name: NXDOMAIN from us, never forwarded, whatever the search list says
+  5. sandbox in internal networks only: NXDOMAIN, never forwarded
+  6. everything else: forwarded
+Pure: ``Chance`` is passed. ``resolve`` is total: arbitrary bytes never raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from fairlead.discovery import wire
+from fairlead.discovery.names import Registration, Tables
+from fairlead.model.ids import Chance
+
+#: Rotations of an answer with several addresses that are made at once: with 16, a long list still spreads and a miss
+#: stays cheap.
+ROTATIONS_MAX = 16
+#: Answers drawn before a new order is made; 64 spreads the cost of making it.
+DRAWS = 64
+
+
+class Upstream(NamedTuple):
+    """A server to forward to. ``from_host`` says whether it is asked from the daemon's namespace (it came from the
+    host's file) or from the sandbox's own (a user named it)."""
+
+    address: str
+    from_host: bool
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one sandbox may see. ``networks`` are ids in the order in which they are searched; ``forward`` is False
+    for a sandbox in internal networks only; ``search`` and ``ndots`` are those of its resolv.conf; ``links`` maps
+    aliases that only this sandbox knows to names; ``netns`` is handed to the socket factory."""
+
+    networks: tuple[str, ...] = ()
+    forward: bool = True
+    upstreams: tuple[Upstream, ...] = ()
+    search: tuple[str, ...] = ()
+    ndots: int = 0
+    links: Mapping[str, str] = field(default_factory=dict)
+    netns: str = ""
+
+
+class Answer(NamedTuple):
+    """The reply is the query's id and one of ``bodies``, drawn in order; ``keep`` says whether the bodies hold until
+    the generation of one of the view's networks changes."""
+
+    bodies: tuple[bytes, ...]
+    keep: bool
+
+
+class Forward(NamedTuple):
+    """Ask these servers in turn; the question ends at octet ``end`` of the query."""
+
+    query: bytes
+    upstreams: tuple[Upstream, ...]
+    end: int
+
+
+class Silence(NamedTuple):
+    """No reply: the packet is not a query."""
+
+
+def resolve(
+    tables: Tables, view: View, query: bytes, chance: Chance, *, tcp: bool = False
+) -> Answer | Forward | Silence:
+    """Decide on one query. ``tcp`` lifts the size limit of UDP."""
+    question = wire.scan(query)
+    if isinstance(question, wire.BadQuery):
+        if question.rcode is None:
+            return Silence()
+        return Answer((wire.refusal(query, question.rcode)[2:],), keep=False)
+    limit = wire.TCP_SIZE if tcp else question.size
+    if question.name.endswith(".arpa"):
+        records = _reverse(tables, view, question)
+    else:
+        records = _forward_records(tables, view, question)
+    if records is not None:
+        bodies = tuple(wire.body(query, question, wire.NOERROR, order, limit) for order in _orders(records, chance))
+        return Answer(_draws(bodies, chance), keep=True)
+    if question.labels == 1 or not view.forward:
+        return Answer((wire.body(query, question, wire.NXDOMAIN, (), limit),), keep=False)
+    if not view.upstreams:
+        return Answer((wire.body(query, question, wire.SERVFAIL, (), limit),), keep=False)
+    return Forward(query, view.upstreams, question.end)
+
+
+def _reverse(tables: Tables, view: View, question: wire.Question) -> list[bytes] | None:
+    """Records for a reverse name; None if no endpoint in sight has the address."""
+    for network_id in view.networks:
+        zone = tables.zone(network_id)
+        holder = zone.holder(question.name) if zone else None
+        if zone is None or holder is None or not holder.names:
+            continue
+        data = wire.name_data(f"{holder.names[0]}.{zone.network_name}.")
+        wanted = question.type in (wire.PTR, wire.ANY) and data
+        return [wire.record(wire.PTR, data)] if wanted and data else []
+    return None
+
+
+def _forward_records(tables: Tables, view: View, question: wire.Question) -> list[bytes] | None:
+    """Records for a name; empty if the name is known but not with this type, None if it is not known."""
+    known = False
+    for name, network_name in _splits(view, question):
+        for network_id in view.networks:
+            zone = tables.zone(network_id)
+            if zone is None or (network_name and zone.network_name.lower() != network_name):
+                continue
+            holders = zone.find(view.links.get(name, name)) or zone.find(name)
+            records = _addresses(holders, question.type)
+            if records:
+                return records
+            known = known or bool(holders)
+    return [] if known else None
+
+
+def _splits(view: View, question: wire.Question) -> list[tuple[str, str]]:
+    """The readings of a name as (name, network), Docker's order: ``a.b.c`` anywhere, ``a.b`` in ``c``, ``a`` in
+    ``b.c``. Then, only where the sandbox's ndots makes programs try the search list first, a single label under a
+    search domain is read as that label: an outside ``db.corp.example`` must not win over the container ``db``."""
+    name = question.name
+    splits = [(name, "")]
+    at = name.rfind(".")
+    while at > 0:
+        splits.append((name[:at], name[at + 1 :]))
+        at = name.rfind(".", 0, at)
+    if view.ndots > 0:
+        head, _, tail = name.partition(".")
+        if tail and any(tail == domain.lower().rstrip(".") for domain in view.search):
+            splits.append((head, ""))
+    return splits
+
+
+def _addresses(holders: tuple[Registration, ...], kind: int) -> list[bytes]:
+    records: list[bytes] = []
+    if kind in (wire.A, wire.ANY):
+        records += [wire.record(wire.A, holder.ipv4) for holder in holders if holder.ipv4]
+    if kind in (wire.AAAA, wire.ANY):
+        records += [wire.record(wire.AAAA, holder.ipv6) for holder in holders if holder.ipv6]
+    return records
+
+
+def _shuffled(items: list[bytes], chance: Chance) -> list[bytes]:
+    return sorted(items, key=lambda _: chance.getrandbits(32))
+
+
+def _orders(records: list[bytes], chance: Chance) -> list[list[bytes]]:
+    """The record lists to answer with: rotations of a random order, so that each address comes first as often."""
+    if len(records) < 2:
+        return [records]
+    records = _shuffled(records, chance)
+    step = max(1, len(records) // ROTATIONS_MAX)
+    return [records[at:] + records[:at] for at in range(0, len(records), step)][:ROTATIONS_MAX]
+
+
+def _draws(bodies: tuple[bytes, ...], chance: Chance) -> tuple[bytes, ...]:
+    """``bodies`` again and again, each round in a new random order; a single one stays single."""
+    if len(bodies) < 2:
+        return bodies
+    draws: list[bytes] = []
+    while len(draws) < DRAWS:
+        draws += _shuffled(list(bodies), chance)
+    return tuple(draws)
