@@ -96,9 +96,7 @@ async def restart(call: Call) -> web.StreamResponse:
     """``POST /containers/{ref}/restart``: stop, then start; the container stays even when it was to be removed."""
     container = call.node.state.container(call.path["ref"])
     if container.config.auto_remove and container.running:
-        raise Invalid(
-            "a container that is removed at its end cannot be restarted", hint="create it without --rm"
-        )
+        raise Invalid("a container that is removed at its end cannot be restarted", hint="create it without --rm")
     await call.submit(StopContainer(container.id, _timeout(call)))
     await call.submit(StartContainer(container.id))
     return empty(204)

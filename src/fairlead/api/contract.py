@@ -66,9 +66,7 @@ class Node(Protocol):
     async def wait(self, container: str, condition: str) -> int:
         """Exit code of a container once ``condition`` holds (``not-running``, ``next-exit`` or ``removed``)."""
 
-    def logs(
-        self, container: str, *, follow: bool, tail: int | None, since: float | None
-    ) -> AsyncIterator[LogLine]:
+    def logs(self, container: str, *, follow: bool, tail: int | None, since: float | None) -> AsyncIterator[LogLine]:
         """Output of a container; with ``follow`` until it ends."""
 
     async def attach(self, container: str) -> Stream:

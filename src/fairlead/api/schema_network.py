@@ -73,7 +73,7 @@ class NetworkCreateBody(Struct):
             name=self.name,
             driver=self.driver or "",
             ipv4=self.ipv4,
-            ipv6=bool(self.ipv6),
+            ipv6=self.ipv6,
             internal=bool(self.internal),
             attachable=bool(self.attachable),
             scope=self.scope or "",
@@ -160,9 +160,7 @@ def network_summary(network: Network) -> dict[str, object]:
     }
 
 
-def network_inspect(
-    state: State, network: Network, usage: Mapping[str, tuple[int, int]]
-) -> dict[str, object]:
+def network_inspect(state: State, network: Network, usage: Mapping[str, tuple[int, int]]) -> dict[str, object]:
     """A network with its members and how full its subnets are (``usage``: subnet -> in use, still to give)."""
     members: dict[str, object] = {}
     for endpoint in state.endpoints_of_network(network.id):
@@ -179,9 +177,7 @@ def network_inspect(
     return {**network_summary(network), "Containers": members, "Status": {"IPAM": {"Subnets": subnets}}}
 
 
-def endpoint_json(
-    settings: EndpointSettings, network: Network | None, endpoint: Endpoint | None
-) -> dict[str, object]:
+def endpoint_json(settings: EndpointSettings, network: Network | None, endpoint: Endpoint | None) -> dict[str, object]:
     """A container's place in a network: what was asked, and, once it is joined, what was given."""
     asked: dict[str, object] = {}
     if settings.ipv4:

@@ -1,8 +1,8 @@
 """Front door: the API of one node on a Unix socket.
 
-    server = await serve(node, "/run/fairlead/fairlead.sock")
-    ...
-    await server.close()
+server = await serve(node, "/run/fairlead/fairlead.sock")
+...
+await server.close()
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 
 from aiohttp import web
 
@@ -27,9 +28,10 @@ log = logging.getLogger(__name__)
 
 #: Who may speak to the daemon: root and the socket's group, as with Docker's socket.
 SOCKET_MODE = 0o660
-#: Longest path of a Unix socket in bytes (sun_path of 108 with its final zero, unix(7)), less the ending that the
-#: socket carries until it is ready.
-SOCKET_PATH_MAX = 107 - len(".new")
+#: Ending of the socket's name until it is ready.
+_UNREADY = ".new"
+#: Longest path of a Unix socket in bytes (sun_path of 108 with its final zero, unix(7)), less that ending.
+SOCKET_PATH_MAX = 107 - len(_UNREADY)
 #: Seconds that open requests get to end when the server closes; byte streams and event streams never end by
 #: themselves, so that this is what a shutdown costs when there are any.
 _CLOSE_GRACE_S = 0.5
@@ -42,7 +44,7 @@ _LINE_BYTES = 64 * 1024
 class ApiServer:
     """A running server."""
 
-    def __init__(self, runner: web.ServerRunner, path: str, inode: int) -> None:
+    def __init__(self, runner: web.ServerRunner, path: Path, inode: int) -> None:
         self._runner = runner
         self._inode = inode
         self.path = path
@@ -50,8 +52,8 @@ class ApiServer:
     async def close(self) -> None:
         """Stop listening, give open requests a moment, cut the rest, remove the socket file if it is still ours."""
         with suppress(FileNotFoundError):
-            if os.stat(self.path).st_ino == self._inode:
-                os.unlink(self.path)
+            if self.path.stat().st_ino == self._inode:
+                self.path.unlink()
         await self._runner.cleanup()
 
 
@@ -61,7 +63,7 @@ async def serve(node: Node, socket_path: str | os.PathLike[str], extra: Iterable
     A socket file left by a daemon that is gone is replaced in one step; raises ``Conflict`` when a daemon still
     answers there, ``Invalid`` or ``Internal`` when the socket cannot be made.
     """
-    path = os.fspath(socket_path)
+    path = Path(socket_path)
     routers = Router([*extra, *_routes()])
     door = _Door(node, routers)
     server = web.Server(
@@ -73,10 +75,10 @@ async def serve(node: Node, socket_path: str | os.PathLike[str], extra: Iterable
         keepalive_timeout=300.0,
     )
     runner = web.ServerRunner(server, shutdown_timeout=_CLOSE_GRACE_S)
-    listener = _listen(path)
+    listener, inode = _listen(path)
     await runner.setup()
     await web.SockSite(runner, listener, backlog=_BACKLOG).start()
-    return ApiServer(runner, path, os.stat(path).st_ino)
+    return ApiServer(runner, path, inode)
 
 
 class _Door:
@@ -121,30 +123,30 @@ def _routes() -> list[Route]:
     return [route for room in rooms for route in room.routes()]
 
 
-def _listen(path: str) -> socket.socket:
-    """A listening socket at ``path`` with its mode set before anyone can see it."""
+def _listen(path: Path) -> tuple[socket.socket, int]:
+    """A listening socket at ``path``, with its mode set before anyone can see it, and its file's inode."""
     if len(os.fsencode(path)) > SOCKET_PATH_MAX:
-        raise Invalid(f"socket path {path!r} is longer than {SOCKET_PATH_MAX} bytes", hint="use a shorter --run-dir")
+        raise Invalid(f"socket path '{path}' is longer than {SOCKET_PATH_MAX} bytes", hint="use a shorter --run-dir")
     _refuse_living(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    fresh = f"{path}.new"
+    fresh = path.with_name(path.name + _UNREADY)
     try:
-        with suppress(FileNotFoundError):
-            os.unlink(fresh)
-        listener.bind(fresh)
-        os.chmod(fresh, SOCKET_MODE)
+        fresh.unlink(missing_ok=True)
+        listener.bind(str(fresh))
+        fresh.chmod(SOCKET_MODE)
         listener.listen(_BACKLOG)
-        os.rename(fresh, path)
+        fresh.rename(path)
+        inode = path.stat().st_ino
     except OSError as error:
         listener.close()
         raise Internal(f"cannot listen at {path}: {error.strerror}", hint="check the directory and its mode") from error
-    return listener
+    return listener, inode
 
 
-def _refuse_living(path: str) -> None:
+def _refuse_living(path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
-            probe.connect(path)
+            probe.connect(str(path))
         except OSError:
             return
     raise Conflict(f"a daemon already answers at {path}", hint="stop it first, or choose another --run-dir")

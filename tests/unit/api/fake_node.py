@@ -105,9 +105,9 @@ class FakeNode:
             case RemoveNetwork():
                 return self._remove_network(command)
             case ConnectNetwork():
-                return self._connect(command.network, command.container, command.settings)
+                self._connect(command.network, command.container, command.settings)
             case DisconnectNetwork():
-                return self._disconnect(command)
+                self._disconnect(command)
             case CreateContainer():
                 return self._create_container(command)
             case StartContainer():
@@ -115,7 +115,7 @@ class FakeNode:
             case StopContainer() | KillContainer():
                 return self._stop(command)
             case RemoveContainer():
-                return self._remove_container(command)
+                self._remove_container(command)
             case RenameContainer():
                 container = self.state.container(command.container)
                 self.state.put(replace(container, name=command.name))
@@ -137,7 +137,7 @@ class FakeNode:
             name=command.name,
             driver=command.driver or "bridge",
             created=BIRTH + len(self.notices),
-            ipv6=command.ipv6,
+            ipv6=bool(command.ipv6),
             internal=command.internal,
             attachable=command.attachable,
             pools=pools,
@@ -153,7 +153,9 @@ class FakeNode:
         if network.predefined:
             raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
         if self.state.endpoints_of_network(network.id):
-            raise Forbidden(f"error while removing network: network {network.name} id {network.id} has active endpoints")
+            raise Forbidden(
+                f"error while removing network: network {network.name} id {network.id} has active endpoints"
+            )
         self.state.drop(network)
         self._tell("network", "destroy", network.id, {"name": network.name, "type": network.driver})
         return network
