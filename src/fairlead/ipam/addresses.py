@@ -50,10 +50,14 @@ class AddressPool:
 
     @classmethod
     def create(cls, subnet: str) -> AddressPool:
+        """An unused pool of a subnet, see ``over``; raises ``Invalid`` for what is no subnet."""
+        return cls.over(prefix(subnet))
+
+    @classmethod
+    def over(cls, parsed: Prefix) -> AddressPool:
         """An unused pool. Reserved as in Docker: the all-zero host of IPv6 (subnet-router anycast, RFC 4291 2.6.1);
-        network and broadcast address of IPv4, except in /31 and /32. Raises ``Invalid`` for what is no subnet.
+        network and broadcast address of IPv4, except in /31 and /32.
         """
-        parsed = prefix(subnet)
         bits = Bitmap(parsed.size)
         if parsed.v6:
             bits = bits.set(0)

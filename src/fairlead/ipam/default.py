@@ -41,10 +41,9 @@ class Ipam:
         self, subnet: str = "", ip_range: str = "", *, v6: bool = False, avoid: Sequence[str] = ()
     ) -> tuple[Ipam, str, str]:
         """Give out a subnet, see ``AddressSpace.request``: (ipam, pool id, subnet)."""
-        space, pool_id, given = self.space.request(subnet, ip_range, v6, avoid)
-        key, _ = space.parse(pool_id)
-        pools = self.pools if self.pools.get(key) is not None else self.pools.put(key, AddressPool.create(given))
-        return replace(self, space=space, pools=pools), pool_id, given
+        space, key, part = self.space.grant(subnet, ip_range, v6, avoid)
+        pools = self.pools if self.pools.get(key) is not None else self.pools.put(key, AddressPool.over(key))
+        return replace(self, space=space, pools=pools), space.pool_id(key, part), str(key)
 
     def release_pool(self, pool_id: str) -> Ipam:
         """Take a pool back; the addresses of its subnet are forgotten with its last range. Raises ``Invalid`` when

@@ -80,16 +80,29 @@ class AddressSpace:
         Raises ``Invalid`` for nonsense and when the default pools are used up, ``Forbidden`` when the subnet asked
         overlaps a given one. An explicit subnet is not compared with ``avoid`` (as in Docker).
         """
+        space, given, part = self.grant(subnet, ip_range, v6, avoid)
+        return space, space.pool_id(given, part), str(given)
+
+    def grant(
+        self, subnet: str, ip_range: str, v6: bool, avoid: Sequence[str]
+    ) -> tuple[AddressSpace, Prefix, Prefix | None]:
+        """What ``request`` does, answering subnet and ip-range as numbers."""
         asked = prefix(subnet) if subnet else Prefix(v6, 0, 0)
-        if asked.base == 0:
-            if ip_range:
-                raise Invalid(
-                    "invalid address subpool",
-                    hint=f"give the subnet that {ip_range} is a part of (--subnet) too, or leave --ip-range out",
-                )
-            return self._given(self._automatic(asked.v6, asked.length, avoid), None)
-        check_sense(asked)
-        return self._given(asked, _part(asked, ip_range))
+        if asked.base:
+            check_sense(asked)
+            part = _part(asked, ip_range)
+            return self._given(asked, part), asked, part
+        if ip_range:
+            raise Invalid(
+                "invalid address subpool",
+                hint=f"give the subnet that {ip_range} is a part of (--subnet) too, or leave --ip-range out",
+            )
+        chosen = self._automatic(asked.v6, asked.length, avoid)
+        return self._given(chosen, None), chosen, None
+
+    def pool_id(self, subnet: Prefix, part: Prefix | None) -> str:
+        """The id of a pool: ``<space>/<subnet>``, and ``/<ip-range>`` if it has one (Docker's form)."""
+        return f"{self.name}/{subnet}/{part}" if part else f"{self.name}/{subnet}"
 
     def release(self, pool_id: str) -> AddressSpace:
         """Take a subnet (or one ip-range of it) back. Raises ``Invalid`` when it is not given out."""
@@ -121,20 +134,17 @@ class AddressSpace:
         child = prefix(f"{parts[3]}/{parts[4]}", "ip-range") if len(parts) == 5 else None
         return prefix(f"{parts[1]}/{parts[2]}"), child
 
-    def _given(self, subnet: Prefix, part: Prefix | None) -> tuple[AddressSpace, str, str]:
+    def _given(self, subnet: Prefix, part: Prefix | None) -> AddressSpace:
         parts = self.subnets.get(subnet)
-        pool_id = f"{self.name}/{subnet}" + (f"/{part}" if part else "")
         if parts is None:
             runs = self._runs(subnet.v6)
             if runs.meet(subnet.base, subnet.end):
                 raise self._overlap(subnet)
             table = self.subnets.put(subnet, frozenset((part,)))
-            space = self._with_runs(subnet, runs.plus(subnet.base, subnet.end), table)
-        elif part is None or None in parts or part in parts:
+            return self._with_runs(subnet, runs.plus(subnet.base, subnet.end), table)
+        if part is None or None in parts or part in parts:
             raise self._overlap(subnet)
-        else:
-            space = replace(self, subnets=self.subnets.put(subnet, parts | {part}))
-        return space, pool_id, str(subnet)
+        return replace(self, subnets=self.subnets.put(subnet, parts | {part}))
 
     def _automatic(self, v6: bool, length: int, avoid: Sequence[str]) -> Prefix:
         runs, shunned = self._runs(v6), _avoided(tuple(avoid), v6)

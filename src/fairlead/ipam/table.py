@@ -58,10 +58,10 @@ class Table(Generic[K, V]):
 
     def put(self, key: K, value: V) -> Table[K, V]:
         """The table in which ``key`` has ``value``."""
-        grown = self.get(key) is None
         leaf = _Leaf(hash(key) & _HASH_MASK, ((key, value),))
         root: _Branch[K, V] = _Branch(0, ()) if self._root is None else self._root
-        return Table(_put(root, 0, leaf), self._length + grown)
+        grown, root = _put(root, 0, leaf)
+        return Table(root, self._length + grown)
 
     def drop(self, key: K) -> Table[K, V]:
         """The table without ``key``; itself when it was absent."""
@@ -81,22 +81,25 @@ class Table(Generic[K, V]):
                 yield from node.pairs
 
 
-def _put(node: _Branch[K, V], shift: int, leaf: _Leaf[K, V]) -> _Branch[K, V]:
+def _put(node: _Branch[K, V], shift: int, leaf: _Leaf[K, V]) -> tuple[bool, _Branch[K, V]]:
+    """Whether the leaf's key is new, and the branch with the leaf."""
     bit = 1 << (leaf.hash >> shift & _STEP_MASK)
-    at = (node.mask & (bit - 1)).bit_count()
-    if not node.mask & bit:
-        return _Branch(node.mask | bit, (*node.slots[:at], leaf, *node.slots[at:]))
-    held = node.slots[at]
-    deeper: _Leaf[K, V] | _Branch[K, V]
+    mask, slots = node
+    at = (mask & (bit - 1)).bit_count()
+    if not mask & bit:
+        return True, _Branch(mask | bit, (*slots[:at], leaf, *slots[at:]))
+    held = slots[at]
+    grown, deeper = True, held
     if isinstance(held, _Branch):
-        deeper = _put(held, shift + _STEP_BITS, leaf)
+        grown, deeper = _put(held, shift + _STEP_BITS, leaf)
     elif held.hash == leaf.hash:
         key = leaf.pairs[0][0]
-        deeper = _Leaf(leaf.hash, (*(pair for pair in held.pairs if pair[0] != key), *leaf.pairs))
+        others = tuple(pair for pair in held.pairs if pair[0] != key)
+        grown, deeper = len(others) == len(held.pairs), _Leaf(leaf.hash, (*others, *leaf.pairs))
     else:
         under = shift + _STEP_BITS
-        deeper = _put(_Branch(1 << (held.hash >> under & _STEP_MASK), (held,)), under, leaf)
-    return _Branch(node.mask, (*node.slots[:at], deeper, *node.slots[at + 1 :]))
+        _, deeper = _put(_Branch(1 << (held.hash >> under & _STEP_MASK), (held,)), under, leaf)
+    return grown, _Branch(mask, (*slots[:at], deeper, *slots[at + 1 :]))
 
 
 def _drop(node: _Branch[K, V], shift: int, wanted: int, key: K) -> _Leaf[K, V] | _Branch[K, V] | None:
