@@ -54,7 +54,7 @@ def disconnect(turn: Turn, command: DisconnectNetwork) -> None:
         raise Invalid("container cannot be disconnected from host network or connected to host network")
     attached = [e for e in turn.state.endpoints_of_container(container.id) if e.network_id == network.id]
     key = _key_of(container, network)
-    if container.running and not attached or key is None:
+    if (container.running and not attached) or key is None:
         raise Internal(
             f"container {container.id} is not connected to network {network.name}",
             hint=f"`fairlead inspect {container.name}` shows its networks",

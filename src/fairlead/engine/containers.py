@@ -7,7 +7,7 @@ from dataclasses import replace
 from fairlead.engine import endpoints, sandboxes
 from fairlead.engine.core import Core, Turn
 from fairlead.engine.names import invent_name
-from fairlead.engine.outcome import CloseResolver, Discard, Run, Signal, Terminate
+from fairlead.engine.outcome import CloseResolver, Discard, Release, Run, Signal, Terminate
 from fairlead.model.commands import (
     AlreadyThere,
     CreateContainer,
@@ -106,6 +106,8 @@ def exited(turn: Turn, event: ContainerExited, *, discard: bool) -> None:
     turn.tell_container("die", ended, exitCode=str(event.exit_code))
     if container.config.auto_remove or discard:
         forget(turn, ended)
+    else:
+        turn.say(Release(container.id))
 
 
 def stop(turn: Turn, command: StopContainer) -> tuple[AlreadyThere | None, str]:
@@ -285,5 +287,3 @@ def _spec(core: Core, container: Container, files_of: str, netns: str, hostname:
         read_only=config.read_only,
         stop_signal=config.stop_signal,
     )
-
-

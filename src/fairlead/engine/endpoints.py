@@ -97,9 +97,7 @@ def dns_names(container: Container, aliases: tuple[str, ...]) -> tuple[str, ...]
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-def _dress(
-    turn: Turn, endpoint: Endpoint, sandbox: Sandbox, container: Container, network: Network
-) -> Endpoint:
+def _dress(turn: Turn, endpoint: Endpoint, sandbox: Sandbox, container: Container, network: Network) -> Endpoint:
     asked = endpoint.settings
     pool_v4, ipv4 = _lease(turn, network, asked.ipv4, v6=False)
     pool_v6, ipv6 = _lease(turn, network, asked.ipv6, v6=True)
@@ -120,7 +118,7 @@ def _lease(turn: Turn, network: Network, wanted: str, *, v6: bool) -> tuple[str,
     """(pool id, address/length) from the first pool that can give it; empty when the network lacks the family."""
     pools = [pool for pool in network.pools if pool.v6 == v6]
     for pool in pools:
-        if wanted and not parse_address(wanted) in parse_subnet(pool.subnet):
+        if wanted and parse_address(wanted) not in parse_subnet(pool.subnet):
             continue
         try:
             turn.core.ipam, cidr = turn.core.ipam.request_address(pool.id, wanted, now=turn.now)

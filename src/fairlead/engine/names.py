@@ -21,12 +21,11 @@ _TRIES = 16
 
 def invent_name(chance: Chance, state: State) -> str:
     """A name that no container of the node has."""
-    for attempt in range(_TRIES):
+    for _ in range(_TRIES):
         name = f"{_pick(_FIRST, chance)}_{_pick(_SECOND, chance)}"
         if state.container_named(name) is None:
             return name
-    attempt = chance.getrandbits(32)
-    return f"{name}_{attempt}"
+    return f"{name}_{chance.getrandbits(32)}"
 
 
 def _pick(words: list[str], chance: Chance) -> str:

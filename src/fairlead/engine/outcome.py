@@ -90,6 +90,13 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """After a container's end: give back what only a running one needs; its files and log stay."""
+
+    container_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Discard:
     """Remove everything the runtime holds of a container, and its files."""
 
@@ -97,7 +104,17 @@ class Discard:
 
 
 Message = (
-    Register | Unregister | OpenResolver | CloseResolver | WriteFiles | EditHosts | Run | Terminate | Signal | Discard
+    Register
+    | Unregister
+    | OpenResolver
+    | CloseResolver
+    | WriteFiles
+    | EditHosts
+    | Run
+    | Terminate
+    | Signal
+    | Release
+    | Discard
 )
 
 

@@ -79,9 +79,10 @@ def _holder(turn: Turn, proto: str, port: int, addresses: tuple[str, ...], owner
         if endpoint.id == owner:
             continue
         for binding in endpoint.bindings:
-            if (binding.proto, binding.host_port) == (proto, port):
-                if any(_overlap(binding.host_ip, address) for address in addresses):
-                    return endpoint
+            if (binding.proto, binding.host_port) != (proto, port):
+                continue
+            if any(_overlap(binding.host_ip, address) for address in addresses):
+                return endpoint
     return None
 
 

@@ -55,9 +55,7 @@ def needs_resolver(core: Core, sandbox: Sandbox) -> bool:
     return any(core.resolves(network) for network in _networks(core, sandbox))
 
 
-def rebind(
-    turn: Turn, sandbox: Sandbox, container: Container, carried: tuple[PortBinding, ...] = ()
-) -> None:
+def rebind(turn: Turn, sandbox: Sandbox, container: Container, carried: tuple[PortBinding, ...] = ()) -> None:
     """Let the endpoints that lead out hold the container's published ports, keeping the host ports it has;
     ``carried`` are those of an endpoint that has just left."""
     core = turn.core

@@ -1,0 +1,263 @@
+"""Carrying outcomes out: persist, apply, act, tell, in this order, and feeding back how it went.
+
+Outcomes of different commands overlap: while one is written to disk, another may be in the kernel. Their order is kept
+at each stage, so what was decided on the ground of an earlier decision is also persisted and applied after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Coroutine
+from typing import Protocol
+
+from fairlead.daemon.files import NameFiles
+from fairlead.discovery.aio import DnsServer
+from fairlead.engine.engine import Engine
+from fairlead.engine.outcome import (
+    CloseResolver,
+    Discard,
+    EditHosts,
+    Message,
+    OpenResolver,
+    Outcome,
+    Register,
+    Release,
+    Run,
+    Signal,
+    Terminate,
+    Unregister,
+    WriteFiles,
+)
+from fairlead.model.commands import Command
+from fairlead.model.errors import NetError, NotFound
+from fairlead.model.events import Applied, ContainerExited, ContainerFailed, ContainerRunning, Event, Failed, Notice
+from fairlead.model.state import Change
+from fairlead.plan.objects import Plan
+from fairlead.runtime.containers import Runtime
+
+log = logging.getLogger(__name__)
+
+#: Events kept for late readers (Docker: 256).
+NOTICES_KEPT = 256
+#: Exit code that stands for "could not be started" when the runtime says nothing better (Docker: 128).
+EXIT_NOT_STARTED = 128
+
+
+class Kernel(Protocol):
+    """What carrying needs of the kernel; the real one and the fake one fit."""
+
+    async def apply(self, plans: dict[str, Plan]) -> None:
+        """Make Linux what the plans say, or raise ``NetError`` with nothing changed."""
+
+
+class Store(Protocol):
+    """What carrying needs of the store."""
+
+    async def write(self, changes: tuple[Change, ...]) -> None:
+        """Return once the changes are on disk."""
+
+
+class Resolvers(Protocol):
+    """Opens and closes the name servers of sandboxes."""
+
+    server: DnsServer
+
+    async def open(self, message: OpenResolver) -> None:
+        """Serve names in a sandbox, or change what is served."""
+
+    async def close(self, message: CloseResolver) -> None:
+        """Serve names there no more."""
+
+
+class Carrier:
+    """Hands messages to the engine and carries its outcomes out."""
+
+    def __init__(
+        self, engine: Engine, store: Store, kernel: Kernel, resolvers: Resolvers, runtime: Runtime, files: NameFiles
+    ) -> None:
+        self.engine = engine
+        self._store = store
+        self._kernel = kernel
+        self._resolvers = resolvers
+        self._runtime = runtime
+        self._files = files
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._exits: dict[str, list[asyncio.Future[int]]] = {}
+        self._removals: dict[str, list[asyncio.Future[None]]] = {}
+        self._notices: deque[Notice] = deque(maxlen=NOTICES_KEPT)
+        self._readers: set[asyncio.Queue[Notice]] = set()
+
+    async def submit(self, command: Command) -> object:
+        """Carry a command out and return its answer; goes on to the end even if the caller stops waiting."""
+        answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self._spawn(self._submit(command, answer))
+        return await asyncio.shield(answer)
+
+    async def feed(self, event: Event) -> None:
+        """Tell the engine a fact and carry out what it decides."""
+        await self.carry(self._decide(event))
+
+    async def carry(self, outcome: Outcome) -> object:
+        """Carry an outcome out and return its answer, or raise the error that it carries."""
+        await self._store.write(outcome.changes)
+        if outcome.plans:
+            try:
+                await self._kernel.apply(outcome.plans)
+            except NetError as error:
+                return await self.carry(self._decide(Failed(outcome.operation, error)))
+            self._decide(Applied(outcome.operation))
+        await self.act(outcome)
+        if outcome.error is not None:
+            raise outcome.error
+        if outcome.wait_exit:
+            await self.exit_of(outcome.wait_exit)
+        return outcome.reply
+
+    async def act(self, outcome: Outcome) -> None:
+        """Do what comes after the kernel, and tell what happened."""
+        for message in outcome.messages:
+            await self._act(message)
+        for notice in outcome.notices:
+            self._tell(notice)
+
+    def exit_of(self, container_id: str) -> asyncio.Future[int]:
+        """The exit code of a container when it next ends and all of its end is carried out."""
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._exits.setdefault(container_id, []).append(future)
+        return future
+
+    def removal_of(self, container_id: str) -> asyncio.Future[None]:
+        """Done when the container has been removed."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._removals.setdefault(container_id, []).append(future)
+        return future
+
+    def watch(self, container_id: str, monitor_pid: int) -> None:
+        """Learn of a running container's end."""
+        self._runtime.watch(container_id, monitor_pid, lambda code, at: self._ended(container_id, code, at))
+
+    async def subscribe(self, since: float | None) -> AsyncIterator[Notice]:
+        """Kept notices since then, and all to come."""
+        queue: asyncio.Queue[Notice] = asyncio.Queue()
+        for notice in self._notices:
+            if since is not None and notice.at >= since:
+                queue.put_nowait(notice)
+        self._readers.add(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._readers.discard(queue)
+
+    async def close(self) -> None:
+        """Let what is under way come to its end."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _submit(self, command: Command, answer: asyncio.Future[object]) -> None:
+        try:
+            reply = await self.carry(self._decide(command))
+        except Exception as error:  # noqa: BLE001  (a supervisor: whatever went wrong is the caller's to hear)
+            answer.set_exception(error)
+            # Whoever asked may be gone; then nobody takes the error from the future, and that is no fault.
+            answer.exception()
+        else:
+            answer.set_result(reply)
+
+    def _decide(self, message: Command | Event) -> Outcome:
+        return self.engine.handle(message, time.monotonic(), time.time())
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _tell(self, notice: Notice) -> None:
+        self._notices.append(notice)
+        for queue in self._readers:
+            queue.put_nowait(notice)
+        if notice.type == "container" and notice.action == "destroy":
+            for future in self._removals.pop(notice.id, ()):
+                if not future.done():
+                    future.set_result(None)
+
+    async def _act(self, message: Message) -> None:
+        match message:
+            case Register():
+                self._resolvers.server.register(
+                    message.network_id,
+                    message.network_name,
+                    message.endpoint_id,
+                    message.names,
+                    message.ipv4,
+                    message.ipv6,
+                )
+            case Unregister():
+                self._resolvers.server.unregister(message.network_id, message.endpoint_id)
+            case OpenResolver():
+                await self._resolvers.open(message)
+            case CloseResolver():
+                await self._resolvers.close(message)
+            case WriteFiles():
+                self._files.write(message.container_id, message.files, anew="hosts" in message.files)
+            case EditHosts():
+                self._files.edit_hosts(message.container_id, message.add, message.remove)
+            case _:
+                await self._act_on_container(message)
+
+    async def _act_on_container(self, message: Message) -> None:
+        match message:
+            case Run():
+                await self._run(message)
+            case Signal():
+                await self._runtime.signal(message.container_id, message.signal)
+            case Terminate():
+                self._spawn(self._terminate(message))
+            case Release():
+                await self._runtime.release(message.container_id)
+            case Discard():
+                await self._runtime.remove(message.container_id)
+            case _:
+                raise TypeError(f"nobody acts on {message!r}")
+
+    async def _run(self, message: Run) -> None:
+        container_id = message.spec.container_id
+        try:
+            pid, monitor_pid = await self._runtime.start(message.spec)
+        except NetError as error:
+            code = getattr(error, "exit_code", 0)
+            code = code if code > 1 else EXIT_NOT_STARTED
+            await self.feed(ContainerFailed(container_id, error.message, code, time.time()))
+            return
+        await self.feed(ContainerRunning(container_id, pid, monitor_pid, time.time()))
+        self.watch(container_id, monitor_pid)
+
+    async def _terminate(self, message: Terminate) -> None:
+        """The signal, then SIGKILL when the time is over and the end has not come."""
+        ended = self.exit_of(message.container_id)
+        try:
+            await self._runtime.signal(message.container_id, message.signal)
+            if message.timeout_s >= 0 and message.signal != "SIGKILL":
+                done, _ = await asyncio.wait({ended}, timeout=message.timeout_s)
+                if not done:
+                    await self._runtime.signal(message.container_id, "SIGKILL")
+        except NotFound:
+            log.debug("process is gone already", extra={"container": message.container_id})
+        except NetError as error:
+            log.error("cannot signal", extra={"container": message.container_id, "error": str(error)})
+
+    def _ended(self, container_id: str, code: int, at: float) -> None:
+        self._spawn(self._end(container_id, code, at))
+
+    async def _end(self, container_id: str, code: int, at: float) -> None:
+        try:
+            await self.feed(ContainerExited(container_id, code, at))
+        except NetError as error:
+            log.error("the end of a container could not be carried out", extra={"error": str(error)})
+        finally:
+            for future in self._exits.pop(container_id, ()):
+                if not future.done():
+                    future.set_result(code)

@@ -1,0 +1,59 @@
+"""The name files of containers: written in place, since they are bound into running containers by inode."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from fairlead.discovery import hosts
+from fairlead.discovery.hosts import HostLine
+
+#: Readable by every user inside a container, as in any system.
+_MODE = 0o644
+_FOLDER_MODE = 0o711
+
+
+class NameFiles:
+    """``hosts``, ``resolv.conf`` and ``hostname`` of each container, below one directory of ours."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = Path(directory)
+        self._directory.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)
+
+    def write(self, container_id: str, files: Mapping[str, str], *, anew: bool) -> None:
+        """Write whole files. Unless ``anew``, a file that somebody edited since we wrote it is left alone."""
+        folder = self._directory / container_id
+        folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+        for name, text in files.items():
+            if anew or not self._edited(folder, name):
+                _write(folder / name, text)
+                _write(folder / f"{name}.hash", _digest(text.encode()))
+
+    def edit_hosts(self, container_id: str, add: tuple[HostLine, ...], remove: tuple[HostLine, ...]) -> None:
+        """Take exactly equal lines out of the hosts file and append others; a file that is gone stays gone."""
+        path = self._directory / container_id / "hosts"
+        try:
+            text = path.read_text()
+        except FileNotFoundError:
+            return
+        changed = hosts.add(hosts.remove(text, remove), add) if remove else hosts.add(text, add)
+        if changed != text:
+            _write(path, changed)
+
+    def _edited(self, folder: Path, name: str) -> bool:
+        try:
+            return _digest((folder / name).read_bytes()) != (folder / f"{name}.hash").read_text()
+        except FileNotFoundError:
+            return False
+
+
+def _write(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

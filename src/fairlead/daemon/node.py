@@ -1,0 +1,132 @@
+"""The node as the API sees it: commands go to the carrier, questions to the engine's records and the runtime."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from fairlead.api.contract import NodeFacts, Stream
+from fairlead.daemon.carrier import Carrier
+from fairlead.engine.engine import Engine
+from fairlead.model.commands import Command, CreateContainer
+from fairlead.model.errors import Invalid
+from fairlead.model.events import Notice
+from fairlead.model.runspec import ExecSpec, LogLine
+from fairlead.model.settings import Paths
+from fairlead.runtime import images
+from fairlead.runtime.containers import Runtime
+
+
+class DaemonNode:
+    """Implements ``api.contract.Node``."""
+
+    def __init__(self, facts: NodeFacts, engine: Engine, carrier: Carrier, runtime: Runtime, paths: Paths) -> None:
+        self.facts = facts
+        self.state = engine.state
+        self._engine = engine
+        self._carrier = carrier
+        self._runtime = runtime
+        self._paths = paths
+
+    async def submit(self, command: Command) -> object:
+        """Carry a command out; returns its answer or raises ``NetError``."""
+        if isinstance(command, CreateContainer):
+            images.find(self._paths, command.config.image)
+        return await self._carrier.submit(command)
+
+    def subscribe(self, since: float | None) -> AsyncIterator[Notice]:
+        """Notices kept since then and all to come."""
+        return self._carrier.subscribe(since)
+
+    def pool_usage(self, network_id: str) -> dict[str, tuple[int, int]]:
+        """Subnet -> (addresses in use, addresses that automatic choice can still take)."""
+        network = self.state.network(network_id)
+        return {pool.subnet: self._engine.core.ipam.usage(pool.id) for pool in network.pools}
+
+    async def wait(self, container: str, condition: str) -> int:
+        """Exit code once ``condition`` (``not-running``, ``next-exit``, ``removed``) holds; raises ``Invalid``."""
+        found = self.state.container(container)
+        match condition:
+            case "not-running" | "":
+                running = found.running or found.state.status == "starting"
+                return await self._carrier.exit_of(found.id) if running else found.state.exit_code
+            case "next-exit":
+                return await self._carrier.exit_of(found.id)
+            case "removed":
+                return await self._removed(found.id, found.state.exit_code, running=not found.state.finished)
+            case _:
+                raise Invalid(f"invalid condition: {condition!r}", hint="not-running, next-exit or removed")
+
+    def logs(self, container: str, *, follow: bool, tail: int | None, since: float | None) -> AsyncIterator[LogLine]:
+        """Output of a container; with ``follow`` until it ends."""
+        identifier = self.state.container(container).id
+        return self._runtime.logs(identifier, follow=follow, tail=tail, since=since)
+
+    async def attach(self, container: str) -> Stream:
+        """Join the standard streams of a container that runs or is about to."""
+        return await self._runtime.attach(self.state.container(container).id)
+
+    def exec_create(self, container: str, spec: ExecSpec) -> str:
+        """Note a command to run in a running container; returns its id."""
+        return self._runtime.exec_create(self.state.container(container).id, spec)
+
+    async def exec_start(self, exec_id: str) -> Stream:
+        """Start it."""
+        return await self._runtime.exec_start(exec_id)
+
+    def exec_inspect(self, exec_id: str) -> dict[str, object]:
+        """``ID``, ``ContainerID``, ``Running``, ``ExitCode``, ``Pid`` of an exec."""
+        return self._runtime.exec_inspect(exec_id)
+
+    async def exec_resize(self, exec_id: str, height: int, width: int) -> None:
+        """Tell a terminal's size."""
+        await self._runtime.exec_resize(exec_id, height, width)
+
+    async def resize(self, container: str, height: int, width: int) -> None:
+        """Tell the size of a container's terminal."""
+        await self._runtime.resize(self.state.container(container).id, height, width)
+
+    async def images(self) -> list[dict[str, object]]:
+        """Imported root file systems."""
+        return await self._runtime.images()
+
+    async def image_import(self, name: str, tarball: AsyncIterator[bytes]) -> None:
+        """Import a root file system under a name."""
+        await self._runtime.image_import(name, tarball)
+
+    async def _removed(self, container_id: str, code: int, *, running: bool) -> int:
+        exited = self._carrier.exit_of(container_id)
+        removed = self._carrier.removal_of(container_id)
+        await removed
+        if running and exited.done():
+            return exited.result()
+        exited.cancel()
+        return code
+
+
+def collect_facts(
+    node_id: str,
+    hostname: str,
+    started: float,
+    pools: tuple[tuple[str, int], ...],
+    drivers: tuple[str, ...],
+    warnings: tuple[str, ...],
+) -> NodeFacts:
+    """What ``info`` tells of this machine."""
+    release = platform.freedesktop_os_release() if Path("/etc/os-release").exists() else {}
+    return NodeFacts(
+        id=node_id,
+        hostname=hostname,
+        kernel=platform.release(),
+        operating_system=release.get("PRETTY_NAME", "Linux"),
+        architecture=platform.machine(),
+        cpus=os.cpu_count() or 1,
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        started=started,
+        pid=os.getpid(),
+        default_pools=pools,
+        drivers=drivers,
+        warnings=warnings,
+    )
