@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os.path
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from fairlead.model.errors import Invalid
 from fairlead.model.ids import SHORT_ID_LENGTH
@@ -17,7 +17,7 @@ OCI_VERSION = "1.0.2"
 #: Parent of our cgroups in every hierarchy.
 CGROUP_PARENT = "/fairlead"
 #: Where a host keeps what lives only while it runs: fresh in a container on the host image. (path, mode)
-FRESH_DIRECTORIES: tuple[tuple[str, str], ...] = (("/tmp", "1777"), ("/run", "0755"))
+FRESH_DIRECTORIES: tuple[tuple[str, str], ...] = (("/tmp", "1777"), ("/run", "0755"))  # noqa: S108 (inside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +76,17 @@ def parse_bind(text: str) -> tuple[str, str, bool]:
     if len(parts) not in (2, 3) or not all(parts):
         raise Invalid(f"invalid volume specification: {text!r}", hint="write SOURCE:TARGET or SOURCE:TARGET:ro")
     source, target, mode = (*parts, "rw")[:3]
-    if not os.path.isabs(source) or not os.path.isabs(target):
+    if not source.startswith("/") or not target.startswith("/"):
         raise Invalid(
             f"invalid volume specification: {text!r}: paths must be absolute",
             hint="named volumes are not supported: give the full path of a directory or file",
         )
     if mode not in ("ro", "rw"):
         raise Invalid(f"invalid mode: {mode}", hint="use ro or rw")
-    if os.path.normpath(target) == "/":
-        raise Invalid(f"invalid volume specification: {text!r}: destination can't be '/'", hint="choose a directory")
-    return source, target, mode == "ro"
+    place = PurePosixPath(target)
+    if place == PurePosixPath("/") or ".." in place.parts:
+        raise Invalid(f"invalid volume specification: {text!r}: invalid destination", hint="name a place below /")
+    return source, str(place), mode == "ro"
 
 
 def _process(spec: RunSpec, place: Place) -> dict[str, object]:
@@ -112,7 +113,7 @@ def _arguments(args: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _directory(path: str) -> str:
-    if not os.path.isabs(path) or "\0" in path:
+    if not path.startswith("/") or "\0" in path:
         raise Invalid(
             f"the working directory {path!r} is invalid, it needs to be an absolute path", hint="begin it with /"
         )
@@ -144,7 +145,7 @@ def _mounts(spec: RunSpec, place: Place) -> list[dict[str, object]]:
         _mount("/proc", "proc", "proc", quiet),
         _mount("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
         _mount("/dev/pts", "devpts", "devpts", [*quiet[:2], "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
-        _mount("/dev/shm", "tmpfs", "shm", [*quiet, "mode=1777", f"size={profile.SHM_BYTES}"]),
+        _mount("/dev/shm", "tmpfs", "shm", [*quiet, "mode=1777", f"size={profile.SHM_BYTES}"]),  # noqa: S108 (inside)
         _mount("/dev/mqueue", "mqueue", "mqueue", quiet),
         _mount("/sys", "sysfs", "sysfs", [*quiet, "ro"]),
         _mount("/sys/fs/cgroup", "cgroup", "cgroup", [*quiet, "ro"]),
@@ -156,7 +157,7 @@ def _mounts(spec: RunSpec, place: Place) -> list[dict[str, object]]:
     binds = [(target, source, "rw") for target, source in ours if source]
     for text in spec.binds:
         source, target, read_only = parse_bind(text)
-        binds.append((os.path.normpath(target), source, "ro" if read_only else "rw"))
+        binds.append((target, source, "ro" if read_only else "rw"))
     binds.sort(key=lambda bind: bind[0].count("/"))  # /etc before /etc/hosts, which it would hide
     return mounts + [_mount(target, "bind", source, ["rbind", "rprivate", mode]) for target, source, mode in binds]
 

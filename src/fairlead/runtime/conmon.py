@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from pathlib import Path
 
 from fairlead.model.errors import Internal, Invalid, NetError
 from fairlead.model.runspec import RunSpec
@@ -25,12 +26,12 @@ EXIT_NOT_EXECUTABLE = 126
 EXIT_NOT_STARTED = 128
 
 
-def command(conmon: str, runc: str, root: str, spec: RunSpec, files: Files) -> list[str]:
+def command(conmon: str, runc: str, root: Path, spec: RunSpec, files: Files) -> list[str]:
     """The command line. ``--full-attach`` puts the attach socket into the bundle itself, which has no length limit."""
     args = [conmon, "--api-version", "1", "--cid", spec.container_id, "--cuuid", spec.container_id]
     args += ["--name", spec.container_id, "--runtime", runc, "--runtime-arg", f"--root={root}"]
-    args += ["--bundle", files.run, "--full-attach", "--persist-dir", files.state]
-    args += ["--container-pidfile", files.pid, "--conmon-pidfile", files.monitor_pid]
+    args += ["--bundle", str(files.run), "--full-attach", "--persist-dir", str(files.state)]
+    args += ["--container-pidfile", str(files.pid), "--conmon-pidfile", str(files.monitor_pid)]
     args += ["--log-path", f"k8s-file:{files.log}", "--no-sync-log", "--log-level", "error"]
     if spec.tty:
         args.append("--terminal")
@@ -70,7 +71,7 @@ async def create(args: list[str], files: Files) -> tuple[int, int]:
 
 
 def parse_answer(line: bytes) -> tuple[int, str]:
-    """conmon's answer as (process id, message); (-1, the text itself) when it is no JSON."""
+    """The answer of conmon as (process id, message); (-1, the text itself) when it is no JSON."""
     text = line.decode("utf-8", "replace").strip()
     try:
         answer = json.loads(text, strict=False)

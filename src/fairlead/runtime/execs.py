@@ -13,6 +13,7 @@ import pty
 import secrets
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 
 from fairlead.model.errors import Conflict, Internal, Invalid, NotFound
 from fairlead.model.runspec import ExecSpec
@@ -45,7 +46,7 @@ class _Exec:
 class Execs:
     """All execs that this process knows."""
 
-    def __init__(self, runc: str, root: str) -> None:
+    def __init__(self, runc: str, root: Path) -> None:
         self._runc = runc
         self._root = root
         self._known: dict[str, _Exec] = {}
@@ -64,10 +65,10 @@ class Execs:
         known = self._get(exec_id)
         if known.child is not None:
             raise Conflict(f"exec {exec_id} has been started already", hint="create another one")
-        base = f"{known.files.run}/exec-{exec_id}"
+        base = known.files.run / f"exec-{exec_id}"
         with edge("preparing the command"):
             self._write_process(known, base)
-        words = [self._runc, "--root", self._root, "--log", f"{base}.log", "--log-format", "json"]
+        words = [self._runc, "--root", str(self._root), "--log", f"{base}.log", "--log-format", "json"]
         words += ["exec", "--pid-file", f"{base}.pid", "--process", f"{base}.json", known.container_id]
         with edge("starting the command"):
             known.child, known.stream = _spawn(words, known.spec)
@@ -78,9 +79,9 @@ class Execs:
         """Docker's fields of an exec. Raises ``NotFound``."""
         known = self._get(exec_id)
         if known.child is not None and known.child.exit_code is not None:
-            _note_end(known, f"{known.files.run}/exec-{exec_id}")
+            _note_end(known, known.files.run / f"exec-{exec_id}")
         running = known.child is not None and known.exit_code is None
-        pid = known.pid or (read_pid(f"{known.files.run}/exec-{exec_id}.pid") if running else 0)
+        pid = known.pid or (read_pid(known.files.run / f"exec-{exec_id}.pid") if running else 0)
         return {
             "ID": exec_id,
             "ContainerID": known.container_id,
@@ -115,17 +116,15 @@ class Execs:
         for exec_id in ended[: max(0, len(ended) - ENDED_KEPT)]:
             del self._known[exec_id]
 
-    def _write_process(self, known: _Exec, base: str) -> None:
-        with open(known.files.config, encoding="utf-8") as file:
-            process = json.load(file).get("process")
-        if not isinstance(process, dict):
+    def _write_process(self, known: _Exec, base: Path) -> None:
+        process = read_process(known.files)
+        if not process:
             raise Internal(f"the bundle of container {known.container_id} is damaged", hint="remove the container")
         who = None
         if known.spec.user:
             rootfs = known.files.rootfs
             who = identity(known.spec.user, read_accounts(rootfs, "/etc/passwd"), read_accounts(rootfs, "/etc/group"))
-        with open(f"{base}.json", "w", encoding="utf-8") as file:
-            json.dump(exec_process(process, known.spec, who), file)
+        _beside(base, "json").write_text(json.dumps(exec_process(process, known.spec, who)), "utf-8")
 
 
 def _spawn(words: list[str], spec: ExecSpec) -> tuple[Child, ExecStream]:
@@ -156,22 +155,37 @@ def _spawn(words: list[str], spec: ExecSpec) -> tuple[Child, ExecStream]:
     return child, ExecStream(child, {stdout: "stdout", stderr: "stderr"}, stdin if spec.open_stdin else None, tty=False)
 
 
-def _note_end(known: _Exec, base: str) -> None:
+def _note_end(known: _Exec, base: Path) -> None:
     """Keep exit code and process id, and delete the files. Without a process id runc itself failed: its own exit code
     says nothing, its words do. Only the first call counts."""
     if known.exit_code is not None:
         return
-    known.pid = read_pid(f"{base}.pid")
+    known.pid = read_pid(_beside(base, "pid"))
     code = known.child.exit_code if known.child is not None else None
     if known.pid == 0:
-        code = _failure_code(f"{base}.log")
+        code = _failure_code(_beside(base, "log"))
     known.exit_code = code
     for suffix in ("json", "pid", "log"):
         with contextlib.suppress(OSError):
-            os.unlink(f"{base}.{suffix}")
+            _beside(base, suffix).unlink()
 
 
-def _failure_code(log: str) -> int:
-    with contextlib.suppress(OSError), open(log, encoding="utf-8", errors="replace") as file:
-        return max(EXIT_NOT_EXECUTABLE, min(EXIT_NOT_FOUND, exit_code_of(file.read(1 << 16).replace('\\"', '"'))))
+def _beside(base: Path, suffix: str) -> Path:
+    return base.with_name(f"{base.name}.{suffix}")
+
+
+def _failure_code(log: Path) -> int:
+    """127 for a command that is not there, 126 for anything else that kept it from running."""
+    with contextlib.suppress(OSError):
+        said = log.read_text("utf-8", "replace").replace('\\"', '"')
+        return EXIT_NOT_FOUND if exit_code_of(said) == EXIT_NOT_FOUND else EXIT_NOT_EXECUTABLE
     return EXIT_NOT_EXECUTABLE
+
+
+def read_process(files: Files) -> dict[str, object]:
+    """The process section of a container's bundle; empty when there is none."""
+    try:
+        section = json.loads(files.config.read_text("utf-8")).get("process")
+    except (OSError, ValueError):
+        return {}
+    return section if isinstance(section, dict) else {}

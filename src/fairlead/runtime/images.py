@@ -11,6 +11,7 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from fairlead.model.errors import Conflict, Forbidden, Invalid, NetError, NotFound
 from fairlead.model.ids import check_name
@@ -20,6 +21,7 @@ from fairlead.runtime.processes import Child, writable_soon
 
 #: The image that is the host's own root.
 HOST = "host"
+SLASH = Path("/")
 #: First bytes of a compressed tarball -> the option of GNU tar that reads it.
 COMPRESSIONS: tuple[tuple[bytes, str], ...] = (
     (b"\x1f\x8b", "--gzip"),
@@ -51,51 +53,48 @@ class Root:
     """A root file system to put a writable layer on. ``hidden`` are directories inside it that hold our own files;
     ``host`` tells that it is the host's own."""
 
-    path: str
+    path: Path
     hidden: tuple[str, ...]
     host: bool
 
 
-def find(paths: Paths, image: str) -> Root:
-    """The root file system that an image argument means. Raises ``NotFound`` (also for a directory that is missing),
+def find(paths: Paths, image: str, private: tuple[str, ...] = ()) -> Root:
+    """The root file system that an image argument means; ``private`` are directories to hide beside our own. Raises ``NotFound`` (also for a directory that is missing),
     ``Forbidden`` for a directory of our own."""
+    folders = _private(paths, private)
     if image == HOST:
-        return Root("/", hidden_in("/", paths), host=True)
-    if os.path.isabs(image):
-        path = os.path.realpath(image)
-        if path == "/":
-            return Root("/", hidden_in("/", paths), host=True)
-        if not os.path.isdir(path):
+        return Root(SLASH, hidden_in(SLASH, folders), host=True)
+    if image.startswith("/"):
+        path = Path(image).resolve()
+        if path == SLASH:
+            return Root(SLASH, hidden_in(SLASH, folders), host=True)
+        if not path.is_dir():
             raise _missing(image)
-        if any(_inside(path, private) for private in _private(paths)):
+        if any(path.is_relative_to(folder) for folder in folders):
             raise Forbidden(f"{image} belongs to Fairlead itself", hint="use the name of an imported image instead")
-        return Root(path, hidden_in(path, paths), host=False)
+        return Root(path, hidden_in(path, folders), host=False)
     with contextlib.suppress(Invalid):
         path = rootfs_of(paths, image)
-        if os.path.isdir(path):
+        if path.is_dir():
             return Root(path, (), host=False)
     raise _missing(image)
 
 
-def rootfs_of(paths: Paths, name: str) -> str:
+def rootfs_of(paths: Paths, name: str) -> Path:
     """Where an imported root file system lies; ``:latest`` is taken off, as Docker adds it. Raises ``Invalid``."""
-    return f"{paths.images}/{check_name('image', name.removesuffix(':latest'))}/rootfs"
+    return Path(paths.images, check_name("image", name.removesuffix(":latest")), "rootfs")
 
 
-def hidden_in(root: str, paths: Paths) -> tuple[str, ...]:
-    """Our private directories as seen from inside ``root``."""
-    found = [os.path.relpath(private, root) for private in _private(paths) if _inside(private, root)]
-    return tuple(sorted(f"/{path}" for path in found if path != "."))
+def hidden_in(root: Path, private: frozenset[Path]) -> tuple[str, ...]:
+    """Private directories as seen from inside ``root``."""
+    found = [folder.relative_to(root) for folder in private if folder != root and folder.is_relative_to(root)]
+    return tuple(sorted(f"/{path}" for path in found))
 
 
-def _private(paths: Paths) -> tuple[str, ...]:
+def _private(paths: Paths, more: tuple[str, ...]) -> frozenset[Path]:
     """Directories of this daemon, and those of a daemon with default settings, which may be another."""
     default = Paths()
-    return tuple({os.path.realpath(path) for path in (paths.state, paths.run, default.state, default.run)})
-
-
-def _inside(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
+    return frozenset(Path(path).resolve() for path in (paths.state, paths.run, default.state, default.run, *more))
 
 
 def _missing(image: str) -> NotFound:
@@ -108,16 +107,15 @@ def _missing(image: str) -> NotFound:
 def listing(paths: Paths) -> list[dict[str, object]]:
     """Imported root file systems: ``name``, ``size_bytes``, ``created`` (epoch seconds), in order of names."""
     try:
-        names = sorted(name for name in os.listdir(paths.images) if not name.startswith("."))
+        folders = sorted(folder for folder in Path(paths.images).iterdir() if not folder.name.startswith("."))
     except FileNotFoundError:
         return []
-    return [{"name": name, **_facts(f"{paths.images}/{name}")} for name in names]
+    return [{"name": folder.name, **_facts(folder)} for folder in folders]
 
 
-def _facts(folder: str) -> dict[str, object]:
+def _facts(folder: Path) -> dict[str, object]:
     try:
-        with open(f"{folder}/image.json", encoding="utf-8") as file:
-            facts = json.load(file)
+        facts = json.loads((folder / "image.json").read_text("utf-8"))
         return {"size_bytes": int(facts["size_bytes"]), "created": float(facts["created"])}
     except (OSError, ValueError, KeyError, TypeError):
         return {"size_bytes": 0, "created": 0.0}
@@ -129,37 +127,43 @@ async def import_tarball(paths: Paths, name: str, tarball: AsyncIterator[bytes],
     Raises ``Invalid`` for a name that cannot be one or a stream that is no tarball, ``Conflict`` if the name is taken;
     nothing is left behind then.
     """
-    target = os.path.dirname(rootfs_of(paths, name))
-    short_name = os.path.basename(target)
-    if short_name == HOST:
+    target = rootfs_of(paths, name).parent
+    if target.name == HOST:
         raise Invalid(f"'{HOST}' means the host's own root file system", hint="choose another name")
-    with edge("making the image directory"):
-        os.makedirs(paths.images, mode=0o711, exist_ok=True)
-        _refuse_taken(target, short_name)
-        folder = tempfile.mkdtemp(prefix=".import-", dir=paths.images)
+    folder = _make_folder(target)
     try:
-        rootfs = f"{folder}/rootfs"
-        with edge("making the image directory"):
-            os.mkdir(rootfs, 0o755)
-        await _unpack(rootfs, tarball)
-        with edge("finishing the image"):
-            size = await asyncio.to_thread(_size, rootfs)
-            with open(f"{folder}/image.json", "w", encoding="utf-8") as file:
-                json.dump({"size_bytes": size, "created": created}, file)
-            os.chmod(folder, 0o711)
-            _refuse_taken(target, short_name)
-            os.rename(folder, target)
+        await _unpack(folder / "rootfs", tarball)
+        await asyncio.to_thread(_finish, folder, target, created)
     finally:
-        if os.path.isdir(folder):
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, True))
+        await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
 
 
-def _refuse_taken(target: str, name: str) -> None:
-    if os.path.lexists(target):
-        raise Conflict(f"image {name} exists already", hint="import it under another name")
+def _make_folder(target: Path) -> Path:
+    """A folder beside ``target`` to unpack into, under a name that no image can have."""
+    with edge("making the image directory"):
+        target.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        _refuse_taken(target)
+        folder = Path(tempfile.mkdtemp(prefix=".import-", dir=target.parent))
+        (folder / "rootfs").mkdir(0o755)
+    return folder
 
 
-async def _unpack(rootfs: str, tarball: AsyncIterator[bytes]) -> None:
+def _finish(folder: Path, target: Path, created: float) -> None:
+    """Give an unpacked image its facts and its name."""
+    with edge("finishing the image"):
+        facts = {"size_bytes": _size(folder / "rootfs"), "created": created}
+        (folder / "image.json").write_text(json.dumps(facts), "utf-8")
+        folder.chmod(0o711)
+        _refuse_taken(target)
+        folder.rename(target)
+
+
+def _refuse_taken(target: Path) -> None:
+    if target.exists():
+        raise Conflict(f"image {target.name} exists already", hint="import it under another name")
+
+
+async def _unpack(rootfs: Path, tarball: AsyncIterator[bytes]) -> None:
     """Feed a tarball to GNU tar; raises ``Invalid`` with tar's complaint."""
     beginning = b""
     async for piece in tarball:
@@ -209,11 +213,11 @@ async def _feed(descriptor: int, data: bytes) -> bool:
     return True
 
 
-def _size(folder: str) -> int:
+def _size(folder: Path) -> int:
     """Bytes of all plain files below a folder, each inode once."""
     seen: dict[int, int] = {}
     for where, _, names in os.walk(folder):
         for name in names:
-            facts = os.lstat(os.path.join(where, name))
+            facts = Path(where, name).lstat()
             seen[facts.st_ino] = facts.st_size
     return sum(seen.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from fairlead.model.ids import check_name
 from fairlead.model.settings import Paths
@@ -13,61 +14,61 @@ class Files:
     """The two folders of a container: ``run`` (bundle, mounts, sockets; need not survive a reboot) and ``state`` (log
     and exit status; must). The bundle is ``run`` itself, since conmon puts its sockets beside ``config.json``."""
 
-    run: str
-    state: str
+    run: Path
+    state: Path
 
     @property
-    def config(self) -> str:
+    def config(self) -> Path:
         """The OCI configuration."""
-        return f"{self.run}/config.json"
+        return self.run / "config.json"
 
     @property
-    def rootfs(self) -> str:
+    def rootfs(self) -> Path:
         """Where the copy-on-write root is mounted."""
-        return f"{self.run}/rootfs"
+        return self.run / "rootfs"
 
     @property
-    def layer(self) -> str:
+    def layer(self) -> Path:
         """The tmpfs with the writable layer."""
-        return f"{self.run}/layer"
+        return self.run / "layer"
 
     @property
-    def pid(self) -> str:
+    def pid(self) -> Path:
         """Process id of the container's first process, written by runc."""
-        return f"{self.run}/pid"
+        return self.run / "pid"
 
     @property
-    def monitor_pid(self) -> str:
+    def monitor_pid(self) -> Path:
         """Process id of conmon, written by conmon."""
-        return f"{self.run}/conmon.pid"
+        return self.run / "conmon.pid"
 
     @property
-    def attach(self) -> str:
-        """conmon's SOCK_SEQPACKET socket; its name is conmon's choice."""
-        return f"{self.run}/attach"
+    def attach(self) -> Path:
+        """The SOCK_SEQPACKET socket of conmon, which chose the name."""
+        return self.run / "attach"
 
     @property
-    def control(self) -> str:
-        """conmon's FIFO for terminal sizes; its name is conmon's choice."""
-        return f"{self.run}/ctl"
+    def control(self) -> Path:
+        """The FIFO by which conmon is told terminal sizes; it chose the name."""
+        return self.run / "ctl"
 
     @property
-    def log(self) -> str:
+    def log(self) -> Path:
         """Output of the container in conmon's k8s-file form."""
-        return f"{self.state}/log"
+        return self.state / "log"
 
     @property
-    def exit(self) -> str:
-        """Exit status in decimal, written by conmon at the end; its name is conmon's choice."""
-        return f"{self.state}/exit"
+    def exit(self) -> Path:
+        """Exit status in decimal, written by conmon at the end, which chose the name."""
+        return self.state / "exit"
 
 
 def files_of(paths: Paths, container_id: str) -> Files:
     """The folders of a container; raises ``Invalid`` for an identifier that must not become a path."""
     check_name("container", container_id)
-    return Files(run=f"{paths.run}/containers/{container_id}", state=f"{paths.containers}/{container_id}")
+    return Files(run=Path(paths.run, "containers", container_id), state=Path(paths.containers, container_id))
 
 
-def runc_root(paths: Paths) -> str:
+def runc_root(paths: Paths) -> Path:
     """Where runc keeps its own state of our containers."""
-    return f"{paths.run}/runc"
+    return Path(paths.run, "runc")

@@ -1,6 +1,6 @@
-"""The output of a container, from the file that conmon writes.
+r"""The output of a container, from the file that conmon writes.
 
-Each record is ``STAMP STREAM TAG TEXT\\n``; the tag is ``F`` for a line that had its newline and ``P`` for a piece that
+Each record is ``STAMP STREAM TAG TEXT\n``; the tag is ``F`` for a line that had its newline and ``P`` for a piece that
 had none (conmon reads 8 KiB at a time). Following waits with inotify on the state folder, which sees both the log
 growing and the exit status appearing.
 """
@@ -13,6 +13,7 @@ import ctypes
 import os
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
+from pathlib import Path
 from typing import IO
 
 from fairlead.model.runspec import LogLine
@@ -54,16 +55,17 @@ async def read(
 ) -> AsyncIterator[LogLine]:
     """Lines of a log from the first, the ``tail`` last ones, or ``since`` epoch seconds; with ``follow`` until the
     container ends. ``open_monitor`` gives a pidfd of its conmon while that lives. Raises ``Internal``."""
-    try:
-        file = open(files.log, "rb")  # noqa: SIM115  (closed below; the with statement would hide the missing file)
-    except FileNotFoundError:
-        return
-    with file, _Growth(files.state, open_monitor if follow else None) as growth:
+    with contextlib.ExitStack() as stack:
+        file = _open(files.log)
+        if file is None:
+            return
+        stack.enter_context(file)
+        growth = stack.enter_context(_Growth(files.state, open_monitor if follow else None))
         with edge("reading the log"):
             file.seek(start_of_tail(file, tail) if tail is not None else 0)
         rest = b""
         while True:
-            over = not follow or growth.over or os.path.exists(files.exit)
+            over = not follow or growth.over or has_ended(files)
             while block := file.read(BLOCK_BYTES):
                 records, rest = split(rest + block)
                 for record in records:
@@ -74,6 +76,17 @@ async def read(
             if over:
                 return
             await growth.wait()
+
+
+def has_ended(files: Files) -> bool:
+    """Whether conmon has written how the container ended."""
+    return files.exit.exists()
+
+
+def _open(log: Path) -> IO[bytes] | None:
+    with edge("reading the log"), contextlib.suppress(FileNotFoundError):
+        return log.open("rb")
+    return None
 
 
 def split(data: bytes) -> tuple[list[bytes], bytes]:
@@ -113,7 +126,7 @@ def _line_starts(data: bytes, *, whole: bool) -> list[int]:
 class _Growth:
     """Waits for a change in a folder or the end of the monitor; does nothing without a way to open the monitor."""
 
-    def __init__(self, folder: str, open_monitor: Callable[[], int | None] | None) -> None:
+    def __init__(self, folder: Path, open_monitor: Callable[[], int | None] | None) -> None:
         self.over = False
         self._folder = folder
         self._open_monitor = open_monitor
@@ -130,7 +143,7 @@ class _Growth:
             if self._inotify < 0 or _libc.inotify_add_watch(self._inotify, os.fsencode(self._folder), mask) < 0:
                 code = ctypes.get_errno()
                 self._close()
-                raise OSError(code, os.strerror(code), self._folder)
+                raise OSError(code, os.strerror(code), str(self._folder))
         monitor = self._open_monitor()
         if monitor is None:
             self.over = True

@@ -8,6 +8,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 
 from fairlead.model.errors import Internal
 
@@ -41,49 +42,49 @@ def edge(what: str) -> Iterator[None]:
         raise Internal(f"{what} failed: {fault.strerror or fault}{where}") from fault
 
 
-def mount(source: str, target: str, kind: str, flags: int = 0, options: str = "") -> None:
+def mount(source: str, target: Path, kind: str, flags: int = 0, options: str = "") -> None:
     """Mount; raises ``OSError``."""
     done = _libc.mount(
         os.fsencode(source), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), os.fsencode(options)
     )
     if done != 0:
         code = ctypes.get_errno()
-        raise OSError(code, f"mount {kind}: {os.strerror(code)}", target)
+        raise OSError(code, f"mount {kind}: {os.strerror(code)}", str(target))
 
 
-def unmount(target: str) -> None:
+def unmount(target: Path) -> None:
     """Take away whatever is mounted at ``target``; nothing mounted, or no such place, is fine. Raises ``OSError``."""
     for _ in range(STACKED_MAX):
         if _libc.umount2(os.fsencode(target), MNT_DETACH | UMOUNT_NOFOLLOW) != 0:
             code = ctypes.get_errno()
             if code in (errno.EINVAL, errno.ENOENT):
                 return
-            raise OSError(code, os.strerror(code), target)
+            raise OSError(code, os.strerror(code), str(target))
 
 
-def is_mounted(target: str) -> bool:
+def is_mounted(target: Path) -> bool:
     """Whether something is mounted at ``target``: its device differs from that of its parent."""
     try:
-        return os.lstat(target).st_dev != os.lstat(os.path.dirname(target)).st_dev
+        return target.lstat().st_dev != target.parent.lstat().st_dev
     except FileNotFoundError:
         return False
 
 
-def mount_copy_on_write(lower: str, layer: str, rootfs: str) -> None:
+def mount_copy_on_write(lower: Path, layer: Path, rootfs: Path) -> None:
     """Mount ``lower`` at ``rootfs`` such that writes go to a tmpfs at ``layer`` (kept if it is there already).
 
     The upper directory must be a tmpfs: the kernel answers ELOOP for an upper directory below a lower one, and the
     host image has ``/`` as its lower directory. Raises ``OSError`` with all mounts of this call taken back.
     """
-    os.makedirs(layer, mode=0o700, exist_ok=True)
-    os.makedirs(rootfs, mode=0o700, exist_ok=True)
+    layer.mkdir(mode=0o700, parents=True, exist_ok=True)
+    rootfs.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = not is_mounted(layer)
     if fresh:
         mount("fairlead-layer", layer, "tmpfs", MS_NODEV, "mode=0700")
     try:
-        upper, work = f"{layer}/upper", f"{layer}/work"
-        os.makedirs(work, mode=0o700, exist_ok=True)
-        if not os.path.isdir(upper):
+        upper, work = layer / "upper", layer / "work"
+        work.mkdir(mode=0o700, exist_ok=True)
+        if not upper.is_dir():
             _make_like(upper, lower)
         options = f"lowerdir={_quoted(lower)},upperdir={_quoted(upper)},workdir={_quoted(work)}"
         mount("fairlead", rootfs, "overlay", 0, options)
@@ -93,20 +94,20 @@ def mount_copy_on_write(lower: str, layer: str, rootfs: str) -> None:
         raise
 
 
-def _make_like(path: str, model: str) -> None:
+def _make_like(path: Path, model: Path) -> None:
     """A directory with owner and mode of ``model``: the upper directory gives the merged root its own."""
-    facts = os.stat(model)
-    os.mkdir(path)
+    facts = model.stat()
+    path.mkdir()
     os.chown(path, facts.st_uid, facts.st_gid)
-    os.chmod(path, stat.S_IMODE(facts.st_mode))
+    path.chmod(stat.S_IMODE(facts.st_mode))
 
 
-def _quoted(path: str) -> str:
+def _quoted(path: Path) -> str:
     """A path as a value of an overlay option: backslash, comma and colon have a meaning there."""
-    return path.replace("\\", "\\\\").replace(",", "\\,").replace(":", "\\:")
+    return str(path).replace("\\", "\\\\").replace(",", "\\,").replace(":", "\\:")
 
 
-def open_in_root(root: str, path: str) -> int:
+def open_in_root(root: Path, path: str) -> int:
     """A read-only descriptor of ``path`` inside the tree ``root``, whose symbolic links cannot lead outside of it.
     Raises ``OSError``."""
     folder = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -8,16 +8,19 @@ import select
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import IO
 
 from fairlead.model.errors import Internal, Invalid
 from fairlead.runtime.bundle import CGROUP_PARENT
 
-#: The whole environment of runc and conmon. UTC makes conmon's time stamps Docker's.
+#: The whole environment of runc and conmon. UTC makes conmon's time stamps Docker's; conmon makes its console socket in
+#: TMPDIR, which must be short (sun_path) and where nobody but root may make names.
 ENVIRONMENT: dict[str, str] = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LANG": "C.UTF-8",
     "TZ": "UTC",
+    "TMPDIR": "/run",
 }
 #: Seconds that runc or conmon may take for one step. Reason: they need 5-80 ms; a machine under heavy load a few
 #: seconds; longer means that they hang. Our choice.
@@ -135,7 +138,7 @@ def _resolve(future: asyncio.Future[None]) -> None:
 async def run(args: Sequence[str]) -> tuple[int, str]:
     """Run a short command to its end: (exit code, text on its standard error). Raises ``Internal`` when it hangs."""
     reading, writing = os.pipe2(os.O_CLOEXEC)
-    with open(reading, "rb", buffering=0) as errors:
+    with os.fdopen(reading, "rb", buffering=0) as errors:
         try:
             child = Child(args, stderr=writing)
         finally:
@@ -149,12 +152,11 @@ async def run(args: Sequence[str]) -> tuple[int, str]:
         return code, (errors.read(1 << 16) or b"").decode("utf-8", "replace").strip()
 
 
-def read_pid(path: str) -> int:
+def read_pid(path: Path) -> int:
     """The process id in a file, 0 if there is none."""
     try:
-        with open(path, encoding="ascii") as file:
-            text = file.read(16).strip()
-    except OSError:
+        text = path.read_text("ascii").strip()
+    except (OSError, ValueError):
         return 0
     return int(text) if text.isdecimal() else 0
 
@@ -191,7 +193,7 @@ def _has_ended(descriptor: int) -> bool:
 
 def _is_monitor(pid: int, container_id: str) -> bool:
     words = _read_proc(pid, "cmdline").split(b"\0")
-    return os.path.basename(words[0]) == b"conmon" and container_id.encode() in words
+    return words[0].rpartition(b"/")[2] == b"conmon" and container_id.encode() in words
 
 
 def _is_member(pid: int, container_id: str) -> bool:
@@ -201,8 +203,7 @@ def _is_member(pid: int, container_id: str) -> bool:
 
 def _read_proc(pid: int, name: str) -> bytes:
     try:
-        with open(f"/proc/{pid}/{name}", "rb") as file:
-            return file.read()
+        return Path(f"/proc/{pid}/{name}").read_bytes()
     except OSError:
         return b""
 

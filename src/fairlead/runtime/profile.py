@@ -56,8 +56,8 @@ NOFILE_HARD_MAX = 524288
 #: Bytes of /dev/shm (Docker's default, 64 MiB).
 SHM_BYTES = 64 << 20
 
-#: System calls that Docker's profile denies to a container without CAP_SYS_ADMIN and the like. Ours lists what is denied,
-#: not what is allowed: shorter, and new harmless system calls keep working.
+#: System calls that Docker's profile denies to a container without CAP_SYS_ADMIN and the like. Ours lists what is
+#: denied, not what is allowed: shorter, and new harmless system calls keep working.
 DENIED_SYSCALLS: tuple[str, ...] = (
     "acct",
     "add_key",

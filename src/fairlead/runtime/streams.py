@@ -10,9 +10,11 @@ import contextlib
 import os
 import socket
 import termios
+from collections.abc import Coroutine
+from pathlib import Path
 
 from fairlead.model.errors import Internal
-from fairlead.runtime.processes import Child, writable_soon
+from fairlead.runtime.processes import Child, readable_soon, writable_soon
 
 #: conmon marks each packet with the stream it came from (conmon: stdpipe_t).
 STREAM_OF_MARK: dict[int, str] = {2: "stdout", 3: "stderr"}
@@ -33,8 +35,9 @@ class AttachStream:
         self.tty = tty
         self._socket: asyncio.Future[socket.socket | None] = asyncio.get_running_loop().create_future()
         self._closed = False
+        self._waiting = 0
 
-    def connect(self, bundle: str, *, tty: bool) -> None:
+    def connect(self, bundle: Path, *, tty: bool) -> None:
         """Join the container whose conmon listens in ``bundle``. Raises ``OSError``; the stream then waits on."""
         if self._closed or self._socket.done():
             return
@@ -56,12 +59,14 @@ class AttachStream:
             self._socket.set_result(None)
 
     async def read(self) -> tuple[str, bytes] | None:
-        """The next piece of output; None at the container's end."""
+        """The next piece of output; None at the container's end, or when we left."""
         joined = await asyncio.shield(self._socket)
-        loop = asyncio.get_running_loop()
         while joined is not None and not self._closed:
             try:
-                packet = await loop.sock_recv(joined, PACKET_BYTES_MAX)
+                packet = joined.recv(PACKET_BYTES_MAX)
+            except BlockingIOError:
+                await self._until(readable_soon(joined.fileno()))
+                continue
             except OSError:
                 return None
             if not packet:
@@ -74,11 +79,14 @@ class AttachStream:
     async def write(self, data: bytes) -> None:
         """Bytes for standard input; lost when the container has ended or has no open input."""
         joined = await asyncio.shield(self._socket)
-        if joined is None or self._closed:
-            return
-        with contextlib.suppress(OSError):
-            for start in range(0, len(data), INPUT_BYTES_MAX):
-                await asyncio.get_running_loop().sock_sendall(joined, data[start : start + INPUT_BYTES_MAX])
+        start = 0
+        while joined is not None and not self._closed and start < len(data):
+            try:
+                start += joined.send(data[start : start + INPUT_BYTES_MAX])
+            except BlockingIOError:
+                await self._until(writable_soon(joined.fileno()))
+            except OSError:
+                return
 
     async def close_stdin(self) -> None:
         """End of input: the container reads end of file, unless it has a terminal."""
@@ -88,15 +96,29 @@ class AttachStream:
                 joined.shutdown(socket.SHUT_WR)
 
     async def close(self) -> None:
-        """Leave; conmon closes the input of a container without terminal when one who joined it leaves."""
+        """Leave; conmon closes the input of a container without terminal when one who joined it leaves. A read or
+        write that waits comes back at once."""
         if self._closed:
             return
         self._closed = True
-        if not self._socket.done():
-            self._socket.set_result(None)
+        self.abandon()
         joined = self._socket.result()
         if joined is not None:
-            joined.close()
+            with contextlib.suppress(OSError):
+                joined.shutdown(socket.SHUT_RDWR)  # wakes those who wait; the last of them closes
+            if self._waiting == 0:
+                joined.close()
+
+    async def _until(self, change: Coroutine[object, object, None]) -> None:
+        """Wait for a change of the socket, which is not closed under those who wait."""
+        self._waiting += 1
+        try:
+            await change
+        finally:
+            self._waiting -= 1
+            joined = self._socket.result()
+            if self._closed and self._waiting == 0 and joined is not None:
+                joined.close()
 
 
 class ExecStream:
@@ -110,11 +132,12 @@ class ExecStream:
         self._outputs = outputs
         self._stdin = stdin
         self._discarding = False
+        self._changed: asyncio.Future[None] | None = None
         for descriptor in {*outputs, *([] if stdin is None else [stdin])}:
             os.set_blocking(descriptor, False)
 
     async def read(self) -> tuple[str, bytes] | None:
-        """The next piece of output; None when the command has ended and all it wrote was read."""
+        """The next piece of output; None when the command has ended and all it wrote was read, or when we left."""
         while self._outputs and not self._discarding:
             over = self._child.exit_code is not None
             piece = self._take()
@@ -124,6 +147,8 @@ class ExecStream:
                 break
             if self._outputs:
                 await self._wait_change()
+        if self._discarding:
+            return None
         await asyncio.shield(self._child.ended)
         self._release()
         return None
@@ -149,6 +174,8 @@ class ExecStream:
         if self._discarding:
             return
         self._discarding = True
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
         if not self.tty:
             self._close_input()
         loop = asyncio.get_running_loop()
@@ -176,14 +203,14 @@ class ExecStream:
         return None
 
     async def _wait_change(self) -> None:
-        """Until there is output or the command ends."""
-        changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Until there is output, or the command ends, or we leave."""
+        loop = asyncio.get_running_loop()
+        changed = self._changed = loop.create_future()
 
         def note(_: object = None) -> None:
             if not changed.done():
                 changed.set_result(None)
 
-        loop = asyncio.get_running_loop()
         watched = list(self._outputs)
         for descriptor in watched:
             loop.add_reader(descriptor, note)
@@ -224,7 +251,7 @@ class ExecStream:
             self._drop(descriptor)
 
 
-def join_now(stream: AttachStream, bundle: str, *, tty: bool) -> None:
+def join_now(stream: AttachStream, bundle: Path, *, tty: bool) -> None:
     """Connect a stream to a running container; raises ``Internal``."""
     try:
         stream.connect(bundle, tty=tty)

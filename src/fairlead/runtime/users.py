@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
+from pathlib import Path
 
 from fairlead.model.errors import Invalid
 from fairlead.runtime.mounts import open_in_root
@@ -26,13 +27,13 @@ class Identity:
     home: str = "/root"
 
 
-def read_accounts(rootfs: str, path: str) -> str:
+def read_accounts(rootfs: Path, path: str) -> str:
     """Text of an account file inside ``rootfs``, never one outside it; empty when it is missing or no plain file."""
     try:
         descriptor = open_in_root(rootfs, path)
     except OSError:
         return ""
-    with open(descriptor, "rb") as file:
+    with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             return ""
         return file.read(ACCOUNTS_BYTES_MAX).decode("utf-8", "replace")
