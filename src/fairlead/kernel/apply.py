@@ -1,0 +1,163 @@
+"""The front door of the room: ``Kernel``."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from fairlead.kernel import host, netns, observe, ports
+from fairlead.kernel.errno import from_os
+from fairlead.kernel.executor import Executor
+from fairlead.kernel.machine import Machine
+from fairlead.kernel.netlink import Netlink
+from fairlead.kernel.reckoning import Ledger, everything, inverse
+from fairlead.kernel.repair import repair
+from fairlead.kernel.trash import IDLE_S
+from fairlead.kernel.worker import Worker
+from fairlead.model.events import HostChanged
+from fairlead.plan.objects import Plan
+
+_R = TypeVar("_R")
+#: What ``sockets_in`` makes: family, type, address, port.
+SocketSpec = tuple[int, int, str, int]
+#: Connections of a TCP socket of ours that may wait to be accepted.
+_BACKLOG = 128
+
+
+class Kernel:
+    """The Linux of one node: its own namespace (that of the thread that makes this) and the sandboxes in ``netns_dir``.
+
+    Everything that is awaited here runs, in the order of the calls, in one worker thread. Raises ``Refused`` or
+    ``HostPortInUse`` (both ``NetError`` with the failing plan object as ``object``) and, when the firewall library is
+    missing, ``OSError``.
+    """
+
+    def __init__(self, netns_dir: str) -> None:
+        ports.raise_file_limit()
+        self._machine = Machine(netns_dir)
+        self._ledger = Ledger()
+        self._watch: host.HostWatch | None = None
+        self._worker = Worker(self._patience, self._machine.trash.purge)
+
+    async def apply(self, plans: Mapping[str, Plan]) -> None:
+        """Each owner named has the plan given from now on, instead of the one it had (empty: nothing any more). When
+        something fails, what was done is undone, the old plans stand, and the first failure is raised."""
+        await self._ask(lambda: self._apply(plans))
+
+    async def repair(self, plans: Mapping[str, Plan]) -> list[str]:
+        """These plans are the whole truth: make it so without disturbing what is so already, take leftovers of ours
+        away; what was done, in words. What cannot be mended is told in a line that begins with ``could not``."""
+        return await self._ask(lambda: self._repair(plans))
+
+    async def observe(self) -> Plan:
+        """Everything of ours that stands; settings and acts are not state that can be told ours, so they are not in it."""
+        return await self._ask(self._observe)
+
+    async def host_facts(self) -> HostChanged:
+        """The host's own prefixes and addresses."""
+        return await self._ask(self._facts)
+
+    async def watch(self, callback: Callable[[HostChanged], None]) -> None:
+        """Call back on this event loop whenever the host's facts have changed, until ``close``."""
+        if self._watch is not None:
+            self._watch.close()
+        events = await self._ask(lambda: Netlink(groups=host.GROUPS))
+        known = await self.host_facts()
+        self._watch = host.HostWatch(events, lambda: self._machine.own_indices, self.host_facts, callback, known)
+
+    async def sockets_in(self, netns_name: str, specs: Sequence[SocketSpec]) -> list[socket.socket]:
+        """Bound, non-blocking sockets of a sandbox; those of type ``SOCK_STREAM`` listen. Each (family, type, address,
+        port). When one cannot be made, none is left open."""
+        return await self._ask(lambda: self._sockets(netns_name, specs))
+
+    def socket_in(self, netns_name: str, family: int, kind: int) -> socket.socket:
+        """An unbound socket of a sandbox, made by the calling thread. Raises ``OSError``."""
+        return netns.socket_in(self._machine.path(netns_name), family, kind)
+
+    async def foreign_bridges(self) -> tuple[str, ...]:
+        """Names of the bridges of the node's own namespace that are not ours."""
+        return await self._ask(self._foreign_bridges)
+
+    async def close(self) -> None:
+        """Delete what waits for deletion and let go of everything; what stands in Linux stays."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        await self._ask(self._machine.close)
+        await asyncio.to_thread(self._worker.stop)
+
+    async def _ask(self, job: Callable[[], _R]) -> _R:
+        return await asyncio.wrap_future(self._worker.submit(job))
+
+    def _patience(self) -> float | None:
+        if self._machine.trash.urgent:
+            return 0
+        return IDLE_S if len(self._machine.trash) else None
+
+    def _apply(self, plans: Mapping[str, Plan]) -> None:
+        steps = self._ledger.steps(plans)
+        if steps:
+            executor = Executor(self._machine, whole=lambda ns: self._ledger.firewall(ns, plans))
+            executor.run(steps)
+            if executor.failures:
+                self._undo(executor, plans)
+                raise executor.failures[0]
+        self._ledger.settle(plans)
+
+    def _undo(self, failed: Executor, plans: Mapping[str, Plan]) -> None:
+        before = self._ledger.objects(plans)
+        back = Executor(self._machine, whole=lambda ns: self._ledger.firewall(ns, {}), go_on=True)
+        back.run(inverse(failed.touched, before))
+
+    def _repair(self, plans: Mapping[str, Plan]) -> list[str]:
+        words = repair(self._machine, everything(plans))
+        self._ledger.replace(plans)
+        return words
+
+    def _observe(self) -> Plan:
+        try:
+            seen = observe.look(self._machine)
+            spaces, _ = observe.namespaces(self._machine.netns_dir)
+            firewall = observe.firewall(self._machine, ("", *spaces))
+        except OSError as error:
+            raise from_os(error, "look at the network") from error
+        return Plan([*seen.objects, *firewall, *self._machine.holds.held])
+
+    def _facts(self) -> HostChanged:
+        try:
+            with self._machine.enter("") as netlink:
+                return host.facts(netlink)
+        except OSError as error:
+            raise from_os(error, "look at the host's addresses") from error
+
+    def _foreign_bridges(self) -> tuple[str, ...]:
+        try:
+            with self._machine.enter("") as netlink:
+                return host.foreign_bridges(netlink)
+        except OSError as error:
+            raise from_os(error, "look at the host's bridges") from error
+
+    def _sockets(self, netns_name: str, specs: Sequence[SocketSpec]) -> list[socket.socket]:
+        made: list[socket.socket] = []
+        try:
+            with netns.inside(self._machine.path(netns_name)):
+                for family, kind, address, port in specs:
+                    made.append(socket.socket(family, kind | socket.SOCK_CLOEXEC))
+                    _prepare(made[-1], address, port)
+        except OSError as error:
+            for opened in made:
+                opened.close()
+            raise from_os(error, f"open a socket in network namespace {netns_name}") from error
+        return made
+
+
+def _prepare(fresh: socket.socket, address: str, port: int) -> None:
+    fresh.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if fresh.family == socket.AF_INET6:
+        fresh.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    fresh.bind((address, port))
+    if fresh.type == socket.SOCK_STREAM:
+        fresh.listen(_BACKLOG)
+    fresh.setblocking(False)

@@ -1,0 +1,112 @@
+"""Connection tracking entries of published ports, made to be forgotten.
+
+The kernel filters by protocol (and by port, when only one is asked for), so a table full of other connections is not
+copied out. Entries are matched on their bytes: decoding each would take a thousand times as long.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+
+from fairlead.kernel import messages as m
+from fairlead.kernel.netlink import NETFILTER, Netlink
+from fairlead.plan.objects import Flow
+
+#: Message types: subsystem 1 (conntrack) << 8 | get 1, delete 2, <linux/netfilter/nfnetlink_conntrack.h>.
+_GET, _DELETE = 0x101, 0x102
+#: Attributes of an entry, of its tuples and of their parts, same header.
+_TUPLE_ORIG, _TUPLE_REPLY, _ID = 1, 2, 12
+_TUPLE_IP, _TUPLE_PROTO = 1, 2
+_V4_SRC, _V6_SRC = 1, 3
+_PROTO_NUM, _SRC_PORT, _DST_PORT = 1, 2, 3
+#: Which parts of the original tuple the kernel shall compare: protocol, destination port.
+_FILTER_PROTO, _FILTER_DST_PORT = 1 << 3, 1 << 5
+#: struct nlmsghdr and struct nfgenmsg.
+_BODY = m.HEADER.size + 4
+_PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
+#: An entry that ended by itself meanwhile.
+_GONE = frozenset({errno.ENOENT})
+
+
+def forget(appeared: Sequence[Flow], vanished: Sequence[Flow]) -> None:
+    """Delete, in the namespace that the thread is in, the entries that ``Flow`` describes. A kernel without connection
+    tracking has none. Raises ``OSError``."""
+    if not appeared and not vanished:
+        return
+    untranslated = {(_PROTOCOLS[flow.proto], flow.host_port) for flow in appeared}
+    dead = {(_PROTOCOLS[flow.proto], _packed(flow.address), flow.port) for flow in vanished}
+    with Netlink(NETFILTER) as netlink:
+        for family in (socket.AF_INET, socket.AF_INET6):
+            doomed: dict[bytes, bytearray] = {}
+            for query in _queries(appeared, vanished, family):
+                for entry in _list(netlink, query):
+                    parts = m.raw_attributes(entry, _BODY)
+                    if _original(parts) in untranslated or _reply(parts) in dead:
+                        doomed[parts[_TUPLE_ORIG]] = _deletion(entry, parts)
+            for fault in netlink.request(list(doomed.values())):
+                if fault is not None and fault.code not in _GONE:
+                    raise OSError(fault.code, fault.text or os.strerror(fault.code))
+
+
+def _packed(address: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+
+
+def _list(netlink: Netlink, query: bytearray) -> list[bytes]:
+    try:
+        return netlink.dump(query)
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EINVAL):
+            return []  # no connection tracking of this family in this kernel
+        raise
+
+
+def _queries(appeared: Iterable[Flow], vanished: Iterable[Flow], family: int) -> Iterator[bytearray]:
+    """One dump for each protocol; for one port when there is only that."""
+    wanted: dict[str, set[int]] = {}
+    for flow in (*appeared, *vanished):
+        wanted.setdefault(flow.proto, set()).add(flow.host_port)
+    for proto, ports in wanted.items():
+        attributes: m.Attributes = [("CTA_PROTO_NUM", _PROTOCOLS[proto])]
+        flags = _FILTER_PROTO
+        if len(ports) == 1:
+            attributes.append(("CTA_PROTO_DST_PORT", next(iter(ports))))
+            flags |= _FILTER_DST_PORT
+        tuple_ = {"attrs": [("CTA_TUPLE_PROTO", {"attrs": attributes})]}
+        filter_ = {"attrs": [("CTA_FILTER_ORIG_FLAGS", flags)]}
+        yield m.encode(
+            m.connection(),
+            _GET,
+            m.NLM_F_DUMP,
+            {"nfgen_family": family},
+            [("CTA_TUPLE_ORIG", tuple_), ("CTA_FILTER", filter_)],
+        )
+
+
+def _number(raw: bytes | None) -> int:
+    return int.from_bytes(raw or b"", "big")
+
+
+def _original(parts: dict[int, bytes]) -> tuple[int, int]:
+    proto = m.raw_attributes(m.raw_attributes(parts.get(_TUPLE_ORIG, b""), 0).get(_TUPLE_PROTO, b""), 0)
+    return _number(proto.get(_PROTO_NUM)), _number(proto.get(_DST_PORT))
+
+
+def _reply(parts: dict[int, bytes]) -> tuple[int, bytes, int]:
+    reply = m.raw_attributes(parts.get(_TUPLE_REPLY, b""), 0)
+    addresses = m.raw_attributes(reply.get(_TUPLE_IP, b""), 0)
+    proto = m.raw_attributes(reply.get(_TUPLE_PROTO, b""), 0)
+    source = addresses.get(_V4_SRC) or addresses.get(_V6_SRC) or b""
+    return _number(proto.get(_PROTO_NUM)), source, _number(proto.get(_SRC_PORT))
+
+
+def _deletion(entry: bytes, parts: dict[int, bytes]) -> bytearray:
+    """A request to delete an entry: its own original tuple and id, sent back as they came."""
+    body = bytearray(entry[m.HEADER.size : _BODY])
+    body += m.raw_attribute(_TUPLE_ORIG, parts[_TUPLE_ORIG], nested=True)
+    if _ID in parts:
+        body += m.raw_attribute(_ID, parts[_ID])
+    return bytearray(m.HEADER.pack(m.HEADER.size + len(body), _DELETE, m.NLM_F_REQUEST, 0, 0)) + body

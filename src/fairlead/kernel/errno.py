@@ -1,0 +1,79 @@
+"""From the kernel's numbers and nft's complaints to the errors that Fairlead shows. The only place that knows both."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+
+from fairlead.model.errors import Internal, PortInUse
+from fairlead.plan.objects import Object, PortHold
+
+#: What to do next, for the numbers whose cause is known; others speak for themselves.
+_HINTS = {
+    errno.EPERM: "run the daemon as root, or give it CAP_NET_ADMIN and CAP_SYS_ADMIN",
+    errno.EACCES: "run the daemon as root, or give it CAP_NET_ADMIN and CAP_SYS_ADMIN",
+    errno.EEXIST: "something of the same name is there already; `fairlead doctor` tells whose it is",
+    errno.ENOBUFS: "the kernel ran out of buffers; try again",
+    errno.EMFILE: "raise the limit of open files of the daemon (LimitNOFILE)",
+    errno.EOPNOTSUPP: "this kernel lacks a part that is needed; `fairlead doctor` tells which",
+    errno.EADDRNOTAVAIL: "give an address that this host has",
+}
+#: nft's complaint: source, line, columns, reason.
+_NFT_ERROR = re.compile(r":(\d+):\d+-\d+: Error: (.*)")
+#: Characters of a refused statement that are worth showing.
+_STATEMENT_MAX = 160
+
+
+class Refused(Internal):
+    """The kernel refused ``object`` (None: the change as a whole); ``code`` is its errno, 0 when it gave none."""
+
+    def __init__(self, message: str, *, item: Object | None = None, code: int = 0, hint: str = "") -> None:
+        super().__init__(message, hint=hint or _HINTS.get(code, ""))
+        self.object = item
+        self.code = code
+
+
+class HostPortInUse(PortInUse):
+    """The port of ``object`` is held by another process of the host."""
+
+    def __init__(self, message: str, *, item: PortHold, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.object = item
+
+
+def refused(what: str, code: int, text: str = "", item: Object | None = None) -> Refused:
+    """The error for an errno; ``text`` is the kernel's own explanation, when it gave one."""
+    reason = os.strerror(code).lower() if code else "no reason given"
+    return Refused(f"cannot {what}: {text or reason}", item=item, code=code)
+
+
+def from_os(error: OSError, what: str, item: Object | None = None) -> Refused:
+    """The error for a failed system call."""
+    return refused(what, error.errno or 0, "" if error.errno else str(error), item)
+
+
+def from_nft(complaint: str, script: str) -> Refused:
+    """The error for a refused nftables transaction, with nft's own words of the first fault and its statement."""
+    found = _NFT_ERROR.search(complaint)
+    statements = script.splitlines()
+    if found is None or int(found.group(1)) > len(statements):
+        reason = complaint.strip().splitlines()[0] if complaint.strip() else "no reason given"
+        return Refused(f"nftables refused the change: {reason}")
+    statement = statements[int(found.group(1)) - 1][:_STATEMENT_MAX]
+    return Refused(f"nftables refused the change: {found.group(2)} in `{statement}`")
+
+
+def from_bind(hold: PortHold, error: OSError) -> Refused | HostPortInUse:
+    """The error for a host port that cannot be held, in Docker's words."""
+    host = f"[{hold.address}]" if ":" in hold.address else hold.address
+    where = f"{host}:{hold.port}/{hold.proto}"
+    if error.errno == errno.EADDRINUSE:
+        letter = "u" if hold.proto == "udp" else "t"
+        return HostPortInUse(
+            f"failed to bind host port {where}: address already in use",
+            item=hold,
+            hint=f"publish another port, or stop what listens there: ss -ln{letter}p 'sport = :{hold.port}'",
+        )
+    reason = os.strerror(error.errno or 0).lower()
+    return Refused(f"failed to bind host port {where}: {reason}", item=hold, code=error.errno or 0)

@@ -1,0 +1,381 @@
+"""Steps carried out on the real kernel, in stages that batch what belongs together.
+
+Stages: routes and addresses away; links made harmless; ports let go, ports held; namespaces made; one firewall
+transaction for each namespace; settings of the node; links made, down; settings of links; per namespace one batch that
+brings links up, then addresses, then routes; namespaces dropped; connection tracking. A stage does all it can; the
+executor stops after the first stage with a fault unless told to go on.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import TypeVar
+
+from fairlead.kernel import conntrack, netns, requests, ruleset, sysctl
+from fairlead.kernel.errno import HostPortInUse, Refused, from_os, refused
+from fairlead.kernel.machine import Machine
+from fairlead.kernel.netlink import BATCH_MAX, Fault, Netlink
+from fairlead.plan.diff import Change, Create, Delete, Step
+from fairlead.plan.objects import (
+    Address,
+    Bridge,
+    Chain,
+    Element,
+    Flow,
+    Netns,
+    Object,
+    PortHold,
+    Route,
+    Set,
+    Sysctl,
+    Table,
+    Veth,
+)
+
+_T = TypeVar("_T", bound=Object)
+_I = TypeVar("_I", bound=Object | Step)
+#: All firewall objects that should stand in a namespace in the end.
+Whole = Callable[[str], Sequence[Object]]
+#: An answer to a deletion that means it was gone already.
+_GONE = frozenset({errno.ENODEV, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENOENT, errno.ENXIO})
+Failure = Refused | HostPortInUse
+
+
+class Executor:
+    """One run over some steps. ``touched`` are the steps that may have had an effect, in order."""
+
+    def __init__(self, machine: Machine, *, whole: Whole | None = None, go_on: bool = False) -> None:
+        self._machine = machine
+        self._whole = whole
+        self._go_on = go_on
+        self._indices: dict[tuple[str, str], int] = {}
+        self.failures: list[Failure] = []
+        self.touched: list[Step] = []
+        #: Firewall transactions to run as soon as the namespaces are made, by namespace.
+        self.later: dict[str, str] = {}
+
+    def run(self, steps: Sequence[Step]) -> None:
+        """Carry the steps out; what went wrong is in ``failures``."""
+        gone = [step.object for step in steps if isinstance(step, Delete)]
+        dead = {item.name for item in gone if isinstance(item, Netns)}
+        stages: tuple[Callable[[], None], ...] = (
+            lambda: self._withdraw(gone, dead),
+            lambda: self._discard(gone, dead),
+            lambda: self._ports(steps),
+            lambda: self._namespaces(steps),
+            lambda: self._firewall(steps, dead),
+            lambda: self._settings([item for item in _fresh(steps, Sysctl) if not item.link]),
+            lambda: self._links(steps),
+            lambda: self._settings([item for item in _fresh(steps, Sysctl) if item.link]),
+            lambda: self._addressing(steps),
+            lambda: self._drop_namespaces(steps),
+            lambda: self._flows(steps),
+        )
+        for stage in stages:
+            stage()
+            if self.failures and not self._go_on:
+                return
+
+    def _touch(self, step: Step) -> None:
+        self.touched.append(step)
+
+    def _fail(self, failure: Failure) -> None:
+        self.failures.append(failure)
+
+    def _withdraw(self, gone: Sequence[Object], dead: set[str]) -> None:
+        """Routes, then addresses, of links that stay."""
+        lost = {end for item in gone if isinstance(item, Bridge | Veth) for end in _ends(item)}
+        by_ns: dict[str, list[Address | Route]] = {}
+        for kind in (Route, Address):
+            for item in gone:
+                if isinstance(item, kind):
+                    self._touch(Delete(item))
+                    if item.ns not in dead and (item.ns, item.link) not in lost:
+                        by_ns.setdefault(item.ns, []).append(item)
+        for ns, items in by_ns.items():
+            self._in_namespace(ns, items, self._withdraw_batch)
+
+    def _withdraw_batch(self, netlink: Netlink, items: Sequence[Address | Route]) -> None:
+        batch: list[tuple[Object, bytearray]] = []
+        for item in items:
+            index = self._index(item.ns, item.link)
+            if index:
+                batch.append((item, _request(item, index, present=False)))
+        self._send(netlink, batch, "remove", tolerated=_GONE)
+
+    def _discard(self, gone: Sequence[Object], dead: set[str]) -> None:
+        links = [item for item in gone if isinstance(item, Bridge | Veth)]
+        if not links:
+            return
+        for link in links:
+            self._touch(Delete(link))
+        try:
+            self._machine.trash.take(links, dead)
+        except OSError as error:
+            self._fail(from_os(error, "take links away"))
+
+    def _ports(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            if isinstance(step, Delete) and isinstance(step.object, PortHold):
+                self._touch(step)
+                self._machine.holds.release(step.object)
+        for item in _fresh(steps, PortHold):
+            try:
+                self._machine.holds.take(item)
+                self._touch(Create(item))
+            except (Refused, HostPortInUse) as failure:
+                self._fail(failure)
+                if not self._go_on:
+                    return
+
+    def _namespaces(self, steps: Sequence[Step]) -> None:
+        for item in _fresh(steps, Netns):
+            try:
+                netns.create(self._machine.path(item.name))
+                self._touch(Create(item))
+            except OSError as error:
+                self._fail(from_os(error, f"make network namespace {item.name}", item))
+
+    def _drop_namespaces(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            if isinstance(step, Delete) and isinstance(step.object, Netns):
+                self._touch(step)
+                try:
+                    netns.delete(self._machine.path(step.object.name))
+                except OSError as error:
+                    self._fail(from_os(error, f"drop network namespace {step.object.name}", step.object))
+
+    def _firewall(self, steps: Sequence[Step], dead: set[str]) -> None:
+        by_ns: dict[str, list[Step]] = {}
+        for step in steps:
+            item = step.after if isinstance(step, Change) else step.object
+            if isinstance(item, Table | Set | Chain | Element) and item.ns not in dead:
+                by_ns.setdefault(item.ns, []).append(step)
+        for ns, script in self.later.items():
+            self._run_script(ns, functools.partial(str, script))
+        for ns, group in by_ns.items():
+            scripts = [functools.partial(ruleset.transaction, group)]
+            if self._whole is not None:
+                # a stranger may have flushed our tables: then make them anew as they should be
+                scripts.append(functools.partial(_anew, self._whole, ns, group))
+            if self._run_script(ns, *scripts):
+                self.touched.extend(group)
+
+    def _run_script(self, ns: str, *scripts: Callable[[], str]) -> bool:
+        """Run the first transaction that the kernel takes; whether there was one. The failure told is the first one's."""
+        refusals: list[Refused] = []
+        try:
+            with self._machine.firewall(ns) as nft:
+                for script in scripts:
+                    try:
+                        nft.run(script())
+                    except Refused as failure:
+                        refusals.append(failure)
+                    else:
+                        return True
+        except OSError as error:
+            self._fail(from_os(error, "reach the firewall"))
+            return False
+        self._fail(refusals[0])
+        return False
+
+    def _settings(self, settings: Sequence[Sysctl]) -> None:
+        by_ns: dict[str, list[Sysctl]] = {}
+        for item in settings:
+            by_ns.setdefault(item.ns, []).append(item)
+        for ns, items in by_ns.items():
+            try:
+                with netns.inside(self._machine.path(ns)):
+                    for item in items:
+                        self._set(item)
+            except OSError as error:
+                self._fail(from_os(error, f"enter network namespace {ns}"))
+
+    def _set(self, item: Sysctl) -> None:
+        try:
+            sysctl.write(item.path, item.value)
+        except OSError as error:
+            self._fail(from_os(error, f"set {item.path} to {item.value}", item))
+
+    def _links(self, steps: Sequence[Step]) -> None:
+        for kind in (Bridge, Veth):
+            by_ns: dict[str, list[Bridge | Veth]] = {}
+            for item in _created(steps, kind):
+                if isinstance(item, Bridge | Veth):
+                    by_ns.setdefault(item.ns, []).append(item)
+            for ns, items in by_ns.items():
+                for start in range(0, len(items), BATCH_MAX):
+                    self._in_namespace(ns, items[start : start + BATCH_MAX], self._make_links)
+            if self.failures and not self._go_on:
+                return
+
+    def _make_links(self, netlink: Netlink, items: Sequence[Bridge | Veth]) -> None:
+        made: list[tuple[Object, bytearray]] = []
+        with ExitStack() as descriptors:
+            opened: dict[str, int] = {}
+            for item in items:
+                request = self._link_request(item, opened, descriptors)
+                if request is not None:
+                    made.append((item, request))
+                    self._touch(Create(item))
+            self._send(netlink, made, "make")
+        for item in items:
+            for name in [item.name, *([item.peer] if isinstance(item, Veth) and item.peer_ns == item.ns else [])]:
+                sysctl.quieten(name, bridge=isinstance(item, Bridge))
+
+    def _link_request(self, item: Bridge | Veth, opened: dict[str, int], descriptors: ExitStack) -> bytearray | None:
+        index = self._machine.next_index()
+        self._indices[item.ns, item.name] = index
+        if not item.ns:
+            self._machine.own_indices.add(index)
+        if isinstance(item, Bridge):
+            return requests.bridge(item, index)
+        master = self._index(item.ns, item.master) if item.master else 0
+        if item.master and not master:
+            self._fail(refused(f"make {item.name}: there is no bridge {item.master}", errno.ENODEV, item=item))
+            return None
+        peer_index = self._machine.next_index()
+        self._indices[item.peer_ns, item.peer] = peer_index
+        if item.peer_ns == item.ns:
+            return requests.veth(item, index, peer_index, -1, master)
+        if item.peer_ns not in opened:
+            try:
+                path = self._machine.path(item.peer_ns) or "/proc/self/ns/net"
+                opened[item.peer_ns] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                self._fail(from_os(error, f"make {item.name}", item))
+                return None
+            descriptors.callback(os.close, opened[item.peer_ns])
+        return requests.veth(item, index, peer_index, opened[item.peer_ns], master)
+
+    def _addressing(self, steps: Sequence[Step]) -> None:
+        """Links up, then addresses, then routes, in one batch for each namespace, the node's own first."""
+        by_ns: dict[str, list[Step]] = {"": []}
+        for kind in (Bridge, Veth, Address, Route):
+            for step in steps:
+                item = step.after if isinstance(step, Change) else step.object
+                if isinstance(step, Delete) or not isinstance(item, kind):
+                    continue
+                by_ns.setdefault(item.ns, []).append(step)
+                if isinstance(item, Veth) and item.peer_ns != item.ns:
+                    by_ns.setdefault(item.peer_ns, []).append(step)
+        for ns, group in by_ns.items():
+            if group:
+                self._in_namespace(ns, group, functools.partial(self._address_batch, ns))
+
+    def _address_batch(self, ns: str, netlink: Netlink, steps: Sequence[Step]) -> None:
+        batch: list[tuple[Object, bytearray]] = []
+        for step in steps:
+            item = step.after if isinstance(step, Change) else step.object
+            if isinstance(item, Address | Route):
+                self._touch(step)
+                index = self._index(ns, item.link)
+                if index:
+                    batch.append((item, _request(item, index, present=True)))
+                else:
+                    self._fail(refused(f"make {_words(item)}: there is no link {item.link}", errno.ENODEV, item=item))
+            elif isinstance(item, Bridge | Veth):
+                if isinstance(step, Change):
+                    self._touch(step)
+                batch.extend((item, request) for request in self._up_requests(step, item, ns))
+        self._send(netlink, batch, "set up")
+
+    def _up_requests(self, step: Step, item: Bridge | Veth, ns: str) -> Iterator[bytearray]:
+        if item.ns == ns:
+            index = self._index(ns, item.name)
+            if isinstance(step, Create):
+                yield requests.bring_up(index, item.alias, item if isinstance(item, Veth) else None)
+            elif isinstance(item, Bridge):
+                yield requests.adjust_bridge(item, index)
+            else:
+                yield from requests.adjust_veth(item, index, self._index(ns, item.master) if item.master else 0)
+        if isinstance(item, Veth) and item.peer_ns == ns:
+            index = self._index(ns, item.peer)
+            if isinstance(step, Create):
+                yield requests.bring_up(index, item.alias + requests.PEER_SUFFIX)
+            else:
+                yield requests.adjust_peer(item, index)
+
+    def _flows(self, steps: Sequence[Step]) -> None:
+        fresh = _created(steps, Flow)
+        gone = [step.object for step in steps if isinstance(step, Delete) and isinstance(step.object, Flow)]
+        for ns in {flow.ns for flow in (*fresh, *gone)}:
+            try:
+                with netns.inside(self._machine.path(ns)):
+                    conntrack.forget([f for f in fresh if f.ns == ns], [f for f in gone if f.ns == ns])
+            except OSError as error:
+                if ns:
+                    continue  # a namespace that is gone tracks nothing
+                self._fail(from_os(error, "forget connections of published ports"))
+
+    def _in_namespace(self, ns: str, items: Sequence[_I], work: Callable[[Netlink, Sequence[_I]], None]) -> None:
+        try:
+            with self._machine.enter(ns) as netlink:
+                work(netlink, items)
+        except OSError as error:
+            self._fail(from_os(error, f"work in network namespace {ns or 'of the node'}"))
+
+    def _index(self, ns: str, name: str) -> int:
+        """The index of a link of the namespace that the thread is in; 0 when there is none."""
+        known = self._indices.get((ns, name), 0)
+        if not known:
+            try:
+                known = socket.if_nametoindex(name)
+            except OSError:
+                return 0
+        return known
+
+    def _send(
+        self, netlink: Netlink, batch: Sequence[tuple[Object, bytearray]], verb: str, tolerated: Iterable[int] = ()
+    ) -> None:
+        answers: list[Fault | None] = netlink.request([request for _, request in batch])
+        for (item, _), fault in zip(batch, answers, strict=True):
+            if fault is not None and fault.code not in tolerated:
+                self._fail(refused(f"{verb} {_words(item)}", fault.code, fault.text, item))
+
+
+def _created(steps: Iterable[Step], kind: type[_T]) -> list[_T]:
+    return [step.object for step in steps if isinstance(step, Create) and isinstance(step.object, kind)]
+
+
+def _fresh(steps: Iterable[Step], kind: type[_T]) -> list[_T]:
+    """What is to be, whether it was something else before or nothing."""
+    found = [step.after if isinstance(step, Change) else step.object for step in steps if not isinstance(step, Delete)]
+    return [item for item in found if isinstance(item, kind)]
+
+
+def _anew(whole: Whole, ns: str, steps: Iterable[Step]) -> str:
+    return ruleset.ruleset(whole(ns), _gone_tables(steps))
+
+
+def _gone_tables(steps: Iterable[Step]) -> list[Table]:
+    return [step.object for step in steps if isinstance(step, Delete) and isinstance(step.object, Table)]
+
+
+def _ends(link: Bridge | Veth) -> Iterator[tuple[str, str]]:
+    yield link.ns, link.name
+    if isinstance(link, Veth):
+        yield link.peer_ns, link.peer
+
+
+def _request(item: Address | Route, index: int, *, present: bool) -> bytearray:
+    if isinstance(item, Address):
+        return requests.address(item, index, present=present)
+    return requests.route(item, index, present=present)
+
+
+def _words(item: Object) -> str:
+    match item:
+        case Address():
+            return f"address {item.cidr} on {item.link}"
+        case Route():
+            return f"route to {item.destination} on {item.link}"
+        case Bridge() | Veth():
+            return f"link {item.name}"
+        case _:
+            return " ".join(item.key)

@@ -1,0 +1,70 @@
+"""What the kernel worker holds between changes: sockets, contexts, ports, trash. Used by one thread."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fairlead.kernel import netns
+from fairlead.kernel.netlink import Netlink
+from fairlead.kernel.nft import Nft
+from fairlead.kernel.ports import Holds
+from fairlead.kernel.trash import Trash
+
+#: Interface indices that we choose: far above those that the kernel counts up from 1, below 2^30. The beginning is
+#: drawn at random, so that a restarted daemon does not meet the indices of its last life.
+_INDEX_BASE, _INDEX_SPREAD = 1 << 20, 1 << 29
+
+
+class Machine:
+    """The node as one thread has it in hand. ``own_indices`` are those of links of ours in the node's own namespace."""
+
+    def __init__(self, netns_dir: str) -> None:
+        self.netns_dir = netns_dir
+        self.holds = Holds()
+        self.trash = Trash(self.enter)
+        self.own_indices: set[int] = set()
+        self._netlink: Netlink | None = None
+        self._nft: Nft | None = None
+        self._index = _INDEX_BASE + secrets.randbelow(_INDEX_SPREAD)
+
+    def path(self, ns: str) -> str:
+        """Where a namespace is held; empty for the node's own."""
+        return f"{self.netns_dir}/{ns}" if ns else ""
+
+    def next_index(self) -> int:
+        """An interface index that nobody has."""
+        self._index += 1
+        return self._index
+
+    @contextmanager
+    def enter(self, ns: str) -> Iterator[Netlink]:
+        """The thread is in the namespace, with a route socket there, until the block ends. Raises ``OSError``."""
+        if not ns:
+            if self._netlink is None:
+                self._netlink = Netlink()
+            yield self._netlink
+            return
+        with netns.inside(self.path(ns)), Netlink() as netlink:
+            yield netlink
+
+    @contextmanager
+    def firewall(self, ns: str) -> Iterator[Nft]:
+        """A firewall context of a namespace. Raises ``OSError``."""
+        if not ns:
+            if self._nft is None:
+                self._nft = Nft()
+            yield self._nft
+            return
+        with netns.inside(self.path(ns)), Nft() as nft:
+            yield nft
+
+    def close(self) -> None:
+        """Delete what waits and let everything go that ends with this process."""
+        self.trash.purge()
+        self.holds.release_all()
+        if self._netlink is not None:
+            self._netlink.close()
+        if self._nft is not None:
+            self._nft.close()

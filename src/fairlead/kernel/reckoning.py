@@ -1,0 +1,127 @@
+"""From plans by owner to the steps of one change. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from fairlead.plan.diff import Change, Create, Delete, Step, diff
+from fairlead.plan.objects import (
+    NOTHING,
+    Address,
+    Bridge,
+    Chain,
+    Element,
+    Key,
+    Object,
+    Plan,
+    Route,
+    Set,
+    Sysctl,
+    Table,
+    Veth,
+)
+
+
+class Ledger:
+    """The plans last applied, by owner. An object that several owners want stands until the last lets go of it."""
+
+    def __init__(self) -> None:
+        self._plans: dict[str, Plan] = {}
+        self._holders: Counter[Key] = Counter()
+
+    def steps(self, plans: Mapping[str, Plan]) -> tuple[Step, ...]:
+        """What to do so that each owner has its new plan instead of its old one."""
+        before = self.objects(plans)
+        after = _merged(plans.values())
+        mine = Counter(key for owner in plans for key in self._plans.get(owner, NOTHING))
+        found: list[Step] = []
+        for step in diff(Plan(before.values()), Plan(after.values())):
+            item = step.after if isinstance(step, Change) else step.object
+            shared = self._holders[item.key] > mine[item.key] if item.key in self._holders else False
+            if not shared or (isinstance(step, Create) and item.key in before):
+                found.append(step)
+        return tuple(_with_dependents(found, after.values()))
+
+    def settle(self, plans: Mapping[str, Plan]) -> None:
+        """The plans stand now."""
+        for owner, plan in plans.items():
+            for key in self._plans.pop(owner, NOTHING):
+                self._holders[key] -= 1
+                if not self._holders[key]:
+                    del self._holders[key]
+            if plan:
+                self._plans[owner] = plan
+                self._holders.update(plan.keys())
+
+    def replace(self, plans: Mapping[str, Plan]) -> None:
+        """These plans stand and no others."""
+        self._plans = {}
+        self._holders = Counter()
+        self.settle(plans)
+
+    def objects(self, owners: Iterable[str]) -> dict[Key, Object]:
+        """What stands of some owners, by key."""
+        return _merged(self._plans.get(owner, NOTHING) for owner in owners)
+
+    def firewall(self, ns: str, changed: Mapping[str, Plan]) -> list[Object]:
+        """The firewall objects of a namespace as they will be when ``changed`` is applied."""
+        plans = {**self._plans, **changed}
+        every = _merged(plans.values()).values()
+        return [item for item in every if isinstance(item, Table | Set | Chain | Element) and item.ns == ns]
+
+
+def everything(plans: Mapping[str, Plan]) -> dict[Key, Object]:
+    """All objects of all owners, by key."""
+    return _merged(plans.values())
+
+
+def inverse(steps: Iterable[Step], before: Mapping[Key, Object]) -> list[Step]:
+    """The steps that undo ``steps``; ``before`` is what stood then."""
+    found: list[Step] = []
+    for step in reversed(list(steps)):
+        match step:
+            case Create():
+                found.append(Delete(step.object))
+            case Delete():
+                found.append(Create(step.object))
+            case Change():
+                found.append(Change(step.after, step.before))
+    gone = [step for step in found if isinstance(step, Delete)]
+    fresh = [step for step in found if not isinstance(step, Delete)]
+    return _with_dependents([*gone, *fresh], before.values())
+
+
+def _merged(plans: Iterable[Plan]) -> dict[Key, Object]:
+    found: dict[Key, Object] = {}
+    for plan in plans:
+        found.update(plan)
+    return found
+
+
+def _with_dependents(steps: list[Step], after: Iterable[Object]) -> list[Step]:
+    """Linux drops the addresses, routes and settings of a link with the link, and routes with the last address of
+    theirs: what should be there all the same is made again."""
+    remade: set[tuple[str, str]] = set()
+    readdressed: set[tuple[str, str]] = set()
+    created = {step.object.key for step in steps if isinstance(step, Create)}
+    for step in steps:
+        if not isinstance(step, Delete):
+            continue
+        item = step.object
+        if isinstance(item, Veth | Bridge) and item.key in created:
+            remade.add((item.ns, item.name))
+            if isinstance(item, Veth):
+                remade.add((item.peer_ns, item.peer))
+        elif isinstance(item, Address):
+            readdressed.add((item.ns, item.link))
+    if not remade and not readdressed:
+        return steps
+    extra: list[Step] = []
+    for item in after:
+        if item.key in created or not isinstance(item, Address | Route | Sysctl) or not item.link:
+            continue
+        link = (item.ns, item.link)
+        if link in remade or (link in readdressed and isinstance(item, Route)):
+            extra.append(Create(item))
+    return [*steps, *extra]

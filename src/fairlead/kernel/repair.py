@@ -1,0 +1,158 @@
+"""Making a whole node true after anything: what is right is left alone, the rest is made, mended or taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from fairlead.kernel import netns, observe, requests, ruleset, sysctl
+from fairlead.kernel.errno import Refused, from_os
+from fairlead.kernel.executor import Executor
+from fairlead.kernel.machine import Machine
+from fairlead.plan.diff import Change, Create, Delete, Step, diff
+from fairlead.plan.objects import (
+    Address,
+    Bridge,
+    Chain,
+    Element,
+    Key,
+    Netns,
+    Object,
+    Plan,
+    PortHold,
+    Route,
+    Set,
+    Sysctl,
+    Table,
+    Veth,
+)
+from fairlead.plan.render import line
+
+_OBSERVED = (Netns, Bridge, Veth, Address, Route)
+
+
+def repair(machine: Machine, desired: Mapping[Key, Object]) -> list[str]:
+    """Do it; what was done, in words, one line for each thing; lines that begin with ``could not`` tell what still is
+    wrong. Raises ``Refused`` when the kernel cannot be asked at all; then nothing was done."""
+    try:
+        Path(machine.netns_dir).mkdir(parents=True, exist_ok=True)
+        words = _clear_files(machine)
+        seen = observe.look(machine)
+        steps = _steps(machine, seen, desired)
+    except OSError as error:
+        raise from_os(error, "look at the network") from error
+    standing = {item.name for item in seen.objects if isinstance(item, Netns)}
+    executor = Executor(machine, go_on=True)
+    words += _firewall(machine, desired, standing, executor)
+    executor.run(steps)
+    with suppress(OSError):
+        words += _clear_trash(machine, seen.trash)
+    words += [_words(step) for step in steps if not isinstance(_object(step), PortHold)]
+    words += [f"could not mend: {failure}" for failure in executor.failures]
+    return words
+
+
+def _object(step: Step) -> Object:
+    return step.after if isinstance(step, Change) else step.object
+
+
+def _words(step: Step) -> str:
+    verb = {Create: "made", Delete: "removed", Change: "mended"}[type(step)]
+    return f"{verb} {line(_object(step))}"
+
+
+def _clear_files(machine: Machine) -> list[str]:
+    """Take away files of namespaces that ended with the machine's last life."""
+    _, stale = observe.namespaces(machine.netns_dir)
+    for name in stale:
+        netns.delete(machine.path(name))
+    return [f"removed the empty file of namespace {name}" for name in stale]
+
+
+def _steps(machine: Machine, seen: observe.Seen, desired: Mapping[Key, Object]) -> list[Step]:
+    actual = Plan(seen.objects)
+    wanted = Plan(item for item in desired.values() if isinstance(item, _OBSERVED))
+    steps = list(diff(actual, wanted))
+    stepped = {_object(step).key for step in steps}
+    steps += [Change(link, link) for link in seen.down if link.key not in stepped and link.key in wanted]
+    steps += _reattached(steps, actual, wanted)
+    steps += [Create(item) for item in desired.values() if isinstance(item, PortHold)]
+    steps += [Create(item) for item in _unset(machine, desired.values(), actual)]
+    return steps
+
+
+def _reattached(steps: Iterable[Step], actual: Plan, wanted: Plan) -> list[Step]:
+    """Addresses and routes that stand on a link which is made anew, and are lost with it."""
+    lost: set[tuple[str, str]] = set()
+    for step in steps:
+        if isinstance(step, Delete) and isinstance(step.object, Veth | Bridge):
+            lost.add((step.object.ns, step.object.name))
+            if isinstance(step.object, Veth):
+                lost.add((step.object.peer_ns, step.object.peer))
+    return [
+        Create(item)
+        for item in wanted.values()
+        if isinstance(item, Address | Route) and (item.ns, item.link) in lost and actual.get(item.key) == item
+    ]
+
+
+def _unset(machine: Machine, desired: Iterable[Object], actual: Plan) -> list[Sysctl]:
+    by_ns: dict[str, list[Sysctl]] = {}
+    for item in desired:
+        if isinstance(item, Sysctl):
+            by_ns.setdefault(item.ns, []).append(item)
+    found: list[Sysctl] = []
+    for ns, items in by_ns.items():
+        if ns and ("netns", ns) not in actual:
+            found.extend(items)
+            continue
+        with netns.inside(machine.path(ns)):
+            found.extend(item for item in items if sysctl.read(item.path) != " ".join(item.value.split()))
+    return found
+
+
+def _firewall(machine: Machine, desired: Mapping[Key, Object], standing: set[str], executor: Executor) -> list[str]:
+    """Our tables anew, whole, in one transaction for each namespace: connections that stand go on, since connection
+    tracking does not belong to them. Those of namespaces that are still to be made come with these."""
+    by_ns: dict[str, list[Object]] = {"": []}
+    for item in desired.values():
+        if isinstance(item, Table | Set | Chain | Element):
+            by_ns.setdefault(item.ns, []).append(item)
+    words: list[str] = []
+    for ns in sorted({*by_ns, *standing}):
+        objects = by_ns.get(ns, [])
+        if ns and ns not in standing:
+            executor.later[ns] = ruleset.ruleset(objects)
+            continue
+        try:
+            with machine.firewall(ns) as nft:
+                present = {table.key: table for table in ruleset.tables_in(nft.run_json("list tables"), ns)}
+                wanted = {item.key: item for item in objects if isinstance(item, Table)}
+                script = ruleset.ruleset(objects, present.values())
+                if script:
+                    nft.run(script)
+        except Refused as failure:
+            executor.failures.append(failure)
+            continue
+        except OSError as error:
+            executor.failures.append(from_os(error, "reach the firewall"))
+            continue
+        words += [f"removed {line(table)}" for key, table in present.items() if key not in wanted]
+        words += [f"made {line(table)}" for key, table in wanted.items() if key not in present]
+    return words
+
+
+def _clear_trash(machine: Machine, links: Iterable[observe.SeenLink]) -> list[str]:
+    """Delete links that were on their way out, or never finished."""
+    words: list[str] = []
+    by_ns: dict[str, list[observe.SeenLink]] = {}
+    for link in links:
+        by_ns.setdefault(link.ns, []).append(link)
+    for ns, group in by_ns.items():
+        with machine.enter(ns) as netlink:
+            netlink.request([requests.regroup(link.index) for link in group if link.group != requests.TRASH_GROUP])
+        machine.trash.note(ns, len(group))
+        words += [f"removed leftover link {link.name}" for link in group]
+    machine.trash.purge()
+    return words
