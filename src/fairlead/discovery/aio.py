@@ -7,7 +7,7 @@ connections are touched by the DNS thread only; other threads post what is to be
 
 from __future__ import annotations
 
-import errno
+import ctypes
 import logging
 import os
 import random
@@ -21,18 +21,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from fairlead.discovery.batch import QUERY_SIZE, Batch, Calls
 from fairlead.discovery.cache import NOTHING, Shelf, WireCache
-from fairlead.discovery.names import DNS_PORT, Tables
+from fairlead.discovery.connections import Connection, dial, hear
+from fairlead.discovery.names import Tables
 from fairlead.discovery.resolver import Answer, Forward, View, resolve
-from fairlead.discovery.stream import CONNECTIONS_MAX, Stream, frame
+from fairlead.discovery.stream import CONNECTIONS_MAX
 from fairlead.discovery.upstream import Close, Forwarder, Reply, Send
 
-#: Packets taken from one socket before the others get their turn.
-DRAIN_MAX = 64
-#: Octets read for one query; queries with EDNS options stay far below (a plain one has at most 271).
-QUERY_SIZE = 2048
-#: Octets read for one reply or from a connection: the longest DNS message with its length.
-REPLY_SIZE = 65_537
+#: Events taken from epoll at a time.
+EVENTS_MAX = 64
 #: Seconds between looks at the deadlines of TCP connections: how exact their limits are.
 SWEEP_S = 0.25
 #: Seconds that ``close`` waits for the thread; it only ever waits in epoll, so this is a bug's limit.
@@ -40,6 +38,7 @@ JOIN_S = 5.0
 
 _log = logging.getLogger("fairlead.discovery")
 _READ, _WRITE = select.EPOLLIN, select.EPOLLOUT
+_BOTH = _READ | _WRITE
 
 #: Makes a socket in a sandbox's namespace: (namespace name, family, type). Called in the DNS thread; may raise OSError.
 SocketFactory = Callable[[str, int, int], socket.socket]
@@ -80,7 +79,7 @@ class _Box:
 
 
 class _Packet:
-    """A UDP client waiting for a forwarded answer."""
+    """A UDP client waiting for an answer."""
 
     __slots__ = ("_peer", "_socket")
 
@@ -89,54 +88,35 @@ class _Packet:
 
     def reply(self, data: bytes) -> None:
         """Send the answer; a client that is gone is no fault."""
-        try:
+        with suppress(OSError):
             self._socket.sendto(data, self._peer)
-        except OSError as error:
-            _log.debug("dns reply not sent", extra={"errno": error.errno})
 
 
-class _Connection:
-    """A TCP connection, from a client or to a server; ``closed`` once nothing more can come of it."""
+class _TcpClient:
+    """A TCP client waiting for an answer."""
 
-    __slots__ = ("_out", "_poll", "box", "closed", "socket", "stream")
+    __slots__ = ("box", "connection", "socket")
 
-    def __init__(self, poll: select.epoll, sock: socket.socket, box: _Box | None, out: bytes = b"") -> None:
-        self._poll, self.socket, self.box = poll, sock, box
-        self.stream = Stream(time.monotonic())
-        self._out = bytearray(out)
-        self.closed = False
-        sock.setblocking(False)
+    def __init__(self, sock: socket.socket, box: _Box, connection: Connection) -> None:
+        self.socket, self.box, self.connection = sock, box, connection
 
     def reply(self, data: bytes) -> None:
-        """Queue a message and send what goes."""
-        if not self.closed:
-            self.stream.answered(time.monotonic())
-            self._out += frame(data)
-            self.flush()
+        """Send the answer unless the client is gone."""
+        self.connection.reply(data, time.monotonic())
 
-    def flush(self) -> None:
-        """Send what is queued; ask for another turn if not all of it goes."""
-        try:
-            while self._out:
-                del self._out[: self.socket.send(self._out)]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self.closed = True
-        if not self.closed:
-            self._poll.modify(self.socket, _READ | _WRITE if self._out else _READ)
 
-    def read(self, now: float) -> list[bytes]:
-        """The messages that have arrived; afterwards ``closed`` if the other side has ended or broken the rules."""
-        try:
-            data = self.socket.recv(REPLY_SIZE)
-        except BlockingIOError:
-            return []
-        except OSError:
-            data = b""
-        messages = self.stream.receive(data, now)
-        self.closed = self.closed or self.stream.closed
-        return messages
+_libc = ctypes.PyDLL(None)  # keeps the interpreter's lock: the calls never wait, and handing it over costs more
+_libc.recvmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
+_libc.sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
+
+
+def _calls() -> Calls:
+    receive, send, flags = _libc.recvmmsg, _libc.sendmmsg, int(socket.MSG_DONTWAIT)
+    return Calls(
+        address=lambda room: ctypes.addressof((ctypes.c_char * len(room)).from_buffer(room)),
+        receive=lambda fd, messages, count: int(receive(fd, messages, count, flags, None)),
+        send=lambda fd, messages, count: int(send(fd, messages, count, flags)),
+    )
 
 
 def _host_socket(_netns: str, family: int, kind: int) -> socket.socket:
@@ -155,13 +135,14 @@ class DnsServer:
         self._shelf = Shelf()
         self._forwarder: Forwarder[_Client] = Forwarder(self._chance)
         self._boxes: dict[str, _Box] = {}
-        self._connections: dict[int, _Connection] = {}
+        self._clients: dict[int, _TcpClient] = {}
         self._dials: dict[int, socket.socket] = {}
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._commands: deque[Callable[[], None]] = deque()
         self._hits = self._misses = self._faults = 0
         self._next_sweep = 0.0
         self._stopping = False
+        self._batch = Batch(_calls())
         self._epoll = select.epoll()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._watch(self._wake, self._obey)
@@ -232,7 +213,7 @@ class DnsServer:
             refused=counts.refused,
             unbelieved=counts.unbelieved,
             sandboxes=len(self._boxes),
-            connections=len(self._connections),
+            connections=len(self._clients),
             entries=self._shelf.total,
         )
 
@@ -261,7 +242,7 @@ class DnsServer:
     def _run(self) -> None:
         poll, handlers = self._epoll.poll, self._handlers
         while not self._stopping:
-            for fd, mask in poll(self._timeout(), DRAIN_MAX):
+            for fd, mask in poll(self._timeout(), EVENTS_MAX):
                 handler = handlers.get(fd)
                 if handler is None:
                     continue
@@ -274,18 +255,18 @@ class DnsServer:
     def _timeout(self) -> float:
         """Seconds until something is due; whatever is due already is done first."""
         deadline = self._forwarder.next_deadline()
-        if deadline is None and not self._connections:
+        if deadline is None and not self._clients:
             return -1.0
         now = time.monotonic()
         if deadline is not None and deadline <= now:
             self._act(self._forwarder.tick(now))
             deadline = self._forwarder.next_deadline()
-        if self._connections and now >= self._next_sweep:
+        if self._clients and now >= self._next_sweep:
             self._next_sweep = now + SWEEP_S
-            for connection in list(self._connections.values()):
-                if connection.stream.deadline <= now:
-                    self._hang_up(connection)
-        due = min(deadline or float("inf"), self._next_sweep if self._connections else float("inf"))
+            for client in list(self._clients.values()):
+                if client.connection.closed or client.connection.stream.deadline <= now:
+                    self._hang_up(client)
+        due = min(deadline or float("inf"), self._next_sweep if self._clients else float("inf"))
         return max(0.0, due - now) if due != float("inf") else -1.0
 
     def _admit(self, box: _Box) -> None:
@@ -297,33 +278,31 @@ class DnsServer:
         with self._lock:
             box.cache.close()
         self._act(self._forwarder.forget(box.id))
-        for connection in [each for each in self._connections.values() if each.box is box]:
-            self._hang_up(connection)
+        for client in [each for each in self._clients.values() if each.box is box]:
+            self._hang_up(client)
         self._forget(box.udp)
         self._forget(box.listener)
 
     def _serve(self, box: _Box) -> None:
-        """The hot path: up to ``DRAIN_MAX`` packets of one sandbox."""
-        tables, receive, send = self._tables, box.udp.recvfrom, box.udp.sendto
-        hits = 0
-        try:
-            for _ in range(DRAIN_MAX):
-                data, peer = receive(QUERY_SIZE)
-                cache = box.cache
-                if cache.epoch != tables.epoch:
-                    with self._lock:
-                        cache.refresh()
-                body = next(cache.entries.get(data[2:], NOTHING), None)
-                if body is None:
-                    self._ask(box, data, _Packet(box.udp, peer))
-                else:
-                    send(data[:2] + body, peer)
-                    hits += 1
-        except BlockingIOError:
-            pass
-        except OSError:
-            self._faults += 1
-        self._hits += hits
+        """The hot path: up to ``SLOTS`` packets of one sandbox."""
+        tables, batch, fd, ready = self._tables, self._batch, box.udp.fileno(), 0
+        queries, sizes = batch.queries, batch.query_sizes
+        for slot in range(batch.receive(fd)):
+            at = slot * QUERY_SIZE
+            query = queries[at : at + sizes[slot]].tobytes()
+            cache = box.cache
+            if cache.epoch != tables.epoch:
+                with self._lock:
+                    cache.refresh()
+            body = next(cache.entries.get(query[2:], NOTHING), None)
+            if body is None:
+                self._ask(box, query, _Packet(box.udp, batch.peer(slot)))
+            else:
+                batch.put(ready, slot, query[:2] + body)
+                ready += 1
+        if ready:
+            self._faults += batch.send(fd, ready)
+            self._hits += ready
 
     def _ask(self, box: _Box, query: bytes, client: _Client, *, tcp: bool = False) -> None:
         """The long path: let the resolver decide, and do as it says."""
@@ -343,27 +322,31 @@ class DnsServer:
         except OSError:
             self._faults += 1
             return
+        fd = sock.fileno()
         if box.connections >= CONNECTIONS_MAX:
             sock.close()
             return
-        connection = _Connection(self._epoll, sock, box)
-        self._connections[sock.fileno()] = connection
+        sock.setblocking(False)
+        connection = Connection(sock, lambda more: self._epoll.modify(fd, _BOTH if more else _READ), time.monotonic())
+        client = self._clients[fd] = _TcpClient(sock, box, connection)
         box.connections += 1
-        self._watch(sock.fileno(), lambda mask: self._converse(connection, box, mask))
+        self._watch(fd, lambda mask: self._converse(client, mask))
 
-    def _converse(self, connection: _Connection, box: _Box, mask: int) -> None:
+    def _converse(self, client: _TcpClient, mask: int) -> None:
+        connection = client.connection
         if mask & _WRITE:
             connection.flush()
-        for message in connection.read(time.monotonic()):
-            self._ask(box, message, connection, tcp=True)
+        if mask & ~_WRITE:
+            for message in connection.read(time.monotonic()):
+                self._ask(client.box, message, client, tcp=True)
         if connection.closed:
-            self._hang_up(connection)
+            self._hang_up(client)
 
-    def _hang_up(self, connection: _Connection) -> None:
-        connection.closed = True
-        if self._connections.pop(connection.socket.fileno(), None) and connection.box:
-            connection.box.connections -= 1
-        self._forget(connection.socket)
+    def _hang_up(self, client: _TcpClient) -> None:
+        client.connection.closed = True
+        if self._clients.pop(client.socket.fileno(), None):
+            client.box.connections -= 1
+            self._forget(client.socket)
 
     def _act(self, acts: Iterable[Send | Close | Reply[_Client]]) -> None:
         """Carry out what the forwarder says, in order."""
@@ -379,46 +362,35 @@ class DnsServer:
 
     def _dial(self, send: Send) -> bool:
         """Open a socket to a server and send, or prepare to; False if that is not possible."""
-        box = self._boxes.get(send.owner)
+        box, token = self._boxes.get(send.owner), send.token
         family = socket.AF_INET6 if ":" in send.server.address else socket.AF_INET
         make = _host_socket if send.server.from_host else self._factory
         try:
-            kind = socket.SOCK_STREAM if send.tcp else socket.SOCK_DGRAM
-            sock = self._dials[send.token] = make(box.view.netns if box else "", family, kind)
-            sock.setblocking(False)
-            try:
-                sock.bind(("", send.port))
-            except OSError:
-                _log.debug("dns source port taken", extra={"port": send.port})
-            if sock.connect_ex((send.server.address, DNS_PORT)) not in (0, errno.EINPROGRESS):
-                return False
-            if send.tcp:
-                connection = _Connection(self._epoll, sock, None, frame(send.data))
-                self._watch(sock.fileno(), lambda mask: self._hear(send.token, connection, mask), _WRITE)
-            else:
-                sock.send(send.data)
-                self._watch(sock.fileno(), lambda _mask: self._listen(send.token, sock))
+            sock = make(box.view.netns if box else "", family, socket.SOCK_STREAM if send.tcp else socket.SOCK_DGRAM)
         except OSError:
             return False
+        self._dials[token] = sock
+        sock.setblocking(False)
+        if not dial(sock, send):
+            return False
+        fd = sock.fileno()
+        if send.tcp:
+            want = lambda more: self._epoll.modify(fd, _BOTH if more else _READ)  # noqa: E731
+            connection = Connection(sock, want, time.monotonic(), send.data)
+            self._watch(fd, lambda mask: self._hear_tcp(token, connection, mask), _WRITE)
+        else:
+            self._watch(fd, lambda _mask: self._hear_udp(token, sock))
         return True
 
-    def _listen(self, token: int, sock: socket.socket) -> None:
-        """A UDP reply, or word that the server is not there."""
-        try:
-            data = sock.recv(REPLY_SIZE)
-        except BlockingIOError:
-            return
-        except OSError:
-            self._act(self._forwarder.fail(token, time.monotonic()))
-            return
-        self._act(self._forwarder.receive(token, data, time.monotonic()))
+    def _hear_udp(self, token: int, sock: socket.socket) -> None:
+        data, now = hear(sock), time.monotonic()
+        self._act(self._forwarder.fail(token, now) if data is None else self._forwarder.receive(token, data, now))
 
-    def _hear(self, token: int, connection: _Connection, mask: int) -> None:
-        """A TCP server has connected, replied or ended."""
+    def _hear_tcp(self, token: int, connection: Connection, mask: int) -> None:
         now = time.monotonic()
         if mask & _WRITE:
             connection.flush()
-        if not connection.closed and mask & ~_WRITE:
+        if mask & ~_WRITE:
             for message in connection.read(now):
                 self._act(self._forwarder.receive(token, message, now))
         if connection.closed:

@@ -168,19 +168,16 @@ class Forwarder(Generic[Client]):
     def _attempt(self, exchange: _Exchange[Client], now: float) -> Send:
         self._token += 1
         query, end = exchange.forward.query, exchange.forward.end
-        name = query[12 : end - 4] if exchange.plain else self._mixed(query[12 : end - 4])
-        exchange.sent = self._chance.getrandbits(16).to_bytes(2, "big") + query[2:12] + name + query[end - 4 :]
+        name = query[12 : end - 4]
+        draw = self._chance.getrandbits(len(name) * 8 + 48)
+        if not exchange.plain:
+            name = _mixed(name, draw >> 48)
+        exchange.sent = (draw & 0xFFFF).to_bytes(2, "big") + query[2:12] + name + query[end - 4 :]
         self._waiting[self._token] = exchange
         self._deadlines.append((now + TIMEOUT_S, self._token))
-        port = PORT_FIRST + self._chance.getrandbits(32) % PORT_COUNT
+        port = PORT_FIRST + ((draw >> 16) & 0xFFFFFFFF) % PORT_COUNT
         server = exchange.forward.upstreams[exchange.index]
         return Send(self._token, exchange.owner, server, exchange.tcp, port, exchange.sent)
-
-    def _mixed(self, name: bytes) -> bytes:
-        """The name with random letter case; length octets are below 64, so only letters change."""
-        size = len(name)
-        flips = int.from_bytes(name.translate(_CASE_BITS), "big") & self._chance.getrandbits(size * 8)
-        return (int.from_bytes(name, "big") ^ flips).to_bytes(size, "big")
 
     def _drop(self, token: int) -> Close:
         del self._waiting[token]
@@ -193,3 +190,9 @@ class Forwarder(Generic[Client]):
         else:
             self._owners.pop(exchange.owner, None)
         return Reply(exchange.client, data)
+
+
+def _mixed(name: bytes, bits: int) -> bytes:
+    """The name with random letter case; length octets are below 64, so only letters change."""
+    flips = int.from_bytes(name.translate(_CASE_BITS), "big") & bits
+    return (int.from_bytes(name, "big") ^ flips).to_bytes(len(name), "big")

@@ -1,0 +1,101 @@
+"""Many UDP packets by one system call: the memory that recvmmsg(2) and sendmmsg(2) work on.
+
+Pure: lays out the structures and never calls; ``aio`` gives the addresses and the two calls. Measured reason (dnsperf,
+one sandbox): 75-80 thousand answers a second with a call for each packet, 115-175 thousand so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from struct import Struct
+from typing import NamedTuple
+
+from fairlead.discovery.wire import EDNS_SIZE_MAX
+
+#: Packets taken from one socket before the others get their turn.
+SLOTS = 64
+#: Octets kept of one query; those with EDNS options stay far below (a plain one has at most 271).
+QUERY_SIZE = 2048
+#: Octets of room for one answer: the longest that we give over UDP.
+REPLY_SIZE = EDNS_SIZE_MAX
+
+#: struct mmsghdr, recvmmsg(2): name and its size, vectors and their count, control and its size, flags; packet size.
+_MESSAGE = Struct("@PIPNPNi0PI0P")
+#: Where the packet size stands in it.
+_SIZE_AT = Struct("@PIPNPNi0P").size
+#: struct iovec, readv(2).
+_VECTOR = Struct("@PN")
+#: struct sockaddr_in, ip(7): family, port, address, padding.
+_PEER = Struct("=2s2s4s8s")
+
+
+class Calls(NamedTuple):
+    """What the machine does: the address of a buffer that keeps its size; the two system calls, each given
+    descriptor, address of the messages and their number, and returning how many packets were moved or -1. They must
+    not wait."""
+
+    address: Callable[[bytearray], int]
+    receive: Callable[[int, int, int], int]
+    send: Callable[[int, int, int], int]
+
+
+class Batch:
+    """``SLOTS`` packets coming in and as many going out. After ``receive``, packet ``slot`` is the first
+    ``query_sizes[slot]`` octets of its ``QUERY_SIZE`` in ``queries``; ``put`` answers and ``send``."""
+
+    __slots__ = ("_calls", "_in", "_in_at", "_kept", "_out", "_out_at", "_peers", "_reply_sizes", "queries",
+                 "query_sizes", "replies")  # fmt: skip
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        rooms = (bytearray(SLOTS * QUERY_SIZE), bytearray(SLOTS * REPLY_SIZE))
+        self._peers = bytearray(SLOTS * _PEER.size)
+        vectors = (self._vectors(rooms[0], QUERY_SIZE), self._vectors(rooms[1], REPLY_SIZE))
+        self._in, self._out = self._messages(vectors[0]), self._messages(vectors[1])
+        self._in_at, self._out_at = calls.address(self._in), calls.address(self._out)
+        self._kept = (rooms, vectors)
+        self.queries, self.replies = memoryview(rooms[0]), memoryview(rooms[1])
+        self.query_sizes = memoryview(self._in).cast("I")[_SIZE_AT // 4 :: _MESSAGE.size // 4]
+        self._reply_sizes = memoryview(vectors[1]).cast("L")[1::2]
+
+    def _vectors(self, room: bytearray, size: int) -> bytearray:
+        at = self._calls.address(room)
+        return bytearray(b"".join(_VECTOR.pack(at + slot * size, size) for slot in range(SLOTS)))
+
+    def _messages(self, vectors: bytearray) -> bytearray:
+        peers, at = self._calls.address(self._peers), self._calls.address(vectors)
+        return bytearray(
+            b"".join(
+                _MESSAGE.pack(peers + slot * _PEER.size, _PEER.size, at + slot * _VECTOR.size, 1, 0, 0, 0, 0)
+                for slot in range(SLOTS)
+            )
+        )
+
+    def receive(self, fd: int) -> int:
+        """Read what is there; the number of packets, below 1 if there is none."""
+        return self._calls.receive(fd, self._in_at, SLOTS)
+
+    def peer(self, slot: int) -> tuple[str, int]:
+        """Where a packet came from."""
+        _, port, address, _ = _PEER.unpack_from(self._peers, slot * _PEER.size)
+        return str(IPv4Address(address)), int.from_bytes(port, "big")
+
+    def put(self, to: int, slot: int, reply: bytes) -> None:
+        """Make ``reply`` (at most ``REPLY_SIZE`` octets) the outgoing packet ``to``, for the sender of packet
+        ``slot``, which is the same or a later one."""
+        if slot != to:
+            size = _PEER.size
+            self._peers[to * size : (to + 1) * size] = self._peers[slot * size : (slot + 1) * size]
+        at = to * REPLY_SIZE
+        size = self._reply_sizes[to] = len(reply)
+        self.replies[at : at + size] = reply
+
+    def send(self, fd: int, count: int) -> int:
+        """Write the first ``count`` answers; how many could not be sent (their clients are gone or full)."""
+        done = lost = 0
+        while done < count:
+            sent = self._calls.send(fd, self._out_at + done * _MESSAGE.size, count - done)
+            lost += sent < 1
+            done += max(sent, 1)
+        return lost
