@@ -1,8 +1,13 @@
-"""Plan objects as rtnetlink requests. Pure: values in, bytes out; link indices are the caller's."""
+"""Plan objects as rtnetlink requests. Pure: values in, bytes out; link indices are the caller's.
+
+The requests that users wait for are templates: pyroute2 encodes each shape once, the values are filled in.
+"""
 
 from __future__ import annotations
 
+import functools
 import socket
+import sys
 
 from fairlead.kernel import messages as m
 from fairlead.plan.objects import Address, Bridge, Route, Veth
@@ -35,43 +40,120 @@ def family_of(text: str) -> int:
     return socket.AF_INET6 if ":" in text else socket.AF_INET
 
 
+#: Stand-ins for the values of a template: recognisable, and none a part of another.
+_INDEX, _PEER_INDEX, _DESCRIPTOR, _MASTER = 0x7E5A1101, 0x7E5A1202, 0x7E5A1303, 0x7E5A1404
+_MTU, _METRIC = 0x7E5A1505, 0x7E5A1606
+_NAME, _PEER_NAME = "{name---------}", "{peer---------}"
+_MAC, _PEER_MAC = "7e:5a:17:07:99:01", "7e:5a:18:08:99:02"
+_ADDRESSES = {socket.AF_INET: "126.90.25.9", socket.AF_INET6: "7e5a:1a0a:7e5a:1b0b:7e5a:1c0c:7e5a:1d0d"}
+_GATEWAYS = {socket.AF_INET: "126.90.30.14", socket.AF_INET6: "7e5a:1f0f:7e5a:2f0f:7e5a:3f0f:7e5a:4f0f"}
+#: Attribute type of an alias, <linux/if_link.h>, and the longest one in bytes.
+_IFLA_IFALIAS = 20
+_ALIAS_MAX = 255
+
+
+def _u32(number: int) -> bytes:
+    return number.to_bytes(4, sys.byteorder)
+
+
+def _name(text: str) -> bytes:
+    """A link name as the kernel keeps it: 16 bytes, ended by zeros. Raises ``ValueError`` for a longer one."""
+    raw = text.encode()
+    if not 0 < len(raw) < 16:
+        raise ValueError(f"not a link name: {text!r}")
+    return raw.ljust(16, b"\0")
+
+
+def _mac(text: str) -> bytes:
+    return bytes.fromhex(text.replace(":", ""))
+
+
+def _ip(text: str) -> bytes:
+    return socket.inet_pton(family_of(text), text)
+
+
+def _alias(text: str) -> bytes:
+    return m.raw_attribute(_IFLA_IFALIAS, text.encode()[:_ALIAS_MAX] + b"\0")
+
+
 def bridge(item: Bridge, index: int) -> bytearray:
     """Make a bridge, still down: no spanning tree, no multicast queries of its own."""
+    return _bridge_template().fill(index=_u32(index), name=_name(item.name), mac=_mac(item.mac), mtu=_u32(item.mtu))
+
+
+@functools.cache
+def _bridge_template() -> m.Template:
     data: m.Attributes = [("IFLA_BR_STP_STATE", 0), ("IFLA_BR_MCAST_QUERIER", 0)]
     attributes: m.Attributes = [
-        ("IFLA_IFNAME", item.name),
-        ("IFLA_ADDRESS", item.mac),
-        ("IFLA_MTU", item.mtu),
+        ("IFLA_IFNAME", _NAME),
+        ("IFLA_ADDRESS", _MAC),
+        ("IFLA_MTU", _MTU),
         ("IFLA_GROUP", MAKING_GROUP),
         ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", {"attrs": data})]}),
     ]
-    return m.encode(m.LINK, m.RTM_NEWLINK, m.NLM_F_CREATE | m.NLM_F_EXCL, {"index": index}, attributes)
+    encoded = m.encode(m.LINK, m.RTM_NEWLINK, m.NLM_F_CREATE | m.NLM_F_EXCL, {"index": _INDEX}, attributes)
+    return m.Template(encoded, index=_u32(_INDEX), name=_name(_NAME), mac=_mac(_MAC), mtu=_u32(_MTU))
 
 
 def veth(item: Veth, index: int, peer_index: int, peer_ns: int, master: int) -> bytearray:
     """Make a pair, both ends down: the peer at once in the namespace of descriptor ``peer_ns`` (-1: this one)."""
-    peer: m.Attributes = [("IFLA_IFNAME", item.peer), ("IFLA_ADDRESS", item.peer_mac), ("IFLA_MTU", item.mtu)]
-    if peer_ns >= 0:
-        peer.append(("IFLA_NET_NS_FD", peer_ns))
-    data = {"attrs": [("VETH_INFO_PEER", {"index": peer_index, "attrs": peer})]}
-    attributes: m.Attributes = [("IFLA_IFNAME", item.name), ("IFLA_MTU", item.mtu), ("IFLA_GROUP", MAKING_GROUP)]
+    values = {
+        "index": _u32(index),
+        "peer_index": _u32(peer_index),
+        "name": _name(item.name),
+        "peer": _name(item.peer),
+        "mac": _mac(item.peer_mac),
+        "mtu": _u32(item.mtu),
+    }
     if master:
-        attributes.append(("IFLA_MASTER", master))
+        values["master"] = _u32(master)
+    if peer_ns >= 0:
+        values["descriptor"] = _u32(peer_ns)
+    return _veth_template(master > 0, peer_ns >= 0).fill(**values)
+
+
+@functools.cache
+def _veth_template(mastered: bool, abroad: bool) -> m.Template:
+    peer: m.Attributes = [("IFLA_IFNAME", _PEER_NAME), ("IFLA_ADDRESS", _PEER_MAC), ("IFLA_MTU", _MTU)]
+    stand_ins = {
+        "index": _u32(_INDEX),
+        "peer_index": _u32(_PEER_INDEX),
+        "name": _name(_NAME),
+        "peer": _name(_PEER_NAME),
+        "mac": _mac(_PEER_MAC),
+        "mtu": _u32(_MTU),
+    }
+    if abroad:
+        peer.append(("IFLA_NET_NS_FD", _DESCRIPTOR))
+        stand_ins["descriptor"] = _u32(_DESCRIPTOR)
+    data = {"attrs": [("VETH_INFO_PEER", {"index": _PEER_INDEX, "attrs": peer})]}
+    attributes: m.Attributes = [("IFLA_IFNAME", _NAME), ("IFLA_MTU", _MTU), ("IFLA_GROUP", MAKING_GROUP)]
+    if mastered:
+        attributes.append(("IFLA_MASTER", _MASTER))
+        stand_ins["master"] = _u32(_MASTER)
     attributes.append(("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", data)]}))
-    return m.encode(m.LINK, m.RTM_NEWLINK, m.NLM_F_CREATE | m.NLM_F_EXCL, {"index": index}, attributes)
+    encoded = m.encode(m.LINK, m.RTM_NEWLINK, m.NLM_F_CREATE | m.NLM_F_EXCL, {"index": _INDEX}, attributes)
+    return m.Template(encoded, **stand_ins)
 
 
 def bring_up(index: int, alias: str, port: Veth | None = None) -> bytearray:
     """Mark a link that was just made and bring it up; ``port`` carries its bridge port settings."""
-    attributes: m.Attributes = [("IFLA_IFALIAS", alias), ("IFLA_GROUP", 0)]
-    if port is not None and port.master and (port.isolated or port.hairpin):
-        attributes.append(("IFLA_LINKINFO", {"attrs": _port_settings(port)}))
-    fields = {"index": index, "flags": IFF_UP, "change": IFF_UP}
-    return m.encode(m.LINK, m.RTM_NEWLINK, 0, fields, attributes)
+    special = port is not None and bool(port.master) and (port.isolated or port.hairpin)
+    template = _up_template(port.hairpin, port.isolated) if port and special else _up_template(False, False)
+    return template.fill(index=_u32(index)) + _alias(alias)
 
 
-def _port_settings(port: Veth) -> m.Attributes:
-    settings = [("IFLA_BRPORT_MODE", int(port.hairpin)), ("IFLA_BRPORT_ISOLATED", int(port.isolated))]
+@functools.cache
+def _up_template(hairpin: bool, isolated: bool) -> m.Template:
+    attributes: m.Attributes = [("IFLA_GROUP", 0)]
+    if hairpin or isolated:
+        attributes.append(("IFLA_LINKINFO", {"attrs": _port_settings(hairpin, isolated)}))
+    fields = {"index": _INDEX, "flags": IFF_UP, "change": IFF_UP}
+    return m.Template(m.encode(m.LINK, m.RTM_NEWLINK, 0, fields, attributes), index=_u32(_INDEX))
+
+
+def _port_settings(hairpin: bool, isolated: bool) -> m.Attributes:
+    settings = [("IFLA_BRPORT_MODE", int(hairpin)), ("IFLA_BRPORT_ISOLATED", int(isolated))]
     return [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", {"attrs": settings})]
 
 
@@ -89,7 +171,7 @@ def adjust_veth(item: Veth, index: int, master: int) -> list[bytearray]:
     fields = {"index": index, "flags": IFF_UP, "change": IFF_UP}
     found = [m.encode(m.LINK, m.RTM_NEWLINK, 0, fields, attributes)]
     if item.master:
-        settings: m.Attributes = [("IFLA_LINKINFO", {"attrs": _port_settings(item)})]
+        settings: m.Attributes = [("IFLA_LINKINFO", {"attrs": _port_settings(item.hairpin, item.isolated)})]
         found.append(m.encode(m.LINK, m.RTM_NEWLINK, 0, {"index": index}, settings))
     return found
 
@@ -103,13 +185,16 @@ def adjust_peer(item: Veth, index: int) -> bytearray:
 
 def discard(index: int, trash_name: str, alias: str, *, group: int = TRASH_GROUP) -> bytearray:
     """Make a link harmless: down, in no bridge, its name free, marked for deletion with its group."""
-    attributes: m.Attributes = [
-        ("IFLA_IFNAME", trash_name),
-        ("IFLA_IFALIAS", alias + TRASH_SUFFIX),
-        ("IFLA_MASTER", 0),
-        ("IFLA_GROUP", group),
-    ]
-    return m.encode(m.LINK, m.RTM_SETLINK, 0, {"index": index, "flags": 0, "change": IFF_UP}, attributes)
+    filled = _discard_template().fill(index=_u32(index), name=_name(trash_name), group=_u32(group))
+    return filled + _alias(alias + TRASH_SUFFIX)
+
+
+@functools.cache
+def _discard_template() -> m.Template:
+    attributes: m.Attributes = [("IFLA_IFNAME", _NAME), ("IFLA_MASTER", 0), ("IFLA_GROUP", _MASTER)]
+    fields = {"index": _INDEX, "flags": 0, "change": IFF_UP}
+    encoded = m.encode(m.LINK, m.RTM_SETLINK, 0, fields, attributes)
+    return m.Template(encoded, index=_u32(_INDEX), name=_name(_NAME), group=_u32(_MASTER))
 
 
 def regroup(index: int, group: int = TRASH_GROUP) -> bytearray:
@@ -125,38 +210,60 @@ def delete_group(group: int = TRASH_GROUP) -> bytearray:
 def address(item: Address, index: int, *, present: bool) -> bytearray:
     """Make an address be there, or not; IPv6 without duplicate detection, IPv4 with its broadcast address unset."""
     text, _, length = item.cidr.partition("/")
-    family = family_of(text)
+    return _address_template(family_of(text), int(length), present).fill(index=_u32(index), address=_ip(text))
+
+
+@functools.cache
+def _address_template(family: int, length: int, present: bool) -> m.Template:
+    text = _ADDRESSES[socket.AddressFamily(family)]
     attributes: m.Attributes = [("IFA_LOCAL", text), ("IFA_ADDRESS", text)]
     if family == socket.AF_INET6:
         attributes = [("IFA_ADDRESS", text)]
         if present:
             attributes.append(("IFA_FLAGS", _IFA_F_NODAD))
     kind, flags = (m.RTM_NEWADDR, m.NLM_F_CREATE | m.NLM_F_REPLACE) if present else (m.RTM_DELADDR, 0)
-    fields = {"family": family, "prefixlen": int(length), "index": index}
-    return m.encode(m.ADDRESS, kind, flags, fields, attributes)
+    encoded = m.encode(m.ADDRESS, kind, flags, {"family": family, "prefixlen": length, "index": _INDEX}, attributes)
+    return m.Template(encoded, index=_u32(_INDEX), address=_ip(text))
 
 
 def route(item: Route, index: int, *, present: bool) -> bytearray:
     """Make a route be there (instead of one of the same destination and metric), or not."""
     prefix, _, length = item.destination.partition("/")
-    family = family_of(prefix)
-    attributes: m.Attributes = [("RTA_OIF", index)]
+    values = {"index": _u32(index)}
     if int(length):
-        attributes.append(("RTA_DST", prefix))
+        values["prefix"] = _ip(prefix)
     if item.via:
-        attributes.append(("RTA_GATEWAY", item.via))
+        values["via"] = _ip(item.via)
     if item.metric:
-        attributes.append(("RTA_PRIORITY", item.metric))
+        values["metric"] = _u32(item.metric)
+    shape = (family_of(prefix), int(length), bool(item.via), bool(item.metric), present)
+    return _route_template(*shape).fill(**values)
+
+
+@functools.cache
+def _route_template(family: int, length: int, gatewayed: bool, metered: bool, present: bool) -> m.Template:
+    prefix, via = _ADDRESSES[socket.AddressFamily(family)], _GATEWAYS[socket.AddressFamily(family)]
+    attributes: m.Attributes = [("RTA_OIF", _INDEX)]
+    stand_ins = {"index": _u32(_INDEX)}
+    if length:
+        attributes.append(("RTA_DST", prefix))
+        stand_ins["prefix"] = _ip(prefix)
+    if gatewayed:
+        attributes.append(("RTA_GATEWAY", via))
+        stand_ins["via"] = _ip(via)
+    if metered:
+        attributes.append(("RTA_PRIORITY", _METRIC))
+        stand_ins["metric"] = _u32(_METRIC)
     fields: dict[str, object] = {
         "family": family,
-        "dst_len": int(length),
+        "dst_len": length,
         "table": TABLE_MAIN,
         "proto": ROUTE_PROTOCOL,
-        "scope": SCOPE_UNIVERSE if item.via or family == socket.AF_INET6 else SCOPE_LINK,
+        "scope": SCOPE_UNIVERSE if gatewayed or family == socket.AF_INET6 else SCOPE_LINK,
         "type": _RTN_UNICAST,
     }
     kind, flags = (m.RTM_NEWROUTE, m.NLM_F_CREATE | m.NLM_F_REPLACE) if present else (m.RTM_DELROUTE, 0)
-    return m.encode(m.ROUTE, kind, flags, fields, attributes)
+    return m.Template(m.encode(m.ROUTE, kind, flags, fields, attributes), **stand_ins)
 
 
 def list_links() -> bytearray:
