@@ -18,7 +18,7 @@ _SENSELESS = (
     ("0.0.0.0/8", "means this host on this network (RFC 791)"),
     ("127.0.0.0/8", "is the loopback of every host (RFC 1122)"),
     ("224.0.0.0/4", "is for multicast (RFC 5771)"),
-    ("240.0.0.0/4", "is reserved and not routed by Linux hosts' peers (RFC 1112)"),
+    ("240.0.0.0/4", "is reserved (RFC 1112 section 4)"),
     ("::1/128", "is the loopback of every host (RFC 4291)"),
     ("::ffff:0:0/96", "stands for IPv4 addresses (RFC 4291)"),
     ("fe80::/10", "is link-local (RFC 4291), of which only fe80::/64 is used"),

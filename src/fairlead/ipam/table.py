@@ -14,7 +14,7 @@ from typing import Generic, NamedTuple, TypeVar
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
-#: Bits of the hash that one level decides: 32 slots, so a copied branch stays within four cache lines (Bagwell).
+#: Bits of the hash that one level decides: 32 slots, as in Bagwell's paper; a branch to copy is at most 256 bytes.
 _STEP_BITS = 5
 _STEP_MASK = (1 << _STEP_BITS) - 1
 #: Python's hashes are 64 bits wide on the machines that we run on; as unsigned they shift to the end.
