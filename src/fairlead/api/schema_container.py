@@ -7,6 +7,7 @@ import shlex
 from fairlead.api.ports import bindings_json, published_json, rows_json
 from fairlead.api.schema import ZERO_TIME, stamp
 from fairlead.api.schema_network import endpoint_json
+from fairlead.api.words import human_duration
 from fairlead.model.container import Container
 from fairlead.model.endpoint import Endpoint, EndpointSettings, PortBinding
 from fairlead.model.errors import Ambiguous, NotFound
@@ -17,34 +18,10 @@ from fairlead.model.state import State
 #: The life of a container in Docker's words; the two that are ours are shown as what they were before.
 _SHOWN = {"starting": "created", "stopping": "running"}
 
-#: Steps of Docker's relative times: (from this many seconds, seconds per unit, unit).
-_UNITS = (
-    (2 * 365 * 86400, 365 * 86400, "years"),
-    (2 * 30 * 86400, 30 * 86400, "months"),
-    (2 * 7 * 86400, 7 * 86400, "weeks"),
-    (2 * 86400, 86400, "days"),
-    (2 * 3600, 3600, "hours"),
-    (2 * 60, 60, "minutes"),
-)
-
 
 def shown_status(container: Container) -> str:
     """Docker's word for where a container is in its life."""
     return _SHOWN.get(container.state.status, container.state.status)
-
-
-def human_duration(seconds: float) -> str:
-    """Docker's words for a span of time, such as ``About a minute``."""
-    if seconds < 1:
-        return "Less than a second"
-    if 60 <= seconds < 120:
-        return "About a minute"
-    if 3600 * 0.75 <= seconds < 7200 and seconds >= 3600:
-        return "About an hour"
-    for least, unit_s, unit in _UNITS:
-        if seconds >= least:
-            return f"{int(seconds // unit_s)} {unit}"
-    return "1 second" if seconds < 2 else f"{int(seconds)} seconds"
 
 
 def status_line(container: Container, now: float) -> str:

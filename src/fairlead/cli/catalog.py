@@ -1,0 +1,69 @@
+"""Every command: name, module, line of help. To add one, add a line here and a module with ``command`` in it."""
+
+from __future__ import annotations
+
+from fairlead.cli.lazy import Entry
+
+_HERE = "fairlead.cli"
+
+NETWORK = {
+    "create": Entry(f"{_HERE}.network.create", "Create a network"),
+    "ls": Entry(f"{_HERE}.network.ls", "List networks"),
+    "list": Entry(f"{_HERE}.network.ls", "List networks", hidden=True),
+    "inspect": Entry(f"{_HERE}.network.inspect", "Show everything about networks"),
+    "connect": Entry(f"{_HERE}.network.connect", "Connect a container to a network"),
+    "disconnect": Entry(f"{_HERE}.network.disconnect", "Disconnect a container from a network"),
+    "prune": Entry(f"{_HERE}.network.prune", "Remove all networks that nobody uses"),
+    "rm": Entry(f"{_HERE}.network.rm", "Remove networks"),
+    "remove": Entry(f"{_HERE}.network.rm", "Remove networks", hidden=True),
+}
+
+_CONTAINER_VERBS = {
+    "run": Entry(f"{_HERE}.container.run", "Create a container and start it"),
+    "create": Entry(f"{_HERE}.container.create", "Create a container"),
+    "start": Entry(f"{_HERE}.container.start", "Start containers"),
+    "stop": Entry(f"{_HERE}.container.stop", "Stop containers"),
+    "restart": Entry(f"{_HERE}.container.restart", "Restart containers"),
+    "kill": Entry(f"{_HERE}.container.kill", "Send containers a signal"),
+    "rm": Entry(f"{_HERE}.container.rm", "Remove containers"),
+    "rename": Entry(f"{_HERE}.container.rename", "Rename a container"),
+    "exec": Entry(f"{_HERE}.container.exec", "Run a command in a running container"),
+    "attach": Entry(f"{_HERE}.container.attach", "Join a running container's input and output"),
+    "logs": Entry(f"{_HERE}.container.logs", "Show a container's output"),
+    "wait": Entry(f"{_HERE}.container.wait", "Wait until containers end; print their exit codes"),
+    "port": Entry(f"{_HERE}.container.port", "Show a container's published ports"),
+}
+
+CONTAINER = {
+    **_CONTAINER_VERBS,
+    "ls": Entry(f"{_HERE}.container.ls", "List containers"),
+    "ps": Entry(f"{_HERE}.container.ls", "List containers", hidden=True),
+    "list": Entry(f"{_HERE}.container.ls", "List containers", hidden=True),
+    "inspect": Entry(f"{_HERE}.container.inspect", "Show everything about containers"),
+    "prune": Entry(f"{_HERE}.container.prune", "Remove all containers that do not run"),
+}
+
+IMAGE = {
+    "import": Entry(f"{_HERE}.image.add", "Import a root file system from a tar archive"),
+    "ls": Entry(f"{_HERE}.image.ls", "List imported root file systems"),
+}
+
+SYSTEM = {
+    "info": Entry(f"{_HERE}.system.info", "Show what the daemon knows of its host"),
+    "events": Entry(f"{_HERE}.system.events", "Follow what happens"),
+}
+
+TOP = {
+    **_CONTAINER_VERBS,
+    "ps": Entry(f"{_HERE}.container.ls", "List containers"),
+    "inspect": Entry(f"{_HERE}.system.inspect", "Show everything about containers, networks or images"),
+    "network": Entry(f"{_HERE}.network.group", "Networks"),
+    "container": Entry(f"{_HERE}.container.group", "Containers"),
+    "image": Entry(f"{_HERE}.image.group", "Imported root file systems"),
+    "system": Entry(f"{_HERE}.system.group", "The node"),
+    "events": Entry(f"{_HERE}.system.events", "Follow what happens"),
+    "info": Entry(f"{_HERE}.system.info", "Show what the daemon knows of its host"),
+    "version": Entry(f"{_HERE}.system.version", "Show versions"),
+    "daemon": Entry(f"{_HERE}.daemon", "Be the daemon of this host"),
+    "lab": Entry(f"{_HERE}.lab", "Several hosts on one machine"),
+}

@@ -1,0 +1,93 @@
+"""What every command shares: the client of the daemon, filters, several targets one after the other, questions."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Concatenate, ParamSpec, TypeVar
+
+import click
+
+from fairlead.api.client import Client, quote
+from fairlead.cli.faults import complain
+from fairlead.model.errors import Invalid, NetError
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def pass_client(function: Callable[Concatenate[Client, _P], _R]) -> Callable[_P, _R]:
+    """Give a command the client of the daemon that ``--host`` names, as its first argument."""
+
+    @functools.wraps(function)
+    def with_client(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        host = click.get_current_context().find_root().obj
+        return function(Client(str(host)), *args, **kwargs)
+
+    return with_client
+
+
+def path(noun: str, ref: str, *rest: str) -> str:
+    """A path of the API for one object; raises ``Invalid`` for an empty reference."""
+    if not ref.strip():
+        raise Invalid(f"invalid {noun.rstrip('s')} name: it is empty")
+    return "/".join(["", noun, quote(ref), *rest])
+
+
+def filters(given: Iterable[str]) -> str | None:
+    """``--filter k=v`` options as the API takes them; raises ``Invalid``."""
+    result: dict[str, dict[str, bool]] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise Invalid(f"invalid argument {text!r} for --filter: bad format of filter (expected name=value)")
+        result.setdefault(key.strip().lower(), {})[value.strip()] = True
+    return json.dumps(result) if result else None
+
+
+def each(refs: Iterable[str], act: Callable[[str], str | None]) -> int:
+    """Do something to each object, print what it returns, go on after errors; the exit code."""
+    code = 0
+    for ref in refs:
+        try:
+            line = act(ref)
+        except NetError as error:
+            code = complain(error)
+        else:
+            if line is not None:
+                print(line)
+    return code
+
+
+def agreed(warning: str) -> bool:
+    """Ask for a yes on the terminal; anything else is a no."""
+    return click.confirm(
+        f"WARNING! {warning}\nAre you sure you want to continue?", prompt_suffix=" [y/N] ", show_default=False
+    )
+
+
+def pairs(given: Iterable[str], *, what: str) -> dict[str, str]:
+    """``k=v`` options as a dict, ``k`` alone with empty text; raises ``Invalid`` for an empty key."""
+    result = {}
+    for text in given:
+        key, _, value = text.partition("=")
+        if not key:
+            raise Invalid(f"invalid {what} {text!r}", hint="write key=value")
+        result[key] = value
+    return result
+
+
+def record(value: object) -> dict[str, object]:
+    """A JSON object, empty for anything else."""
+    return {str(key): item for key, item in value.items()} if isinstance(value, Mapping) else {}
+
+
+def records(value: object) -> list[dict[str, object]]:
+    """A JSON list of objects, empty for anything else."""
+    return [record(item) for item in value] if isinstance(value, list) else []
+
+
+def text(value: object) -> str:
+    """JSON text, empty for null."""
+    return "" if value is None else str(value)

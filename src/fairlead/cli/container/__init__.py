@@ -1,0 +1,1 @@
+"""Commands of ``fairlead container``, one module for each verb, and its group."""

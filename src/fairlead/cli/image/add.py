@@ -1,0 +1,24 @@
+"""``fairlead image import``."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+import click
+
+from fairlead.api.client import Client
+from fairlead.cli.console import pass_client, record, text
+
+
+@click.command("import", short_help="Import a root file system from a tar archive")
+@click.argument("name")
+@click.argument("tarball", type=click.File("rb"))
+@pass_client
+def command(client: Client, name: str, tarball: BinaryIO) -> None:
+    r"""Import a root file system from a tar archive (``-`` reads standard input) under a name.
+
+    \b
+    Example:
+      fairlead image import alpine alpine-minirootfs.tar.gz
+    """
+    print(text(record(client.upload("/fairlead/images/import", tarball, {"name": name})).get("Name")))

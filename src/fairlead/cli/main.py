@@ -1,0 +1,98 @@
+"""Front door of the command line: the console script ``fairlead``.
+
+Exit codes: 0 done; 1 the daemon or the command failed; 2 the command line is wrong; 130 interrupted. ``run``, ``start
+--attach`` and ``exec`` end with the container's code; ``run`` with 125 when the daemon refused, 126 when the program
+cannot be executed, 127 when it is not there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+import fairlead
+from fairlead.cli.catalog import TOP
+from fairlead.cli.faults import complain
+from fairlead.cli.lazy import LazyGroup
+from fairlead.model.errors import NetError
+
+#: Where a daemon answers when neither ``--host`` nor FAIRLEAD_HOST says so.
+DEFAULT_HOST = "unix:///run/fairlead/fairlead.sock"
+#: Exit code after Ctrl-C: 128 + SIGINT, as shells report it.
+_INTERRUPTED = 130
+
+_HELP = """Docker's networking, whole, for any container.
+
+\b
+Example:
+  fairlead network create web
+  fairlead run -d --name db --network web host sleep 1000
+  fairlead run --rm --network web host ping -c 1 db
+"""
+
+root = LazyGroup("fairlead", TOP, _HELP)
+root.params.append(
+    click.Option(
+        ["-H", "--host"],
+        envvar="FAIRLEAD_HOST",
+        default=DEFAULT_HOST,
+        show_default=True,
+        help="The daemon's socket; also by FAIRLEAD_HOST.",
+    )
+)
+root.params.append(
+    click.Option(
+        ["-v", "--version"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=lambda ctx, _, asked: _print_version(ctx, asked=asked),
+        help="Show the version of this program.",
+    )
+)
+
+
+@click.pass_context
+def _enter(ctx: click.Context, host: str) -> None:
+    ctx.obj = host
+
+
+root.callback = _enter
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command line and end the program with its exit code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line; its exit code. Errors go to standard error: what, then what to do next."""
+    try:
+        result = root.main(arguments, prog_name="fairlead", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except NetError as error:
+        return complain(error)
+    except (KeyboardInterrupt, click.Abort):
+        print(file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader has seen enough. What Python still holds for it must go somewhere at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return result if isinstance(result, int) else 0
+
+
+def _print_version(ctx: click.Context, *, asked: bool) -> None:
+    if asked:
+        print(f"fairlead version {fairlead.__version__}")
+        ctx.exit()
+
+
+if __name__ == "__main__":
+    main()

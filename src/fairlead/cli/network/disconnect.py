@@ -1,0 +1,23 @@
+"""``fairlead network disconnect``."""
+
+from __future__ import annotations
+
+import click
+
+from fairlead.api.client import Client
+from fairlead.cli.console import pass_client, path
+
+
+@click.command("disconnect", short_help="Disconnect a container from a network")
+@click.option("-f", "--force", is_flag=True, help="Also when the container is not known any more.")
+@click.argument("network")
+@click.argument("container")
+@pass_client
+def command(client: Client, network: str, container: str, *, force: bool) -> None:
+    r"""Disconnect a container from a network.
+
+    \b
+    Example:
+      fairlead network disconnect web c1
+    """
+    client.post(path("networks", network, "disconnect"), {"Container": container, "Force": force})
