@@ -42,6 +42,9 @@ log = logging.getLogger(__name__)
 
 #: Events kept for late readers (Docker: 256).
 NOTICES_KEPT = 256
+#: Seconds that operations get to end when the daemon stops; a stop of a container may legally wait for longer, and
+#: goes on by itself (the signal was sent).
+CLOSE_GRACE_S = 5.0
 #: Exit code that stands for "could not be started" when the runtime says nothing better (Docker: 128).
 EXIT_NOT_STARTED = 128
 
@@ -102,13 +105,13 @@ class Carrier:
 
     async def carry(self, outcome: Outcome) -> object:
         """Carry an outcome out and return its answer, or raise the error that it carries."""
-        await self._store.write(outcome.changes)
-        if outcome.plans:
-            try:
+        try:
+            await self._store.write(outcome.changes)
+            if outcome.plans:
                 await self._kernel.apply(outcome.plans)
-            except NetError as error:
-                return await self.carry(self._decide(Failed(outcome.operation, error)))
-            self._decide(Applied(outcome.operation))
+        except NetError as error:
+            return await self.carry(self._decide(Failed(outcome.operation, error)))
+        self._decide(Applied(outcome.operation))
         await self.act(outcome)
         if outcome.error is not None:
             raise outcome.error
@@ -139,28 +142,35 @@ class Carrier:
         """Learn of a running container's end."""
         self._runtime.watch(container_id, monitor_pid, lambda code, at: self._ended(container_id, code, at))
 
-    async def subscribe(self, since: float | None) -> AsyncIterator[Notice]:
-        """Kept notices since then, and all to come."""
+    def subscribe(self, since: float | None) -> AsyncIterator[Notice]:
+        """Kept notices since then, and all from this call on."""
         queue: asyncio.Queue[Notice] = asyncio.Queue()
         for notice in self._notices:
             if since is not None and notice.at >= since:
                 queue.put_nowait(notice)
         self._readers.add(queue)
+        return self._read(queue)
+
+    async def close(self) -> None:
+        """Let what is under way come to its end, for a while; who waits for a container's end is let go."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_GRACE_S)
+        for task in self._tasks:
+            task.cancel()
+
+    async def _read(self, queue: asyncio.Queue[Notice]) -> AsyncIterator[Notice]:
         try:
             while True:
                 yield await queue.get()
         finally:
             self._readers.discard(queue)
 
-    async def close(self) -> None:
-        """Let what is under way come to its end."""
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-
     async def _submit(self, command: Command, answer: asyncio.Future[object]) -> None:
         try:
             reply = await self.carry(self._decide(command))
         except Exception as error:  # noqa: BLE001  (a supervisor: whatever went wrong is the caller's to hear)
+            if not isinstance(error, NetError):
+                log.exception("a command failed in a way that nobody foresaw", extra={"command": repr(command)})
             answer.set_exception(error)
             # Whoever asked may be gone; then nobody takes the error from the future, and that is no fault.
             answer.exception()

@@ -31,7 +31,7 @@ from fairlead.drivers.registry import built_in
 from fairlead.engine.engine import Engine
 from fairlead.kernel.apply import Kernel
 from fairlead.model.errors import Conflict, NetError
-from fairlead.model.events import ContainerExited, ContainerFailed
+from fairlead.model.events import ContainerExited, ContainerFailed, HostChanged
 from fairlead.model.ids import new_id
 from fairlead.model.settings import DEFAULT_POOLS_V4, EngineSettings, Paths
 from fairlead.runtime.containers import Exited, Runtime
@@ -123,10 +123,14 @@ async def _start(options: DaemonOptions, stack: AsyncExitStack) -> None:
     carrier = Carrier(engine, store, kernel, resolvers, runtime, NameFiles(paths.containers))
     stack.push_async_callback(carrier.close)
     await _take_up(engine, store, kernel, runtime, carrier)
-    await kernel.watch(lambda facts: engine.handle(facts, time.monotonic(), time.time()))
+    await kernel.watch(lambda facts: _learn(engine, facts))
     facts = collect_facts(node_id, settings.hostname, started, pools, registry.names(), warnings)
     server = await serve(DaemonNode(facts, engine, carrier, runtime, paths), paths.socket)
     stack.push_async_callback(server.close)
+
+
+def _learn(engine: Engine, facts: HostChanged) -> None:
+    engine.handle(facts, time.monotonic(), time.time())
 
 
 async def _survey(settings: EngineSettings, store: LocalStore, kernel: Kernel) -> tuple[Node, tuple[str, ...]]:

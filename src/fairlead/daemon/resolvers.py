@@ -9,9 +9,6 @@ from fairlead.discovery.names import DNS_ADDRESS, DNS_LISTEN_PORT
 from fairlead.engine.outcome import CloseResolver, OpenResolver
 from fairlead.kernel.apply import Kernel
 
-#: Connections that wait to be accepted; names are asked for by UDP, TCP is for long answers.
-_BACKLOG = 16
-
 
 class SandboxResolvers:
     """Opens a server for a sandbox the first time it is asked for, and changes its view afterwards."""
@@ -31,7 +28,6 @@ class SandboxResolvers:
             (socket.AF_INET, kind, DNS_ADDRESS, DNS_LISTEN_PORT) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)
         ]
         udp, listener = await self._kernel.sockets_in(message.view.netns, wanted)
-        listener.listen(_BACKLOG)
         self._open.add(message.sandbox_id)
         self.server.add_sandbox(message.sandbox_id, udp, listener, message.view)
 

@@ -145,7 +145,7 @@ class Engine:
         changes = turn.state.settle()
         plans = {owner: self._plan_of(owner) for owner in turn.owners}
         self._operation += 1
-        if plans:
+        if plans or changes:
             self._pending[self._operation] = _Pending(changes, tuple(plans), message, attempts)
         messages, notices = tuple(turn.messages), tuple(turn.notices)
         return Outcome(self._operation, changes, plans, messages, notices, reply, error, wait_exit)

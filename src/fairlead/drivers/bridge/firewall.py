@@ -35,9 +35,9 @@ _SETS: dict[str, tuple[str, str]] = {
     "bridges": ("ifname", ""),
     "itself": ("ifname . ifname", ""),
     "icc": ("ifname . ifname", ""),
-    "masquerade": ("ifname", ""),
-    "from": ("ifname", "verdict"),
-    "to": ("ifname", "verdict"),
+    "masqueraded": ("ifname", ""),
+    "from_bridge": ("ifname", "verdict"),
+    "to_bridge": ("ifname", "verdict"),
     "own4": ("ipv4_addr . ipv4_addr", ""),
     "own6": ("ipv6_addr . ipv6_addr", ""),
     "published4_at": ("ipv4_addr . inet_proto . inet_service", "ipv4_addr . inet_service"),
@@ -84,7 +84,7 @@ _CHAINS: dict[str, tuple[str, tuple[str, ...]]] = {
     "nat_postrouting": (
         "type nat hook postrouting priority 100",
         (
-            "iifname @masquerade iifname . oifname != @itself masquerade",
+            "iifname @masqueraded iifname . oifname != @itself masquerade",
             "ct status dnat iifname . oifname @itself masquerade",
             "ip saddr . ip daddr @own4 masquerade",
             "ip6 saddr . ip6 daddr @own6 masquerade",
@@ -94,7 +94,7 @@ _CHAINS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 _FORWARD_HOOK = "type filter hook forward priority 0"
-_FORWARD = ("iifname vmap @from", "oifname vmap @to")
+_FORWARD = ("iifname vmap @from_bridge", "oifname vmap @to_bridge")
 #: Fairlead switched forwarding on; without it nothing passed between the host's other links, so nothing may now.
 _GUARD = "iifname != @bridges oifname != @bridges counter drop"
 
@@ -124,9 +124,9 @@ def bridge_elements(bridge: str, *, internal: bool, icc: bool, masquerade: bool)
     if icc:
         yield _element("icc", f"{name} . {name}")
     if masquerade and not internal:
-        yield _element("masquerade", name)
-    yield _element("from", name, "jump from_internal" if internal else "jump from_nat")
-    yield _element("to", name, "jump to_internal" if internal else "jump to_nat")
+        yield _element("masqueraded", name)
+    yield _element("from_bridge", name, "jump from_internal" if internal else "jump from_nat")
+    yield _element("to_bridge", name, "jump to_internal" if internal else "jump to_nat")
 
 
 def publish_element(proto: str, host_ip: str, host_port: int, address: str, port: int) -> Element:

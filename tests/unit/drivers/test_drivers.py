@@ -1,0 +1,181 @@
+"""One conformance suite over every registered driver, and what only bridge promises."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from fairlead.drivers.bridge.bridge import BridgeDriver
+from fairlead.drivers.contract import Driver, Guards, Node
+from fairlead.drivers.registry import built_in
+from fairlead.model.endpoint import Endpoint, PortBinding
+from fairlead.model.errors import Forbidden, Invalid, NotFound
+from fairlead.model.network import Network, Pool
+from fairlead.plan.diff import diff
+from fairlead.plan.objects import (
+    ALIAS_MARK,
+    NOTHING,
+    Address,
+    Bridge,
+    Chain,
+    Element,
+    Flow,
+    PortHold,
+    Set,
+    Sysctl,
+    Table,
+    Veth,
+)
+
+REGISTRY = built_in()
+NODE = Node()
+POOL4 = Pool("LocalDefault/10.1.0.0/24", "10.1.0.0/24", gateway="10.1.0.1")
+POOL6 = Pool("LocalDefault/fd01::/64", "fd01::/64", gateway="fd01::1")
+IDENTIFIER = "ab" * 32
+
+
+def a_network(driver: str, **more: object) -> Network:
+    network = Network(IDENTIFIER, "web", driver, 0.0, ipv6=True, pools=(POOL4, POOL6))
+    return dataclasses.replace(network, **more)  # type: ignore[arg-type]
+
+
+def an_endpoint(**more: object) -> Endpoint:
+    endpoint = Endpoint(
+        id="cd" * 32,
+        name="a",
+        network_id=IDENTIFIER,
+        sandbox_id="s",
+        container_id="c",
+        mac="02:00:00:00:00:01",
+        ipv4="10.1.0.2/24",
+        ipv6="fd01::2/64",
+        ifname="eth0",
+        host_ifname="vethcdcdcdc",
+    )
+    return dataclasses.replace(endpoint, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("driver", REGISTRY.all(), ids=REGISTRY.names())
+class TestConformance:
+    def test_plans_are_deterministic(self, driver: Driver) -> None:
+        network = a_network(driver.name)
+        assert driver.network_plan(network, NODE) == driver.network_plan(network, NODE)
+        once = driver.endpoint_plan(an_endpoint(), network, "box", NODE)
+        assert once == driver.endpoint_plan(an_endpoint(), network, "box", NODE)
+
+    def test_applying_a_plan_twice_changes_nothing(self, driver: Driver) -> None:
+        plan = driver.network_plan(a_network(driver.name), NODE)
+        assert diff(plan, plan) == ()
+
+    def test_taking_a_plan_back_leaves_only_settings(self, driver: Driver) -> None:
+        plan = driver.endpoint_plan(an_endpoint(), a_network(driver.name), "box", NODE)
+        left = [item for item in plan.values() if not isinstance(item, Sysctl)]
+        assert len(diff(plan, NOTHING)) == len(left)
+
+    def test_only_marked_links_and_own_tables(self, driver: Driver) -> None:
+        network = a_network(driver.name)
+        plan = driver.network_plan(network, NODE) | driver.endpoint_plan(an_endpoint(), network, "box", NODE)
+        if isinstance(driver, Guards):
+            plan |= driver.node_plan(NODE)
+        for item in plan.values():
+            if isinstance(item, Bridge | Veth):
+                assert item.alias.startswith(ALIAS_MARK)
+                assert len(item.name) <= 15
+            if isinstance(item, Set | Chain | Element):
+                assert item.table == "fairlead"
+            if isinstance(item, Table):
+                assert item.name == "fairlead"
+
+    def test_two_networks_share_no_object(self, driver: Driver) -> None:
+        other = a_network(driver.name, id="ef" * 32, pools=())
+        one = driver.network_plan(a_network(driver.name), NODE)
+        shared = one.keys() & driver.network_plan(other, NODE).keys()
+        assert all(key[0] == "sysctl" for key in shared)
+
+
+def test_unknown_driver_is_named_with_those_that_are_there() -> None:
+    with pytest.raises(NotFound, match="could not find plugin nope") as caught:
+        REGISTRY["nope"]
+    assert "bridge, host, null" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"com.docker.network.bridge.enable_icc": "maybe"}, "enable_icc"),
+        ({"com.docker.network.driver.mtu": "67"}, "mtu"),
+        ({"com.docker.network.driver.mtu": "-1"}, "mtu"),
+        ({"com.docker.network.driver.mtu": "1000"}, "mtu"),
+        ({"com.docker.network.bridge.name": "a-name-that-is-too-long"}, "longer than 15"),
+        ({"com.docker.network.bridge.name": "br0; drop"}, "invalid bridge device name"),
+        ({"com.docker.network.bridge.host_binding_ipv4": "x"}, "host_binding_ipv4"),
+    ],
+)
+def test_bridge_refuses_options_that_make_no_sense(options: dict[str, str], text: str) -> None:
+    with pytest.raises(Invalid, match=text):
+        BridgeDriver().check(a_network("bridge", options=options))
+
+
+def test_bridge_refuses_two_subnets_of_a_family() -> None:
+    with pytest.raises(Forbidden):
+        BridgeDriver().check(a_network("bridge", pools=(POOL4, POOL4)))
+
+
+def test_internal_network_offers_no_gateway_and_guards_its_bridge() -> None:
+    driver = BridgeDriver()
+    network = a_network("bridge", internal=True)
+    assert driver.gateway(network, v6=False) == ""
+    verdicts = {
+        item.set: item.value for item in driver.network_plan(network, NODE).values() if isinstance(item, Element)
+    }
+    assert verdicts["from_bridge"] == "jump from_internal"
+    assert verdicts["to_bridge"] == "jump to_internal"
+    assert "masqueraded" not in verdicts
+
+
+def test_without_icc_ports_are_isolated_and_the_pair_is_not_accepted() -> None:
+    driver = BridgeDriver()
+    network = a_network("bridge", options={"com.docker.network.bridge.enable_icc": "false"})
+    veth = next(
+        item for item in driver.endpoint_plan(an_endpoint(), network, "box", NODE).values() if isinstance(item, Veth)
+    )
+    assert veth.isolated
+    sets = [item.set for item in driver.network_plan(network, NODE).values() if isinstance(item, Element)]
+    assert "icc" not in sets
+
+
+def test_ipv6_is_off_where_the_network_has_none() -> None:
+    plan = BridgeDriver().endpoint_plan(an_endpoint(ipv6=""), a_network("bridge", ipv6=False), "box", NODE)
+    values = {item.path: item.value for item in plan.values() if isinstance(item, Sysctl)}
+    assert values["net/ipv6/conf/eth0/disable_ipv6"] == "1"
+    assert [item.cidr for item in plan.values() if isinstance(item, Address)] == ["10.1.0.2/24"]
+
+
+def test_published_port_is_one_element_one_hold_and_for_udp_the_flows() -> None:
+    bindings = (
+        PortBinding("tcp", 80, "0.0.0.0", 8080),
+        PortBinding("tcp", 80, "::", 8080),
+        PortBinding("udp", 53, "192.0.2.1", 53),
+    )
+    plan = BridgeDriver().publish_plan(an_endpoint(), bindings)
+    elements = {(item.set, item.element): item.value for item in plan.values() if isinstance(item, Element)}
+    assert elements[("published4_any", "tcp . 8080")] == "10.1.0.2 . 80"
+    assert elements[("published6_any", "tcp . 8080")] == "fd01::2 . 80"
+    assert elements[("published4_at", "192.0.2.1 . udp . 53")] == "10.1.0.2 . 53"
+    assert sum(isinstance(item, PortHold) for item in plan.values()) == 3
+    assert [item.proto for item in plan.values() if isinstance(item, Flow)] == ["udp"]
+
+
+def test_hairpin_only_where_bridged_frames_pass_the_firewall() -> None:
+    bound = an_endpoint(bindings=(PortBinding("tcp", 80, "0.0.0.0", 8080),))
+    for off in (False, True):
+        plan = BridgeDriver().endpoint_plan(bound, a_network("bridge"), "box", Node(bridge_nf_off=off))
+        veth = next(item for item in plan.values() if isinstance(item, Veth))
+        assert veth.hairpin is not off
+
+
+def test_forwarding_switched_on_by_us_stays_guarded() -> None:
+    guarded = BridgeDriver().node_plan(Node(guard_forwarding=True))
+    chain = next(item for item in guarded.values() if isinstance(item, Chain) and item.name == "forward")
+    assert chain.rules[0] == "iifname != @bridges oifname != @bridges counter drop"
