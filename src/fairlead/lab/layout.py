@@ -20,8 +20,9 @@ HOSTS_MAX = 200
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 DEFAULT_BASE = "/run/fairlead/lab"
 DEFAULT_NAME = "lab"
-#: The namespaces that make a host: its network, its view of the file system, its name.
-KINDS = ("net", "mnt", "uts")
+#: The namespaces that make a host: its view of the file system (bound first: the only one that can be refused), its
+#: network, its name.
+KINDS = ("mnt", "net", "uts")
 #: The namespace of the underlay's bridge, and the bridge in it.
 SWITCH = "switch"
 UNDERLAY_LINK = "underlay"

@@ -7,10 +7,12 @@ below it (unshare(1)), hence one private tmpfs for all files of a lab; unmountin
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
 from fairlead.lab.layout import (
+    KINDS,
     UNDERLAY_LINK,
     UNDERLAY_V4,
     UNDERLAY_V4_BITS,
@@ -115,33 +117,61 @@ def enter(place: Place, directory: str, command: list[str]) -> list[str]:
 
 
 def _make(place: Place, name: str, binds: tuple[str, ...], *, scratch: str, switch: bool) -> None:
+    """Fresh namespaces, furnished and bound to the files of a place.
+
+    A mount namespace can be bound only in an older one. Linux 6.18 compares identifiers for that, which it gives out in
+    batches for each processor (``gen_cookie_next``), so a new namespace may look older than ours; one made on the
+    processor that ours was made on never does. Hence one try on each.
+    """
     Path(place.directory).mkdir()
+    for kind in KINDS:
+        Path(place.file(kind)).touch()
     scratch_directory = Path(scratch, "scratch")
     scratch_directory.mkdir()
     environment = {
-        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "PATH": os.environ.get("PATH", os.defpath),
         "SOURCE": SOURCE,
         "SCRATCH": str(scratch_directory),
         "SWITCH": "1" if switch else "",
     }
-    command = ["unshare", "--net", "--mount", "--uts", "--propagation", "private", "sh", "-c", _FURNISH, "sh", name]
-    with subprocess.Popen(
-        [*command, *binds],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as holder:
-        assert holder.stdout is not None
-        if holder.stdout.readline() != "ready\n":
-            _, said = holder.communicate(timeout=STEP_S_MAX)
-            raise Internal(f"cannot make the namespaces of {name}: {said.strip()}", hint="run it as root")
-        for kind in ("net", "uts", "mnt"):
-            Path(place.file(kind)).touch()
-            _run("mount", "--bind", f"/proc/{holder.pid}/ns/{kind}", place.file(kind))
-        holder.communicate("\n", timeout=STEP_S_MAX)
+    processors = sorted(os.sched_getaffinity(0))
+    for processor in processors:
+        holder = _holder(processor, [name, *binds], environment)
+        try:
+            _bind(holder.pid, place)
+            break
+        except Internal:
+            if processor == processors[-1]:
+                raise
+        finally:
+            holder.communicate("\n", timeout=STEP_S_MAX)
     scratch_directory.rmdir()
+
+
+def _holder(processor: int, arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+    """A process in fresh namespaces that has furnished them and waits for a line; raises ``Internal``."""
+    command = ["taskset", "-c", str(processor), "unshare", "--net", "--mount", "--uts", "--propagation", "private"]
+    try:
+        holder = subprocess.Popen(
+            [*command, "sh", "-c", _FURNISH, "sh", *arguments],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    except FileNotFoundError:
+        raise Internal("taskset is missing", hint="install util-linux") from None
+    assert holder.stdout is not None
+    if holder.stdout.readline() != "ready\n":
+        _, said = holder.communicate(timeout=STEP_S_MAX)
+        raise Internal(f"cannot make the namespaces of {arguments[0]}: {said.strip()}", hint="run it as root")
+    return holder
+
+
+def _bind(pid: int, place: Place) -> None:
+    for kind in KINDS:
+        _run("mount", "--bind", f"/proc/{pid}/ns/{kind}", place.file(kind))
 
 
 def _ip(place: Place, *lines: str) -> None:
