@@ -57,7 +57,7 @@ def _packed(address: str) -> bytes:
 
 def _list(netlink: Netlink, query: bytearray) -> list[bytes]:
     try:
-        return netlink.dump(query)
+        return netlink.dump(bytes(query))
     except OSError as error:
         if error.errno in (errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EINVAL):
             return []  # no connection tracking of this family in this kernel

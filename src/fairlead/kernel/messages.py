@@ -109,29 +109,6 @@ class Template:
         return request
 
 
-class Decoded:
-    """A message that was received: fixed fields and attributes by pyroute2's names."""
-
-    __slots__ = ("_message",)
-
-    def __init__(self, kind: _Class, data: bytes) -> None:
-        self._message = kind(data)
-        self._message.decode()
-
-    def number(self, field: str) -> int:
-        """A fixed field."""
-        return int(self._message[field])
-
-    def attribute(self, *path: str) -> Any:
-        """An attribute's value, through nested ones, or None when any on the way is absent."""
-        found = self._message
-        for name in path:
-            if found is None:
-                return None
-            found = found.get_attr(name)
-        return found
-
-
 def raw_attributes(data: bytes, offset: int) -> dict[int, bytes]:
     """The attributes of a message from ``offset`` on as bytes by type, for where decoding all would take too long.
     What is cut short is left out."""

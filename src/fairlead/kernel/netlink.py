@@ -85,9 +85,10 @@ class Netlink:
             answers.extend(self._batch(messages[start : start + BATCH_MAX]))
         return answers
 
-    def dump(self, message: bytearray) -> list[bytes]:
+    def dump(self, request: bytes) -> list[bytes]:
         """Every message that answers a dump request; asked again when the kernel says that things moved meanwhile.
         Raises ``OSError``."""
+        message = bytearray(request)
         for _ in range(_DUMP_ATTEMPTS):
             self._sequence += 1
             HEADER.pack_into(message, 0, len(message), *self._head(message, 0), self._sequence, 0)

@@ -36,7 +36,7 @@ class Ledger:
         after = _merged(plans.values())
         mine = Counter(key for owner in plans for key in self._plans.get(owner, NOTHING))
         found: list[Step] = []
-        for step in diff(Plan(before.values()), Plan(after.values())):
+        for step in diff(before, after):
             item = step.after if isinstance(step, Change) else step.object
             shared = self._holders[item.key] > mine[item.key] if item.key in self._holders else False
             if not shared or (isinstance(step, Create) and item.key in before):

@@ -266,17 +266,20 @@ def _route_template(family: int, length: int, gatewayed: bool, metered: bool, pr
     return m.Template(m.encode(m.ROUTE, kind, flags, fields, attributes), **stand_ins)
 
 
-def list_links() -> bytearray:
+@functools.cache
+def list_links() -> bytes:
     """Ask for all links."""
-    return m.encode(m.LINK, m.RTM_GETLINK, m.NLM_F_DUMP, {}, [("IFLA_EXT_MASK", _EXT_FILTER_SKIP_STATS)])
+    return bytes(m.encode(m.LINK, m.RTM_GETLINK, m.NLM_F_DUMP, {}, [("IFLA_EXT_MASK", _EXT_FILTER_SKIP_STATS)]))
 
 
-def list_addresses() -> bytearray:
+@functools.cache
+def list_addresses() -> bytes:
     """Ask for all addresses."""
-    return m.encode(m.ADDRESS, m.RTM_GETADDR, m.NLM_F_DUMP, {})
+    return bytes(m.encode(m.ADDRESS, m.RTM_GETADDR, m.NLM_F_DUMP, {}))
 
 
-def list_routes(family: int) -> bytearray:
+@functools.cache
+def list_routes(family: int) -> bytes:
     """Ask for the routes of the main table."""
     fields = {"family": family, "table": TABLE_MAIN}
-    return m.encode(m.ROUTE, m.RTM_GETROUTE, m.NLM_F_DUMP, fields, [("RTA_TABLE", TABLE_MAIN)])
+    return bytes(m.encode(m.ROUTE, m.RTM_GETROUTE, m.NLM_F_DUMP, fields, [("RTA_TABLE", TABLE_MAIN)]))

@@ -8,9 +8,10 @@ loses its guard only after the bridge has gone: closed at every moment between t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fairlead.plan.objects import Bridge, Chain, Object, Plan, Sysctl, Table, Veth
+from fairlead.plan.objects import Bridge, Chain, Key, Object, Sysctl, Table, Veth
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +55,11 @@ def changes_in_place(before: Object, after: Object) -> bool:
             return False
 
 
-def diff(actual: Plan, desired: Plan) -> tuple[Step, ...]:
+def diff(actual: Mapping[Key, Object], desired: Mapping[Key, Object]) -> tuple[Step, ...]:
     """The steps that turn ``actual`` into ``desired``. ``Sysctl`` objects that are no longer desired are left alone.
 
     Properties: ``diff(p, p)`` is empty; applying ``diff(a, b)`` to ``a`` gives ``b``. Cost is that of the two plans
-    given, so callers pass the plans of one owner, not of the whole node.
+    (or other mappings by key) given, so callers pass the plans of one owner, not of the whole node.
     """
     gone: list[Object] = []
     fresh: list[Step] = []
