@@ -1,0 +1,43 @@
+"""``fairlead attach``."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import click
+
+from fairlead.api.client import Client
+from fairlead.cli.console import pass_client, path, record
+from fairlead.cli.container.foreground import exit_code
+from fairlead.cli.container.session import pump, raw_terminal, signals_to
+from fairlead.model.errors import Conflict
+
+
+@click.command("attach", short_help="Join a running container's input and output")
+@click.option("--no-stdin", is_flag=True, help="Give it no input.")
+@click.option("--sig-proxy/--no-sig-proxy", default=True, help="Hand signals on (on unless said otherwise).")
+@click.argument("container")
+@pass_client
+def command(client: Client, container: str, *, no_stdin: bool, sig_proxy: bool) -> int:
+    r"""Join a running container's input and output; its exit code becomes ours.
+
+    \b
+    Example:
+      fairlead attach --no-stdin c1
+    """
+    about = record(client.get(path("containers", container, "json")))
+    config = record(about.get("Config"))
+    tty, stdin = bool(config.get("Tty")), bool(config.get("OpenStdin")) and not no_stdin
+    if not record(about.get("State")).get("Running"):
+        raise Conflict("cannot attach to a stopped container, start it first", hint=f"fairlead start {container}")
+    query = {"stream": True, "stdout": True, "stderr": True, "stdin": stdin}
+    with ExitStack() as stack:
+        waiting = stack.enter_context(client.open("POST", path("containers", container, "wait")))
+        attached = stack.enter_context(client.hijack(path("containers", container, "attach"), query))
+        if tty:
+            resize = path("containers", container, "resize")
+            stack.enter_context(raw_terminal(lambda h, w: client.post(resize, query={"h": h, "w": w})))
+        elif sig_proxy:
+            stack.enter_context(signals_to(client, container))
+        pump(attached, tty_mode=tty, stdin=stdin)
+        return exit_code(waiting)
