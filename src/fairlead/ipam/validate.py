@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -10,10 +11,10 @@ from fairlead.model.addresses import AnyAddress
 from fairlead.model.endpoint import EndpointSettings
 from fairlead.model.errors import Invalid
 from fairlead.model.network import Network, PoolRequest
+from fairlead.model.options import ENDPOINT_SYSCTLS
 
-#: Option of an endpoint: interface sysctls as ``net.X.Y.IFNAME.Z=V``, comma separated (Docker: netlabel).
-_ENDPOINT_SYSCTLS = "com.docker.network.endpoint.sysctls"
-_SYSCTL_FAMILIES = ("ipv4", "ipv6", "mpls")
+#: A setting of an interface; its words become a path, so nothing but words is let through (SEC-22).
+_SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.[a-z0-9_]+\.(IFNAME|ifname)\.[a-z0-9_]+=[a-zA-Z0-9_ .:-]*\Z")
 
 
 def check_pools(requests: Sequence[PoolRequest], *, ipv6: bool) -> None:
@@ -53,7 +54,7 @@ def check_endpoint(network: Network, settings: EndpointSettings) -> None:
             for address in (ipv4, ipv6)
             if address is not None and not any(_holds(prefix(pool.subnet), address) for pool in network.pools)
         )
-    faults.extend(_sysctl_faults(settings.driver_opts.get(_ENDPOINT_SYSCTLS, "")))
+    faults.extend(_sysctl_faults(settings.driver_opts.get(ENDPOINT_SYSCTLS, "")))
     subnets = ", ".join(pool.subnet for pool in network.pools)
     _raise_all(
         "invalid endpoint settings:",
@@ -136,8 +137,7 @@ def _address_fault(text: str, subnet: Prefix, subnet_text: str) -> str:
 
 def _sysctl_faults(text: str) -> Iterable[str]:
     for item in filter(None, text.split(",")):
-        parts = item.split(".", 4)
-        if len(parts) != 5 or parts[0] != "net" or parts[1] not in _SYSCTL_FAMILIES or parts[3] != "IFNAME":
+        if not _SYSCTL.match(item):
             yield (
                 f"unrecognised network interface sysctl '{item}'; represent 'net.X.Y.ethN.Z=V' as "
                 "'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'"

@@ -30,8 +30,11 @@ def parse_subnet(text: str, what: str = "subnet") -> AnyNetwork:
         network = ip_network(text, strict=False)
     except ValueError as error:
         raise Invalid(f"invalid {what} {text!r}", hint="write it like 10.0.0.0/24 or fd00::/64") from error
+    if "." in text.partition("/")[2]:
+        raise Invalid(f"invalid {what} {text!r}: a netmask is not allowed", hint=f"write it like {network}")
     if "/" not in text:
-        raise Invalid(f"invalid {what} {text!r}: the prefix length is missing", hint=f"write it like {text}/24")
+        usual = "/64" if network.version == 6 else "/24"
+        raise Invalid(f"invalid {what} {text!r}: the prefix length is missing", hint=f"write it like {text}{usual}")
     if str(network.network_address) != str(ip_address(text.partition("/")[0])):
         raise Invalid(f"invalid {what} {text}: it should be {network}")
     return network

@@ -7,6 +7,7 @@
       NotFound           404  the named object does not exist
       Conflict           409  it exists already, or is busy changing
       Internal           500  a part that Fairlead relies on failed
+        PortInUse        500  a host port is held by someone else
       NotImplementedHere 501  Docker has it, this version has not
       Exhausted          503  no address, pool or port is left
       Unavailable        503  a needed part is not running

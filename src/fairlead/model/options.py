@@ -21,6 +21,8 @@ MTU = _PREFIX + "driver.mtu"
 IFNAME_PREFIX = _PREFIX + "container_iface_prefix"
 #: Exact interface name inside the sandbox, an option of an endpoint.
 ENDPOINT_IFNAME = _PREFIX + "endpoint.ifname"
+#: Settings of an endpoint's interface, ``net.ipv4.conf.IFNAME.log_martians=1`` and so on, comma separated.
+ENDPOINT_SYSCTLS = _PREFIX + "endpoint.sysctls"
 
 #: Smallest MTU that IPv4 links must carry (RFC 791 section 3.2), and what IPv6 needs (RFC 8200 section 5).
 MTU_MIN = 68
@@ -42,6 +44,17 @@ def flag(options: Mapping[str, str], name: str, default: bool) -> bool:
     if text.lower() in _FALSE:
         return False
     raise Invalid(f"failed to parse {name} value: {text!r}", hint="write true or false")
+
+
+def interface_sysctls(options: Mapping[str, str], ifname: str) -> tuple[tuple[str, str], ...]:
+    """(path below ``/proc/sys``, value) of each setting asked for an endpoint's interface, whose name replaces the word
+    IFNAME. The text was checked when the endpoint was asked for."""
+    found = []
+    for setting in filter(None, options.get(ENDPOINT_SYSCTLS, "").split(",")):
+        name, _, value = setting.partition("=")
+        words = [ifname if word in ("IFNAME", "ifname") else word for word in name.split(".")]
+        found.append(("/".join(words), value))
+    return tuple(found)
 
 
 def mtu(options: Mapping[str, str], default: int, *, v6: bool = False) -> int:

@@ -117,11 +117,11 @@ class State:
         return self.containers[identifier] if identifier else None
 
     def endpoints_of_network(self, network_id: str) -> list[Endpoint]:
-        """Endpoints in a network, oldest first."""
+        """Endpoints in a network, in the order in which they came."""
         return [self.endpoints[member] for member in self._by_network.members.get(network_id, ())]
 
     def endpoints_of_container(self, container_id: str) -> list[Endpoint]:
-        """Endpoints of a container, oldest first."""
+        """Endpoints of a container, in the order in which they came."""
         return [self.endpoints[member] for member in self._by_container.members.get(container_id, ())]
 
     def endpoints_with_port(self, proto: str, port: int) -> list[Endpoint]:
@@ -147,10 +147,29 @@ class State:
         self._apply(change)
 
     def _apply(self, change: Change) -> None:
-        if change.before is not None:
-            self._unindex(change.before)
-        if change.after is not None:
-            self._index(change.after)
+        """A record that only changes keeps its place in the order; its index entries move only if they differ."""
+        before, after = change.before, change.after
+        if isinstance(before, Endpoint) and isinstance(after, Endpoint):
+            self.endpoints[after.id] = after
+            self._move(before, after)
+            return
+        if before is not None:
+            self._unindex(before, keep=after is not None)
+        if after is not None:
+            self._index(after)
+
+    def _move(self, before: Endpoint, after: Endpoint) -> None:
+        if before.network_id != after.network_id:
+            self._by_network.discard(before.network_id, before.id)
+            self._by_network.add(after.network_id, after.id)
+        if before.container_id != after.container_id:
+            self._by_container.discard(before.container_id, before.id)
+            self._by_container.add(after.container_id, after.id)
+        if before.bindings != after.bindings:
+            for binding in before.bindings:
+                self._by_port.discard(f"{binding.proto}/{binding.host_port}", before.id)
+            for binding in after.bindings:
+                self._by_port.add(f"{binding.proto}/{binding.host_port}", after.id)
 
     def _index(self, record: Record) -> None:
         match record:
@@ -170,16 +189,20 @@ class State:
                 for binding in record.bindings:
                     self._by_port.add(f"{binding.proto}/{binding.host_port}", record.id)
 
-    def _unindex(self, record: Record) -> None:
+    def _unindex(self, record: Record, *, keep: bool) -> None:
+        """Take the names and groups of a record out; the record itself too unless it is to ``keep`` its place."""
         match record:
             case Network():
-                self.networks.pop(record.id, None)
+                if not keep:
+                    self.networks.pop(record.id, None)
                 self._network_names.pop(record.name, None)
             case Container():
-                self.containers.pop(record.id, None)
+                if not keep:
+                    self.containers.pop(record.id, None)
                 self._container_names.pop(record.name, None)
             case Sandbox():
-                self.sandboxes.pop(record.id, None)
+                if not keep:
+                    self.sandboxes.pop(record.id, None)
                 self._sandbox_of.pop(record.container_id, None)
             case Endpoint():
                 self.endpoints.pop(record.id, None)

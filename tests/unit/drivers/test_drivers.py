@@ -9,7 +9,9 @@ import pytest
 from fairlead.drivers.bridge.bridge import BridgeDriver
 from fairlead.drivers.contract import Driver, Guards, Node
 from fairlead.drivers.registry import built_in
-from fairlead.model.endpoint import Endpoint, PortBinding
+from fairlead.ipam.validate import check_endpoint
+from fairlead.model import options
+from fairlead.model.endpoint import Endpoint, EndpointSettings, PortBinding
 from fairlead.model.errors import Forbidden, Invalid, NotFound
 from fairlead.model.network import Network, Pool
 from fairlead.plan.diff import diff
@@ -101,7 +103,7 @@ def test_unknown_driver_is_named_with_those_that_are_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "text"),
+    ("given", "text"),
     [
         ({"com.docker.network.bridge.enable_icc": "maybe"}, "enable_icc"),
         ({"com.docker.network.driver.mtu": "67"}, "mtu"),
@@ -112,9 +114,9 @@ def test_unknown_driver_is_named_with_those_that_are_there() -> None:
         ({"com.docker.network.bridge.host_binding_ipv4": "x"}, "host_binding_ipv4"),
     ],
 )
-def test_bridge_refuses_options_that_make_no_sense(options: dict[str, str], text: str) -> None:
+def test_bridge_refuses_options_that_make_no_sense(given: dict[str, str], text: str) -> None:
     with pytest.raises(Invalid, match=text):
-        BridgeDriver().check(a_network("bridge", options=options))
+        BridgeDriver().check(a_network("bridge", options=given))
 
 
 def test_bridge_refuses_two_subnets_of_a_family() -> None:
@@ -179,3 +181,18 @@ def test_forwarding_switched_on_by_us_stays_guarded() -> None:
     guarded = BridgeDriver().node_plan(Node(guard_forwarding=True))
     chain = next(item for item in guarded.values() if isinstance(item, Chain) and item.name == "forward")
     assert chain.rules[0] == "iifname != @bridges oifname != @bridges counter drop"
+
+
+def test_settings_of_an_interface_are_part_of_its_endpoint() -> None:
+    asked = "net.ipv4.conf.IFNAME.log_martians=1,net.ipv6.conf.ifname.accept_ra=2"
+    settings = EndpointSettings(driver_opts={"com.docker.network.endpoint.sysctls": asked})
+    plan = BridgeDriver().endpoint_plan(an_endpoint(settings=settings), a_network("bridge"), "box", NODE)
+    values = {item.path: item.value for item in plan.values() if isinstance(item, Sysctl) and item.ns == "box"}
+    assert values["net/ipv4/conf/eth0/log_martians"] == "1"
+    assert values["net/ipv6/conf/eth0/accept_ra"] == "2"
+
+
+@pytest.mark.parametrize("text", ["net.ipv4.../../kernel.IFNAME.x=1", "net.ipv4.conf.IFNAME./../x=1", "kernel.x=1"])
+def test_settings_cannot_leave_their_directory(text: str) -> None:
+    with pytest.raises(Invalid, match="unrecognised network interface sysctl"):
+        check_endpoint(a_network("bridge"), EndpointSettings(driver_opts={options.ENDPOINT_SYSCTLS: text}))

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from fairlead.engine.outcome import CloseResolver, Discard, EditHosts, OpenResolver, Register, Run, Terminate, WriteFiles
+from fairlead.engine.outcome import (
+    CloseResolver,
+    Discard,
+    EditHosts,
+    OpenResolver,
+    Register,
+    Run,
+    Terminate,
+    WriteFiles,
+)
 from fairlead.model.commands import (
     AlreadyThere,
     CreateNetwork,

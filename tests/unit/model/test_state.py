@@ -152,7 +152,6 @@ def test_the_same_id_may_stand_for_records_of_two_kinds():
     assert state.containers == {full_id(1): container(1)}
 
 
-@pytest.mark.xfail(reason="a changed record moves to the end of its tables", strict=True)
 def test_endpoints_stay_oldest_first_when_one_changes():
     state = filled(endpoint(1, 10, 20), endpoint(2, 10, 21))
     state.put(endpoint(1, 10, 20, mac="02:00:00:00:00:01"))

@@ -90,6 +90,8 @@ class BridgeDriver:
             veth,
             Sysctl(netns, f"net/ipv6/conf/{endpoint.ifname}/disable_ipv6", disable, endpoint.ifname),
         ]
+        asked = options.interface_sysctls(endpoint.settings.driver_opts, endpoint.ifname)
+        objects += [Sysctl(netns, path, value, endpoint.ifname) for path, value in asked]
         objects += [Address(netns, endpoint.ifname, cidr) for cidr in (endpoint.ipv4, endpoint.ipv6) if cidr]
         return Plan(objects)
 
