@@ -33,10 +33,14 @@ def read_accounts(rootfs: Path, path: str) -> str:
         descriptor = open_in_root(rootfs, path)
     except OSError:
         return ""
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return ""
-        return file.read(ACCOUNTS_BYTES_MAX).decode("utf-8", "replace")
+        return os.pread(descriptor, ACCOUNTS_BYTES_MAX, 0).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
 
 
 def identity(user: str, passwd: str, group: str) -> Identity:
