@@ -16,18 +16,19 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
 
 from fairlead.discovery.batch import QUERY_SIZE, Batch, Calls
 from fairlead.discovery.cache import NOTHING, Shelf, WireCache
-from fairlead.discovery.connections import Connection, dial, hear
+from fairlead.discovery.clients import Box, Client, PacketClient, Statistics, StreamClient
+from fairlead.discovery.connections import Connection
+from fairlead.discovery.dialler import Dialler, Outside
 from fairlead.discovery.names import Tables
 from fairlead.discovery.resolver import Answer, Forward, View, resolve
 from fairlead.discovery.stream import CONNECTIONS_MAX
-from fairlead.discovery.upstream import Close, Forwarder, Reply, Send
+from fairlead.discovery.upstream import Forwarder, Send
 
 #: Events taken from epoll at a time.
 EVENTS_MAX = 64
@@ -38,71 +39,12 @@ JOIN_S = 5.0
 
 _log = logging.getLogger("fairlead.discovery")
 _READ, _WRITE = select.EPOLLIN, select.EPOLLOUT
-_BOTH = _READ | _WRITE
+
+_Box = Box[socket.socket]
+_Stream = StreamClient[socket.socket]
 
 #: Makes a socket in a sandbox's namespace: (namespace name, family, type). Called in the DNS thread; may raise OSError.
 SocketFactory = Callable[[str, int, int], socket.socket]
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """Counts since the start: UDP queries answered from the cache and otherwise, packets that could not be sent or
-    read; forwarded queries with their fate; and how many sandboxes, connections and cache entries there are now."""
-
-    hits: int
-    misses: int
-    faults: int
-    forwarded: int
-    failed: int
-    refused: int
-    unbelieved: int
-    sandboxes: int
-    connections: int
-    entries: int
-
-
-class _Client(Protocol):
-    def reply(self, data: bytes) -> None:
-        """Hand a message to whoever asked."""
-
-
-class _Box:
-    """One sandbox."""
-
-    __slots__ = ("cache", "connections", "id", "listener", "udp", "view")
-
-    def __init__(
-        self, sandbox_id: str, udp: socket.socket, listener: socket.socket, view: View, cache: WireCache
-    ) -> None:
-        self.id, self.udp, self.listener, self.view, self.cache = sandbox_id, udp, listener, view, cache
-        self.connections = 0
-
-
-class _Packet:
-    """A UDP client waiting for an answer."""
-
-    __slots__ = ("_peer", "_socket")
-
-    def __init__(self, sock: socket.socket, peer: tuple[str, int]) -> None:
-        self._socket, self._peer = sock, peer
-
-    def reply(self, data: bytes) -> None:
-        """Send the answer; a client that is gone is no fault."""
-        with suppress(OSError):
-            self._socket.sendto(data, self._peer)
-
-
-class _TcpClient:
-    """A TCP client waiting for an answer."""
-
-    __slots__ = ("box", "connection", "socket")
-
-    def __init__(self, sock: socket.socket, box: _Box, connection: Connection) -> None:
-        self.socket, self.box, self.connection = sock, box, connection
-
-    def reply(self, data: bytes) -> None:
-        """Send the answer unless the client is gone."""
-        self.connection.reply(data, time.monotonic())
 
 
 _libc = ctypes.PyDLL(None)  # keeps the interpreter's lock: the calls never wait, and handing it over costs more
@@ -133,10 +75,11 @@ class DnsServer:
         self._lock = threading.Lock()
         self._tables = Tables()
         self._shelf = Shelf()
-        self._forwarder: Forwarder[_Client] = Forwarder(self._chance)
+        self._forwarder: Forwarder[Client] = Forwarder(self._chance)
+        outside = Outside(self._open, self._attend, self._want_write, self._forget, time.monotonic)
+        self._dialler: Dialler[socket.socket] = Dialler(self._forwarder, outside)
         self._boxes: dict[str, _Box] = {}
-        self._clients: dict[int, _TcpClient] = {}
-        self._dials: dict[int, socket.socket] = {}
+        self._clients: dict[int, _Stream] = {}
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._commands: deque[Callable[[], None]] = deque()
         self._hits = self._misses = self._faults = 0
@@ -153,7 +96,9 @@ class DnsServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop serving and close all sockets, those handed in included."""
+        """Stop serving and close all sockets, those handed in included; once is enough."""
+        if self._epoll.closed:
+            return
         self._post(self._stop)
         if self._thread.is_alive():
             self._thread.join(JOIN_S)
@@ -170,7 +115,7 @@ class DnsServer:
         udp.setblocking(False)
         listener.setblocking(False)
         with self._lock:
-            box = _Box(sandbox_id, udp, listener, view, WireCache(self._tables, view.networks, self._shelf))
+            box = Box(sandbox_id, udp, listener, view, WireCache(self._tables, view.networks, self._shelf))
             self._boxes[sandbox_id] = box
         self._post(lambda: self._admit(box))
 
@@ -219,7 +164,8 @@ class DnsServer:
 
     def _post(self, command: Callable[[], None]) -> None:
         self._commands.append(command)
-        os.eventfd_write(self._wake, 1)
+        if not self._epoll.closed:
+            os.eventfd_write(self._wake, 1)
 
     def _obey(self, _mask: int) -> None:
         with suppress(BlockingIOError):
@@ -242,42 +188,45 @@ class DnsServer:
     def _run(self) -> None:
         poll, handlers = self._epoll.poll, self._handlers
         while not self._stopping:
-            for fd, mask in poll(self._timeout(), EVENTS_MAX):
+            for fd, mask in poll(self._due_s(), EVENTS_MAX):
                 handler = handlers.get(fd)
-                if handler is None:
-                    continue
-                try:
-                    handler(mask)
-                except Exception:  # noqa: BLE001 - the one thread of all sandboxes must outlive a fault in one
-                    self._faults += 1
-                    _log.exception("dns handler failed")
+                if handler is not None:
+                    self._supervise(handler, mask)
+            if self._clients or self._forwarder.next_deadline() is not None:
+                self._supervise(self._tick, 0)
 
-    def _timeout(self) -> float:
-        """Seconds until something is due; whatever is due already is done first."""
+    def _supervise(self, handler: Callable[[int], None], mask: int) -> None:
+        try:
+            handler(mask)
+        except Exception:  # noqa: BLE001 - the one thread of all sandboxes must outlive a fault in one
+            self._faults += 1
+            _log.exception("dns handler failed")
+
+    def _due_s(self) -> float:
+        """Seconds until something is due; -1 if nothing is."""
         deadline = self._forwarder.next_deadline()
-        if deadline is None and not self._clients:
-            return -1.0
+        if self._clients:
+            deadline = self._next_sweep if deadline is None else min(deadline, self._next_sweep)
+        return -1.0 if deadline is None else max(0.0, deadline - time.monotonic())
+
+    def _tick(self, _mask: int) -> None:
         now = time.monotonic()
-        if deadline is not None and deadline <= now:
-            self._act(self._forwarder.tick(now))
-            deadline = self._forwarder.next_deadline()
-        if self._clients and now >= self._next_sweep:
+        self._dialler.tick(now)
+        if now >= self._next_sweep:
             self._next_sweep = now + SWEEP_S
             for client in list(self._clients.values()):
                 if client.connection.closed or client.connection.stream.deadline <= now:
                     self._hang_up(client)
-        due = min(deadline or float("inf"), self._next_sweep if self._clients else float("inf"))
-        return max(0.0, due - now) if due != float("inf") else -1.0
 
     def _admit(self, box: _Box) -> None:
         if self._boxes.get(box.id) is box:
             self._watch(box.udp.fileno(), lambda _mask: self._serve(box))
-            self._watch(box.listener.fileno(), lambda _mask: self._accept(box))
+            self._watch(box.listener.fileno(), lambda _mask: self._accept(box), _READ | select.EPOLLET)
 
     def _discard(self, box: _Box) -> None:
         with self._lock:
             box.cache.close()
-        self._act(self._forwarder.forget(box.id))
+        self._dialler.forget(box.id)
         for client in [each for each in self._clients.values() if each.box is box]:
             self._hang_up(client)
         self._forget(box.udp)
@@ -296,7 +245,7 @@ class DnsServer:
                     cache.refresh()
             body = next(cache.entries.get(query[2:], NOTHING), None)
             if body is None:
-                self._ask(box, query, _Packet(box.udp, batch.peer(slot)))
+                self._ask(box, query, PacketClient(box.udp, batch.peer(slot)))
             else:
                 batch.put(ready, slot, query[:2] + body)
                 ready += 1
@@ -304,7 +253,7 @@ class DnsServer:
             self._faults += batch.send(fd, ready)
             self._hits += ready
 
-    def _ask(self, box: _Box, query: bytes, client: _Client, *, tcp: bool = False) -> None:
+    def _ask(self, box: _Box, query: bytes, client: Client, *, tcp: bool = False) -> None:
         """The long path: let the resolver decide, and do as it says."""
         self._misses += 1
         with self._lock:
@@ -314,25 +263,30 @@ class DnsServer:
         if isinstance(outcome, Answer):
             client.reply(query[:2] + outcome.bodies[0])
         elif isinstance(outcome, Forward):
-            self._act(self._forwarder.ask(box.id, client, outcome, tcp, time.monotonic()))
+            self._dialler.ask(box.id, client, outcome, tcp=tcp)
+        else:
+            client.ignore()
 
     def _accept(self, box: _Box) -> None:
-        try:
-            sock, _peer = box.listener.accept()
-        except OSError:
-            self._faults += 1
-            return
-        fd = sock.fileno()
-        if box.connections >= CONNECTIONS_MAX:
-            sock.close()
-            return
-        sock.setblocking(False)
-        connection = Connection(sock, lambda more: self._epoll.modify(fd, _BOTH if more else _READ), time.monotonic())
-        client = self._clients[fd] = _TcpClient(sock, box, connection)
-        box.connections += 1
-        self._watch(fd, lambda mask: self._converse(client, mask))
+        """Take what is waiting; the next edge comes with the next client, so an error cannot make the loop spin."""
+        while True:
+            try:
+                sock, _peer = box.listener.accept()
+            except BlockingIOError:
+                return
+            except OSError:
+                self._faults += 1
+                return
+            if box.connections >= CONNECTIONS_MAX:
+                sock.close()
+                continue
+            sock.setblocking(False)
+            connection = Connection(sock, partial(self._want_write, sock), time.monotonic())
+            client = self._clients[sock.fileno()] = StreamClient(sock, box, connection, time.monotonic)
+            box.connections += 1
+            self._watch(sock.fileno(), partial(self._converse, client))
 
-    def _converse(self, client: _TcpClient, mask: int) -> None:
+    def _converse(self, client: _Stream, mask: int) -> None:
         connection = client.connection
         if mask & _WRITE:
             connection.flush()
@@ -342,56 +296,24 @@ class DnsServer:
         if connection.closed:
             self._hang_up(client)
 
-    def _hang_up(self, client: _TcpClient) -> None:
+    def _hang_up(self, client: _Stream) -> None:
         client.connection.closed = True
         if self._clients.pop(client.socket.fileno(), None):
             client.box.connections -= 1
             self._forget(client.socket)
 
-    def _act(self, acts: Iterable[Send | Close | Reply[_Client]]) -> None:
-        """Carry out what the forwarder says, in order."""
-        for act in acts:
-            if isinstance(act, Reply):
-                act.client.reply(act.data)
-            elif isinstance(act, Close):
-                sock = self._dials.pop(act.token, None)
-                if sock is not None:
-                    self._forget(sock)
-            elif not self._dial(act):
-                self._act(self._forwarder.fail(act.token, time.monotonic()))
-
-    def _dial(self, send: Send) -> bool:
-        """Open a socket to a server and send, or prepare to; False if that is not possible."""
-        box, token = self._boxes.get(send.owner), send.token
+    def _open(self, send: Send) -> socket.socket:
+        """A socket to a server, in the namespace that its queries leave from."""
+        box = self._boxes.get(send.owner)
         family = socket.AF_INET6 if ":" in send.server.address else socket.AF_INET
         make = _host_socket if send.server.from_host else self._factory
-        try:
-            sock = make(box.view.netns if box else "", family, socket.SOCK_STREAM if send.tcp else socket.SOCK_DGRAM)
-        except OSError:
-            return False
-        self._dials[token] = sock
+        sock = make(box.view.netns if box else "", family, socket.SOCK_STREAM if send.tcp else socket.SOCK_DGRAM)
         sock.setblocking(False)
-        if not dial(sock, send):
-            return False
-        fd = sock.fileno()
-        if send.tcp:
-            want = lambda more: self._epoll.modify(fd, _BOTH if more else _READ)  # noqa: E731
-            connection = Connection(sock, want, time.monotonic(), send.data)
-            self._watch(fd, lambda mask: self._hear_tcp(token, connection, mask), _WRITE)
-        else:
-            self._watch(fd, lambda _mask: self._hear_udp(token, sock))
-        return True
+        return sock
 
-    def _hear_udp(self, token: int, sock: socket.socket) -> None:
-        data, now = hear(sock), time.monotonic()
-        self._act(self._forwarder.fail(token, now) if data is None else self._forwarder.receive(token, data, now))
+    def _attend(self, sock: socket.socket, handler: Callable[[bool, bool], None], write: bool) -> None:
+        mask = _WRITE if write else _READ
+        self._watch(sock.fileno(), lambda mask: handler(bool(mask & ~_WRITE), bool(mask & _WRITE)), mask)
 
-    def _hear_tcp(self, token: int, connection: Connection, mask: int) -> None:
-        now = time.monotonic()
-        if mask & _WRITE:
-            connection.flush()
-        if mask & ~_WRITE:
-            for message in connection.read(now):
-                self._act(self._forwarder.receive(token, message, now))
-        if connection.closed:
-            self._act(self._forwarder.fail(token, now))
+    def _want_write(self, sock: socket.socket, more: bool) -> None:
+        self._epoll.modify(sock, _READ | _WRITE if more else _READ)

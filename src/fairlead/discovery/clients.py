@@ -1,0 +1,96 @@
+"""What the edge keeps for each sandbox and for each client that waits: values without a decision or a system call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from fairlead.discovery.cache import WireCache
+from fairlead.discovery.connections import Connection
+from fairlead.discovery.resolver import View
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Counts since the start: UDP queries answered from the cache (``hits``), all other queries (``misses``), packets
+    that could not be sent or read (``faults``); forwarded queries with their fate; and how many sandboxes,
+    connections and cache entries there are now."""
+
+    hits: int
+    misses: int
+    faults: int
+    forwarded: int
+    failed: int
+    refused: int
+    unbelieved: int
+    sandboxes: int
+    connections: int
+    entries: int
+
+
+class PacketSocket(Protocol):
+    """A UDP socket that answers are sent by."""
+
+    def sendto(self, data: bytes, address: tuple[str, int], /) -> int:
+        """Send one packet; raises ``OSError``."""
+
+
+class Client(Protocol):
+    """Whoever asked."""
+
+    def reply(self, data: bytes) -> None:
+        """Hand the answer over; a client that is gone is no fault."""
+
+    def ignore(self) -> None:
+        """There will be no answer."""
+
+
+AnySocket = TypeVar("AnySocket")
+
+
+class Box(Generic[AnySocket]):
+    """One sandbox: its sockets, what it may see, its ready answers, the number of its TCP connections."""
+
+    __slots__ = ("cache", "connections", "id", "listener", "udp", "view")
+
+    def __init__(self, sandbox_id: str, udp: AnySocket, listener: AnySocket, view: View, cache: WireCache) -> None:
+        self.id, self.udp, self.listener, self.view, self.cache = sandbox_id, udp, listener, view, cache
+        self.connections = 0
+
+
+class PacketClient:
+    """A UDP client."""
+
+    __slots__ = ("_peer", "_socket")
+
+    def __init__(self, sock: PacketSocket, peer: tuple[str, int]) -> None:
+        self._socket, self._peer = sock, peer
+
+    def reply(self, data: bytes) -> None:
+        """Send the answer."""
+        with suppress(OSError):
+            self._socket.sendto(data, self._peer)
+
+    def ignore(self) -> None:
+        """Send nothing."""
+
+
+class StreamClient(Generic[AnySocket]):
+    """A TCP client; ``clock`` gives monotonic seconds."""
+
+    __slots__ = ("_clock", "box", "connection", "socket")
+
+    def __init__(
+        self, sock: AnySocket, box: Box[AnySocket], connection: Connection, clock: Callable[[], float]
+    ) -> None:
+        self.socket, self.box, self.connection, self._clock = sock, box, connection, clock
+
+    def reply(self, data: bytes) -> None:
+        """Send the answer."""
+        self.connection.reply(data, self._clock())
+
+    def ignore(self) -> None:
+        """Close: whoever sends what is no query over TCP is not listened to any longer."""
+        self.connection.closed = True
