@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from fairlead.kernel import host, netns, observe, ports
@@ -17,7 +18,8 @@ from fairlead.kernel.repair import repair
 from fairlead.kernel.trash import IDLE_S
 from fairlead.kernel.worker import Worker
 from fairlead.model.events import HostChanged
-from fairlead.plan.objects import Plan
+from fairlead.plan.diff import Delete
+from fairlead.plan.objects import Plan, Veth
 
 _R = TypeVar("_R")
 #: What ``sockets_in`` makes: family, type, address, port.
@@ -108,6 +110,10 @@ class Kernel:
 
     def _undo(self, failed: Executor, plans: Mapping[str, Plan]) -> None:
         before = self._ledger.objects(plans)
+        # a pair whose sandbox was to be dropped lost its near end only; the far one still has its name
+        lost = [step.object for step in failed.touched if isinstance(step, Delete)]
+        with suppress(OSError):
+            self._machine.trash.take([item for item in lost if isinstance(item, Veth)], ())
         back = Executor(self._machine, whole=lambda ns: self._ledger.firewall(ns, {}), go_on=True)
         back.run(inverse(failed.touched, before))
 

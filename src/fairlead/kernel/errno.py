@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import re
+from collections.abc import Sequence
 
 from fairlead.model.errors import Internal, PortInUse
 from fairlead.plan.objects import Object, PortHold
@@ -19,8 +19,6 @@ _HINTS = {
     errno.EOPNOTSUPP: "this kernel lacks a part that is needed; `fairlead doctor` tells which",
     errno.EADDRNOTAVAIL: "give an address that this host has",
 }
-#: nft's complaint: source, line, columns, reason.
-_NFT_ERROR = re.compile(r":(\d+):\d+-\d+: Error: (.*)")
 #: Characters of a refused statement that are worth showing.
 _STATEMENT_MAX = 160
 
@@ -53,15 +51,17 @@ def from_os(error: OSError, what: str, item: Object | None = None) -> Refused:
     return refused(what, error.errno or 0, "" if error.errno else str(error), item)
 
 
-def from_nft(complaint: str, script: str) -> Refused:
-    """The error for a refused nftables transaction, with nft's own words of the first fault and its statement."""
-    found = _NFT_ERROR.search(complaint)
-    statements = script.splitlines()
-    if found is None or int(found.group(1)) > len(statements):
-        reason = complaint.strip().splitlines()[0] if complaint.strip() else "no reason given"
-        return Refused(f"nftables refused the change: {reason}")
-    statement = statements[int(found.group(1)) - 1][:_STATEMENT_MAX]
-    return Refused(f"nftables refused the change: {found.group(2)} in `{statement}`")
+def from_nft(complaint: str, statements: Sequence[str], gap: int) -> Refused:
+    """The error for a refused nftables transaction: nft's own words for the first fault, and the statement that its
+    mark points to. ``gap`` is the number of characters between two statements as nft was given them, in one line."""
+    lines = complaint.splitlines() or ["no reason given"]
+    reason = lines[0].removeprefix("Error: ")
+    place = next((line.index("^") for line in lines if line.strip().startswith("^")), -1)
+    for statement in statements:
+        if 0 <= place < len(statement):
+            return Refused(f"nftables refused the change: {reason} in `{statement[:_STATEMENT_MAX]}`")
+        place -= len(statement) + gap
+    return Refused(f"nftables refused the change: {reason}")
 
 
 def from_bind(hold: PortHold, error: OSError) -> Refused | HostPortInUse:

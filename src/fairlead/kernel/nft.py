@@ -15,7 +15,9 @@ from fairlead.kernel.errno import from_nft
 #: The ABI that Debian 11 to 13 and Ubuntu 20.04 to 24.04 ship.
 _LIBRARY = "libnftables.so.1"
 #: Output flags, <nftables/libnftables.h>.
-_JSON, _NUMERIC_PROTO, _TERSE = 1 << 4, 1 << 7, 1 << 11
+_JSON, _TERSE = 1 << 4, 1 << 11
+#: Between two statements. One line, because nft marks faults in the first line only.
+_GAP = "; "
 
 
 def _load() -> ctypes.CDLL:
@@ -65,12 +67,12 @@ class Nft:
             self._context = None
 
     def run(self, script: str) -> str:
-        """Carry all statements out in one transaction, or none; what nft prints. Raises ``Refused``."""
+        """Carry all statements (one a line) out in one transaction, or none; what nft prints. Raises ``Refused``."""
         return self._run(script, 0)
 
     def run_json(self, script: str) -> list[dict[str, Any]]:
         """What a list command prints, as nft's JSON objects. Raises ``Refused``."""
-        answer = json.loads(self._run(script, _JSON | _NUMERIC_PROTO) or "{}")
+        answer = json.loads(self._run(script, _JSON) or "{}")
         found: list[dict[str, Any]] = answer.get("nftables", [])
         return found
 
@@ -80,9 +82,10 @@ class Nft:
 
     def _run(self, script: str, flags: int) -> str:
         self._nft.nft_ctx_output_set_flags(self._context, flags)
-        result = self._nft.nft_run_cmd_from_buffer(self._context, script.encode())
+        statements = script.splitlines()
+        result = self._nft.nft_run_cmd_from_buffer(self._context, _GAP.join(statements).encode())
         output: bytes = self._nft.nft_ctx_get_output_buffer(self._context) or b""
         complaint: bytes = self._nft.nft_ctx_get_error_buffer(self._context) or b""
         if result != 0:
-            raise from_nft(complaint.decode(errors="replace"), script)
+            raise from_nft(complaint.decode(errors="replace"), statements, len(_GAP))
         return output.decode(errors="replace")
