@@ -55,8 +55,8 @@ class Story:
         return ["fairlead", "lab", "exec", "--name", self._lab, host, "--", *command]
 
     def tell(self, host: str, *command: str) -> None:
-        """Show a command that is started by other means."""
-        self._print(f"  {host}$ {shlex.join(command)}")
+        """Show a command that is started by other means and runs on in the background."""
+        self._print(f"  {host}$ {shlex.join(command)} &")
 
     def check(self, holds: bool, otherwise: str) -> None:
         """Stop unless it holds."""
