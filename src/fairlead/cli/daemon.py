@@ -25,7 +25,7 @@ _LEVELS = ("debug", "info", "warning", "error")
     "--resolv-conf", default="/etc/resolv.conf", show_default=True, metavar="PATH", help="Source of containers' own."
 )
 def command(state_dir: str, run_dir: str, log_level: str, pools: tuple[str, ...], resolv_conf: str) -> int:
-    r"""Be the daemon of this host, in the foreground, until SIGTERM. Containers outlive it.
+    """Be the daemon of this host, in the foreground, until SIGTERM. Containers outlive it.
 
     \b
     Example:

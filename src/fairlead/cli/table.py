@@ -16,7 +16,7 @@ _GAP = 3
 _WIDTH_MIN = 7
 
 _DIGITS = re.compile(r"(\d+)")
-_FIELD = re.compile(r"\{\{\s*(?:json\s+|upper\s+|lower\s+)?\.(\w+)[^}]*\}\}")
+_FIELD = r"\{\{\s*(?:json\s+|upper\s+|lower\s+)?\.(\w+)[^}]*\}\}"
 
 Row = Mapping[str, object]
 
@@ -68,7 +68,7 @@ def render(kind: Kind, rows: Iterable[Row], form: str, *, quiet: bool = False) -
 
 def _template_table(kind: Kind, rows: Sequence[Row], form: str) -> list[str]:
     template = Template(form, strict=True)
-    heading = _FIELD.sub(lambda found: kind.headers.get(found[1], found[1].upper()), form.replace(r"\t", "\t"))
+    heading = re.sub(_FIELD, lambda found: kind.headers.get(found[1], found[1].upper()), form.replace(r"\t", "\t"))
     return _columns([heading.split("\t"), *(template.render(row).split("\t") for row in rows)])
 
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from fairlead.model.errors import Invalid
 
 #: What Go prints for a key that a map has not.
 NO_VALUE = "<no value>"
 
-_TOKEN = re.compile(r'\s*("(?:[^"\\]|\\.)*"|`[^`]*`|\$\w*(?:\.\w+)*|\.(?:\w+(?:\.\w+)*)?|-?\d+|\w+|:=|[|(),])')
-_ACTION = re.compile(r"\{\{(-\s)?\s*(.*?)\s*(\s-)?\}\}", re.DOTALL)
+#: Patterns are compiled at first use (``re`` remembers them): most starts of the command line need none.
+_WORD = r'\s*("(?:[^"\\]|\\.)*"|`[^`]*`|\$\w*(?:\.\w+)*|\.(?:\w+(?:\.\w+)*)?|-?\d+|\w+|:=|[|(),])'
+_ACTION = r"(?s)\{\{(-\s)?\s*(.*?)\s*(\s-)?\}\}"
 
 Scope = dict[str, object]
 
@@ -30,14 +30,17 @@ class Missing:
         return NO_VALUE
 
 
-@dataclass(slots=True)
 class _Block:
-    """A text, an output, or an ``if``/``range``/``with`` with what it encloses."""
+    """A text, an output, or an ``if``/``range``/``with`` with what it encloses. No dataclass: that would import more
+    than this module holds, at each start of the command line."""
 
-    kind: str
-    source: str = ""
-    body: list[_Block] = field(default_factory=list)
-    otherwise: list[_Block] = field(default_factory=list)
+    __slots__ = ("body", "kind", "otherwise", "source")
+
+    def __init__(self, kind: str, source: str = "") -> None:
+        self.kind = kind
+        self.source = source
+        self.body: list[_Block] = []
+        self.otherwise: list[_Block] = []
 
 
 class Template:
@@ -176,7 +179,7 @@ def _parse(text: str) -> list[_Block]:
     top: list[_Block] = []
     into, open_blocks, last = top, [(_Block("top"), top)], 0
     trim = False
-    for action in _ACTION.finditer(text):
+    for action in re.finditer(_ACTION, text):
         plain = text[last : action.start()]
         plain = plain.lstrip() if trim else plain
         into.append(_Block("text", plain.rstrip() if action[1] else plain))
@@ -207,8 +210,9 @@ def _parse(text: str) -> list[_Block]:
 def _tokens(source: str) -> list[str]:
     found, position = [], 0
     source = source.strip()
+    token_at = re.compile(_WORD).match
     while position < len(source):
-        token = _TOKEN.match(source, position)
+        token = token_at(source, position)
         if token is None:
             raise Invalid(f"template: unexpected {source[position:]!r}")
         found.append(token[1])

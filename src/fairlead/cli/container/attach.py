@@ -19,7 +19,7 @@ from fairlead.model.errors import Conflict
 @click.argument("container")
 @pass_client
 def command(client: Client, container: str, *, no_stdin: bool, sig_proxy: bool) -> int:
-    r"""Join a running container's input and output; its exit code becomes ours.
+    """Join a running container's input and output; its exit code becomes ours.
 
     \b
     Example:

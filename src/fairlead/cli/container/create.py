@@ -13,7 +13,7 @@ from fairlead.cli.container.creation import create, creation_options
 @creation_options
 @pass_client
 def command(client: Client, /, **given: object) -> None:
-    r"""Create a container without starting it, and print its id.
+    """Create a container without starting it, and print its id.
 
     \b
     Example:

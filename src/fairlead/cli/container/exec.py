@@ -26,7 +26,7 @@ from fairlead.cli.container.session import pump, raw_terminal
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND...")
 @pass_client
 def command(client: Client, /, container: str, words: tuple[str, ...], **given: object) -> int:
-    r"""Run a command in a running container; its exit code becomes ours.
+    """Run a command in a running container; its exit code becomes ours.
 
     \b
     Example:

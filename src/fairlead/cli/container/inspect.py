@@ -14,7 +14,7 @@ from fairlead.cli.inspection import show_all
 @click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
 @pass_client
 def command(client: Client, containers: tuple[str, ...], *, form: str) -> int:
-    r"""Show everything about containers.
+    """Show everything about containers.
 
     \b
     Example:

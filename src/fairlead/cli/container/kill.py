@@ -13,7 +13,7 @@ from fairlead.cli.console import each, pass_client, path
 @click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
 @pass_client
 def command(client: Client, containers: tuple[str, ...], *, signal_name: str) -> int:
-    r"""Send the first process of containers a signal.
+    """Send the first process of containers a signal.
 
     \b
     Example:

@@ -22,7 +22,7 @@ from fairlead.cli.container.session import pump
 def command(
     client: Client, container: str, *, follow: bool, since: str | None, until: str | None, tail: str, timestamps: bool
 ) -> None:
-    r"""Show what a container has written to its standard output and error.
+    """Show what a container has written to its standard output and error.
 
     \b
     Example:

@@ -27,11 +27,11 @@ def command(
     no_trunc: bool,
     quiet: bool,
 ) -> None:
-    r"""List containers, newest first.
+    """List containers, newest first.
 
     \b
     Example:
-      fairlead ps --all --filter network=web --format 'table {{.Names}}\t{{.Status}}'
+      fairlead ps --all --filter network=web --format 'table {{.Names}}\\t{{.Status}}'
     """
     limit = 1 if latest else max(last, 0)
     query = {"all": every, "limit": limit or None, "filters": filters(given)}

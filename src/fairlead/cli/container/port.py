@@ -15,7 +15,7 @@ from fairlead.model.errors import NotFound
 @click.argument("port", required=False, metavar="[PORT[/PROTO]]")
 @pass_client
 def command(client: Client, container: str, port: str | None) -> None:
-    r"""Show where the published ports of a container are reached on the host.
+    """Show where the published ports of a container are reached on the host.
 
     \b
     Example:

@@ -13,7 +13,7 @@ from fairlead.cli.console import agreed, filters, pass_client, record
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 @pass_client
 def command(client: Client, *, given: tuple[str, ...], force: bool) -> None:
-    r"""Remove all containers that do not run.
+    """Remove all containers that do not run.
 
     \b
     Example:

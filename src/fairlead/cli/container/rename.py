@@ -13,7 +13,7 @@ from fairlead.cli.console import pass_client, path
 @click.argument("name")
 @pass_client
 def command(client: Client, container: str, name: str) -> None:
-    r"""Give a container another name; the names that others resolve follow.
+    """Give a container another name; the names that others resolve follow.
 
     \b
     Example:

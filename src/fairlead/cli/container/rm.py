@@ -16,7 +16,7 @@ _NOT_FOUND = 404
 @click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
 @pass_client
 def command(client: Client, containers: tuple[str, ...], *, force: bool, volumes: bool) -> int:
-    r"""Remove containers.
+    """Remove containers.
 
     \b
     Example:

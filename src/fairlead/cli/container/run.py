@@ -22,7 +22,7 @@ _REFUSED, _NOT_EXECUTABLE, _NOT_THERE = 125, 126, 127
 @creation_options
 @pass_client
 def command(client: Client, /, *, detach: bool, **given: object) -> int:
-    r"""Create a container and start it. IMAGE is `host`, a directory, or an imported name.
+    """Create a container and start it. IMAGE is `host`, a directory, or an imported name.
 
     \b
     Example:

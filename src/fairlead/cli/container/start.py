@@ -16,7 +16,7 @@ from fairlead.model.errors import Invalid
 @click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
 @pass_client
 def command(client: Client, containers: tuple[str, ...], *, attach: bool, interactive: bool) -> int:
-    r"""Start containers that do not run.
+    """Start containers that do not run.
 
     \b
     Example:

@@ -13,7 +13,7 @@ from fairlead.cli.console import each, pass_client, path
 @click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
 @pass_client
 def command(client: Client, containers: tuple[str, ...], *, seconds: int | None) -> int:
-    r"""Stop containers: the stop signal, then SIGKILL after some patience.
+    """Stop containers: the stop signal, then SIGKILL after some patience.
 
     \b
     Example:

@@ -13,7 +13,7 @@ from fairlead.cli.container.foreground import exit_code
 @click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
 @pass_client
 def command(client: Client, containers: tuple[str, ...]) -> int:
-    r"""Wait until containers end, and print the exit code of each.
+    """Wait until containers end, and print the exit code of each.
 
     \b
     Example:

@@ -15,7 +15,7 @@ from fairlead.cli.console import pass_client, record, text
 @click.argument("tarball", type=click.File("rb"))
 @pass_client
 def command(client: Client, name: str, tarball: BinaryIO) -> None:
-    r"""Import a root file system from a tar archive (``-`` reads standard input) under a name.
+    """Import a root file system from a tar archive (``-`` reads standard input) under a name.
 
     \b
     Example:

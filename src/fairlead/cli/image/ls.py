@@ -14,7 +14,7 @@ from fairlead.cli.table import list_options, render
 @list_options
 @pass_client
 def command(client: Client, *, given: tuple[str, ...], form: str, no_trunc: bool, quiet: bool) -> None:
-    r"""List imported root file systems, and ``host``, the one that is always there.
+    """List imported root file systems, and ``host``, the one that is always there.
 
     \b
     Example:

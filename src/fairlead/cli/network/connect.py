@@ -34,7 +34,7 @@ def command(
     link_local: tuple[str, ...],
     mac: str,
 ) -> None:
-    r"""Connect a container to a network, at once when it runs.
+    """Connect a container to a network, at once when it runs.
 
     \b
     Example:

@@ -30,7 +30,7 @@ from fairlead.cli.network.subnets import pool_configs
 @click.argument("name", metavar="NETWORK")
 @pass_client
 def command(client: Client, /, name: str, **given: object) -> None:
-    r"""Create a network and print its id.
+    """Create a network and print its id.
 
     \b
     Example:

@@ -14,7 +14,7 @@ from fairlead.cli.console import pass_client, path
 @click.argument("container")
 @pass_client
 def command(client: Client, network: str, container: str, *, force: bool) -> None:
-    r"""Disconnect a container from a network.
+    """Disconnect a container from a network.
 
     \b
     Example:

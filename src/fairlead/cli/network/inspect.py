@@ -15,7 +15,7 @@ from fairlead.cli.inspection import show_all
 @click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
 @pass_client
 def command(client: Client, networks: tuple[str, ...], *, form: str, verbose: bool) -> int:
-    r"""Show everything about networks: settings, subnets, how full they are, and who is connected.
+    """Show everything about networks: settings, subnets, how full they are, and who is connected.
 
     \b
     Example:

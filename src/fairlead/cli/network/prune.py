@@ -15,7 +15,7 @@ _WARNING = "This will remove all custom networks not used by at least one contai
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 @pass_client
 def command(client: Client, *, given: tuple[str, ...], force: bool) -> None:
-    r"""Remove all networks that nobody uses.
+    """Remove all networks that nobody uses.
 
     \b
     Example:

@@ -15,7 +15,7 @@ _NOT_FOUND = 404
 @click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
 @pass_client
 def command(client: Client, networks: tuple[str, ...], *, force: bool) -> int:
-    r"""Remove networks.
+    """Remove networks.
 
     \b
     Example:

@@ -20,7 +20,7 @@ from fairlead.cli.template import Template
 @click.option("--until", default=None, metavar="TIME", help="End here.")
 @pass_client
 def command(client: Client, *, given: tuple[str, ...], form: str, since: str | None, until: str | None) -> None:
-    r"""Follow what happens, one line for each event, until Ctrl-C or --until.
+    """Follow what happens, one line for each event, until Ctrl-C or --until.
 
     \b
     Example:

@@ -31,7 +31,7 @@ _LINES = {
 @click.option("-f", "--format", "form", default="", help="json, or a template such as '{{.Name}}'.")
 @pass_client
 def command(client: Client, *, form: str) -> None:
-    r"""Show what the daemon knows of its host and of itself.
+    """Show what the daemon knows of its host and of itself.
 
     \b
     Example:

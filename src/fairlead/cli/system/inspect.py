@@ -20,7 +20,7 @@ _NOT_FOUND = 404
 @click.argument("refs", nargs=-1, required=True, metavar="NAME|ID...")
 @pass_client
 def command(client: Client, refs: tuple[str, ...], *, form: str, size: bool, kind: str | None) -> int:
-    r"""Show everything about containers, networks or images.
+    """Show everything about containers, networks or images.
 
     \b
     Example:

@@ -14,7 +14,7 @@ from fairlead.cli.template import Template
 @click.option("-f", "--format", "form", default="", help="json, or a template such as '{{.Server.Version}}'.")
 @pass_client
 def command(client: Client, *, form: str) -> None:
-    r"""Show the versions of this program and of the daemon.
+    """Show the versions of this program and of the daemon.
 
     \b
     Example:
