@@ -12,6 +12,7 @@ import os
 import pty
 import secrets
 import signal
+import tty
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,6 +133,9 @@ def _spawn(words: list[str], spec: ExecSpec) -> tuple[Child, ExecStream]:
     if spec.tty:
         ours, theirs = pty.openpty()
         try:
+            tty.setraw(
+                theirs
+            )  # runc does so too, but only after it has begun to copy: neither echo nor change newlines
             child = Child(words, stdin=theirs, stdout=theirs, stderr=theirs)
         except Internal:
             os.close(ours)
