@@ -7,7 +7,6 @@ one sandbox): 75-80 thousand answers a second with a call for each packet, 115-1
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv4Address
 from struct import Struct
 from typing import NamedTuple
 
@@ -27,7 +26,7 @@ _SIZE_AT = Struct("@PIPNPNi0P").size
 #: struct iovec, readv(2).
 _VECTOR = Struct("@PN")
 #: struct sockaddr_in, ip(7): family, port, address, padding.
-_PEER = Struct("=2s2s4s8s")
+_PEER = Struct("=2sBBBBBB8s")
 
 
 class Calls(NamedTuple):
@@ -78,8 +77,8 @@ class Batch:
 
     def peer(self, slot: int) -> tuple[str, int]:
         """Where a packet came from."""
-        _, port, address, _ = _PEER.unpack_from(self._peers, slot * _PEER.size)
-        return str(IPv4Address(address)), int.from_bytes(port, "big")
+        _, high, low, a, b, c, d, _ = _PEER.unpack_from(self._peers, slot * _PEER.size)
+        return f"{a}.{b}.{c}.{d}", high << 8 | low
 
     def put(self, to: int, slot: int, reply: bytes) -> None:
         """Make ``reply`` (at most ``REPLY_SIZE`` octets) the outgoing packet ``to``, for the sender of packet
