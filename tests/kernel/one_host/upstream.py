@@ -1,0 +1,85 @@
+"""A name server outside: answers every name and remembers what it was asked."""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import threading
+
+import dns.flags
+import dns.message
+import dns.rdatatype
+import dns.rrset
+from tests.kernel.one_host.namespace import Namespace
+
+#: What every name of the outside world resolves to here (RFC 5737, RFC 3849).
+OUTSIDE_V4, OUTSIDE_V6 = "203.0.113.7", "2001:db8::7"
+#: The first label of names whose answer does not fit into a datagram.
+LONG = "long"
+
+
+class Upstream:
+    """Serves UDP and TCP at one address of a namespace, in a thread, until closed."""
+
+    def __init__(self, ns: Namespace, address: str, port: int = 53) -> None:
+        self.asked: list[tuple[str, str, str]] = []
+        self._udp = ns.socket(kind=socket.SOCK_DGRAM)
+        self._udp.bind((address, port))
+        self._tcp = ns.socket()
+        self._tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._tcp.bind((address, port))
+        self._tcp.listen()
+        self._wake, self._end = socket.socketpair()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def names(self) -> list[str]:
+        """The names asked for so far, lower case, whatever the letter case on the wire."""
+        return [name.lower() for _, name, _ in self.asked]
+
+    def close(self) -> None:
+        """Stop."""
+        self._wake.close()
+        self._thread.join()
+        for sock in (self._udp, self._tcp, self._end):
+            sock.close()
+
+    def _serve(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            for sock in (self._udp, self._tcp, self._end):
+                selector.register(sock, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select():
+                    if key.fileobj is self._end:
+                        return
+                    with contextlib.suppress(OSError):
+                        self._udp_once() if key.fileobj is self._udp else self._tcp_once()
+
+    def _udp_once(self) -> None:
+        data, peer = self._udp.recvfrom(65535)
+        self._udp.sendto(self._answer(data, "udp"), peer)
+
+    def _tcp_once(self) -> None:
+        client, _ = self._tcp.accept()
+        with client, client.makefile("rwb") as stream:
+            client.settimeout(2)
+            data = stream.read(int.from_bytes(stream.read(2), "big"))
+            answer = self._answer(data, "tcp")
+            stream.write(len(answer).to_bytes(2, "big") + answer)
+
+    def _answer(self, data: bytes, proto: str) -> bytes:
+        query = dns.message.from_wire(data)
+        question = query.question[0]
+        kind = dns.rdatatype.to_text(question.rdtype)
+        self.asked.append((proto, question.name.to_text(), kind))
+        reply = dns.message.make_response(query)
+        long = question.name.to_text().lower().startswith(LONG + ".")
+        if long and proto == "udp":
+            reply.flags |= dns.flags.TC
+        elif long:
+            reply.answer.append(dns.rrset.from_text(question.name, 60, "IN", "TXT", *([f'"{"x" * 250}"'] * 20)))
+        elif kind in ("A", "AAAA"):
+            address = OUTSIDE_V4 if kind == "A" else OUTSIDE_V6
+            reply.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, address))
+        return reply.to_wire()
