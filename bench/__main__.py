@@ -1,0 +1,73 @@
+"""``python -m bench one-host [--json FILE] [--only NAME,...] [--quick]``; use ``./run bench``, which installs its needs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench import one_host
+from bench.context import FAULTS, Context, progress
+from bench.engines import docker_version
+from bench.goals import ONE_HOST
+from bench.report import Report, table, write_json
+
+#: Seconds after which no further measurement is begun.
+_FULL_S, _QUICK_S = 420.0, 100.0
+
+
+def main() -> int:
+    options = _options()
+    if os.geteuid():
+        print("benchmarks need root: namespaces, links and containers are made", file=sys.stderr)
+        return 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    folder = Path(tempfile.mkdtemp(prefix="fairlead-bench-", dir="/var/tmp"))
+    try:
+        report = _measure(Context(folder, quick=options.quick), options.only)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    rows = report.rows()
+    print(f"peer: {docker_version()}; kernel {os.uname().release.partition('-')[0]}; {os.cpu_count()} cores")
+    print(table(rows))
+    if options.json:
+        write_json(rows, options.json)
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="./run bench", description="Measure, beside the floor and beside Docker.")
+    parser.add_argument("name", choices=["one-host"])
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there too")
+    parser.add_argument("--only", default="", metavar="NAME,...", help="rows whose names begin so")
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions: two minutes instead of eight")
+    return parser.parse_args()
+
+
+def _measure(context: Context, only: str) -> Report:
+    wanted = [name for name in only.split(",") if name]
+    report, start = Report(ONE_HOST), time.monotonic()
+    for prefixes, measurement in one_host.MEASUREMENTS:
+        if wanted and not any(
+            name.startswith(prefix) or prefix.startswith(name) for name in wanted for prefix in prefixes
+        ):
+            continue
+        if time.monotonic() - start > (_QUICK_S if context.quick else _FULL_S):
+            progress(f"no time left for {', '.join(prefixes)}")
+            continue
+        progress(f"measuring {(measurement.__doc__ or '').strip()}")
+        try:
+            for reading in measurement(context):
+                report.add(reading)
+        except FAULTS as fault:
+            progress(f"given up: {fault}")
+    return report
+
+
+if __name__ == "__main__":
+    sys.exit(main())
