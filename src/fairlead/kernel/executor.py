@@ -27,6 +27,7 @@ from fairlead.plan.objects import (
     Chain,
     Element,
     Flow,
+    Key,
     Netns,
     Object,
     PortHold,
@@ -222,8 +223,11 @@ class Executor:
                 request = self._link_request(item, opened, descriptors)
                 if request is not None:
                     made.append((item, request))
-                    self._touch(Create(item))
-            self._send(netlink, made, "make")
+            # what was refused is not ours: its name may be a stranger's or another owner's
+            refusals = self._send(netlink, made, "make")
+            for done, _ in made:
+                if done.key not in refusals:
+                    self._touch(Create(done))
         for item in items:
             for name in [item.name, *([item.peer] if isinstance(item, Veth) and item.peer_ns == item.ns else [])]:
                 sysctl.quieten(name, bridge=isinstance(item, Bridge))
@@ -276,7 +280,8 @@ class Executor:
                 self._touch(step)
                 index = self._index(ns, item.link)
                 if index:
-                    batch.append((item, _request(item, index, present=True)))
+                    strict = isinstance(item, Route) and not ns and isinstance(step, Create)
+                    batch.append((item, _request(item, index, present=True, strict=strict)))
                 else:
                     self._fail(refused(f"make {_words(item)}: there is no link {item.link}", errno.ENODEV, item=item))
             elif isinstance(item, Bridge | Veth):
@@ -332,11 +337,15 @@ class Executor:
 
     def _send(
         self, netlink: Netlink, batch: Sequence[tuple[Object, bytearray]], verb: str, tolerated: Iterable[int] = ()
-    ) -> None:
+    ) -> set[Key]:
+        """The keys of the objects that were refused."""
+        refusals: set[Key] = set()
         answers: list[Fault | None] = netlink.request([request for _, request in batch])
         for (item, _), fault in zip(batch, answers, strict=True):
             if fault is not None and fault.code not in tolerated:
                 self._fail(refused(f"{verb} {_words(item)}", fault.code, fault.text, item))
+                refusals.add(item.key)
+        return refusals
 
 
 def _created(steps: Iterable[Step], kind: type[_T]) -> list[_T]:
@@ -363,10 +372,10 @@ def _ends(link: Bridge | Veth) -> Iterator[tuple[str, str]]:
         yield link.peer_ns, link.peer
 
 
-def _request(item: Address | Route, index: int, *, present: bool) -> bytearray:
+def _request(item: Address | Route, index: int, *, present: bool, strict: bool = False) -> bytearray:
     if isinstance(item, Address):
         return requests.address(item, index, present=present)
-    return requests.route(item, index, present=present)
+    return requests.route(item, index, present=present, strict=strict)
 
 
 def _words(item: Object) -> str:

@@ -122,12 +122,13 @@ def _links(netlink: Netlink, ns: str) -> Iterator[SeenLink]:
     making = requests.MAKING_GROUP.to_bytes(4, "little")
     for data in netlink.dump(requests.list_links()):
         if _MARK in data or making in data:
-            link = _link(data, ns)
+            link = read_link(data, ns)
             if link.alias.startswith(ALIAS_MARK) or link.group == requests.MAKING_GROUP:
                 yield link
 
 
-def _link(data: bytes, ns: str) -> SeenLink:
+def read_link(data: bytes, ns: str) -> SeenLink:
+    """A link message of the namespace that the thread is in."""
     parts = m.raw_attributes(data, _LINK_BODY)
     info = m.raw_attributes(parts.get(_IFLA_LINKINFO, b""), 0)
     port = m.raw_attributes(info.get(_INFO_SLAVE_DATA, b""), 0)
@@ -169,6 +170,7 @@ def _name(index: int) -> str:
 def _pair(seen: Seen) -> None:
     """Bridges and pairs out of single links. A pair of which one end is missing is told with an empty peer, so that it
     is like nothing that anyone wants."""
+    doomed = {(link.ns, link.name) for link in seen.trash}
     peers = {(link.partner, link.index): link for link in seen.links if link.peer}
     matched: set[int] = set()
     for link in seen.links:
@@ -181,6 +183,7 @@ def _pair(seen: Seen) -> None:
                 seen.down.append(bridge)
             continue
         peer = peers.get((link.index, link.partner))
+        master = "" if (link.ns, link.master) in doomed else link.master
         whole = peer is not None and peer.alias == link.alias + requests.PEER_SUFFIX
         veth = Veth(
             ns=link.ns,
@@ -190,9 +193,9 @@ def _pair(seen: Seen) -> None:
             peer_mac=peer.mac if peer and whole else "",
             mtu=link.mtu,
             alias=link.alias,
-            master=link.master,
-            isolated=link.isolated,
-            hairpin=link.hairpin,
+            master=master,
+            isolated=bool(master) and link.isolated,
+            hairpin=bool(master) and link.hairpin,
         )
         seen.objects.append(veth)
         if peer and whole:
@@ -246,4 +249,4 @@ def _routes(netlink: Netlink, ns: str, links: dict[int, str]) -> Iterator[Route]
 
 
 def _address(packed: bytes) -> str:
-    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
+    return str(ipaddress.ip_address(packed))

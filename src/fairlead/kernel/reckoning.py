@@ -122,6 +122,8 @@ def _with_dependents(steps: list[Step], after: Iterable[Object]) -> list[Step]:
         if item.key in created or not isinstance(item, Address | Route | Sysctl) or not item.link:
             continue
         link = (item.ns, item.link)
-        if link in remade or (link in readdressed and isinstance(item, Route)):
+        if link in remade:
             extra.append(Create(item))
+        elif link in readdressed and isinstance(item, Route):
+            extra.append(Change(item, item))
     return [*steps, *extra]

@@ -77,6 +77,7 @@ def _steps(machine: Machine, seen: observe.Seen, desired: Mapping[Key, Object]) 
     stepped = {_object(step).key for step in steps}
     steps += [Change(link, link) for link in seen.down if link.key not in stepped and link.key in wanted]
     steps += _reattached(steps, actual, wanted)
+    steps += [Delete(hold) for hold in machine.holds.held if hold.key not in desired]
     steps += [Create(item) for item in desired.values() if isinstance(item, PortHold)]
     steps += [Create(item) for item in _unset(machine, desired.values(), actual)]
     return steps

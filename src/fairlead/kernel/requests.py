@@ -226,8 +226,9 @@ def _address_template(family: int, length: int, present: bool) -> m.Template:
     return m.Template(encoded, index=_u32(_INDEX), address=_ip(text))
 
 
-def route(item: Route, index: int, *, present: bool) -> bytearray:
-    """Make a route be there (instead of one of the same destination and metric), or not."""
+def route(item: Route, index: int, *, present: bool, strict: bool = False) -> bytearray:
+    """Make a route be there, or not. One of the same destination and metric is replaced, or with ``strict``, where it
+    may be a stranger's, makes it fail."""
     prefix, _, length = item.destination.partition("/")
     values = {"index": _u32(index)}
     if int(length):
@@ -236,12 +237,14 @@ def route(item: Route, index: int, *, present: bool) -> bytearray:
         values["via"] = _ip(item.via)
     if item.metric:
         values["metric"] = _u32(item.metric)
-    shape = (family_of(prefix), int(length), bool(item.via), bool(item.metric), present)
+    shape = (family_of(prefix), int(length), bool(item.via), bool(item.metric), present, strict)
     return _route_template(*shape).fill(**values)
 
 
 @functools.cache
-def _route_template(family: int, length: int, gatewayed: bool, metered: bool, present: bool) -> m.Template:
+def _route_template(
+    family: int, length: int, gatewayed: bool, metered: bool, present: bool, strict: bool
+) -> m.Template:
     prefix, via = _ADDRESSES[socket.AddressFamily(family)], _GATEWAYS[socket.AddressFamily(family)]
     attributes: m.Attributes = [("RTA_OIF", _INDEX)]
     stand_ins = {"index": _u32(_INDEX)}
@@ -262,7 +265,8 @@ def _route_template(family: int, length: int, gatewayed: bool, metered: bool, pr
         "scope": SCOPE_UNIVERSE if gatewayed or family == socket.AF_INET6 else SCOPE_LINK,
         "type": _RTN_UNICAST,
     }
-    kind, flags = (m.RTM_NEWROUTE, m.NLM_F_CREATE | m.NLM_F_REPLACE) if present else (m.RTM_DELROUTE, 0)
+    clash = m.NLM_F_EXCL if strict else m.NLM_F_REPLACE
+    kind, flags = (m.RTM_NEWROUTE, m.NLM_F_CREATE | clash) if present else (m.RTM_DELROUTE, 0)
     return m.Template(m.encode(m.ROUTE, kind, flags, fields, attributes), **stand_ins)
 
 
