@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fairlead.drivers.bridge.bridge import BridgeDriver
-from fairlead.drivers.contract import Driver
+from fairlead.drivers.contract import Connects, Driver, Guards, Publishes
 from fairlead.drivers.null import Null
 from fairlead.model.errors import NotFound
 
 
 class Registry:
-    """The drivers that a node has."""
+    """The drivers that a node has, and what each of them can do beyond the mandatory part. Abilities are asked of the
+    drivers once, here: a structural ``isinstance`` costs as much as a whole decision."""
 
     def __init__(self, drivers: Mapping[str, Driver]) -> None:
         self._drivers = dict(drivers)
+        self._connecting = {name: driver for name, driver in drivers.items() if isinstance(driver, Connects)}
+        self._publishing = {name: driver for name, driver in drivers.items() if isinstance(driver, Publishes)}
+        self.guards = tuple(driver for driver in drivers.values() if isinstance(driver, Guards))
 
     def __getitem__(self, name: str) -> Driver:
         """The driver of this name; raises ``NotFound`` with Docker's text."""
@@ -25,6 +29,14 @@ class Registry:
                 f"could not find plugin {name} in v1 plugin registry: plugin not found",
                 hint=f"drivers of this node: {', '.join(self.names())}",
             ) from None
+
+    def connecting(self, name: str) -> Connects | None:
+        """The driver of this name if its endpoints have interfaces."""
+        return self._connecting.get(name)
+
+    def publishing(self, name: str) -> Publishes | None:
+        """The driver of this name if it can publish ports."""
+        return self._publishing.get(name)
 
     def names(self) -> tuple[str, ...]:
         """All names, sorted."""

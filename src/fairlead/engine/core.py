@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fairlead.discovery.resolvconf import ResolvConf
-from fairlead.drivers.contract import Connects, Guards, Node
+from fairlead.drivers.contract import Node
 from fairlead.drivers.registry import Registry
 from fairlead.engine.outcome import Message
 from fairlead.ipam.default import Ipam
@@ -54,7 +54,7 @@ class Core:
 
     def connects(self, network: Network) -> bool:
         """Whether endpoints of this network have an interface."""
-        return isinstance(self.drivers[network.driver], Connects)
+        return self.drivers.connecting(network.driver) is not None
 
     def resolves(self, network: Network) -> bool:
         """Whether names resolve in this network: all but the predefined ones (Docker)."""
@@ -63,9 +63,8 @@ class Core:
     def node_plan(self) -> Plan:
         """What must exist on the node for its drivers, whatever networks it has."""
         plan = NOTHING
-        for driver in self.drivers.all():
-            if isinstance(driver, Guards):
-                plan |= driver.node_plan(self.node)
+        for driver in self.drivers.guards:
+            plan |= driver.node_plan(self.node)
         return plan
 
     def network_plan(self, network: Network) -> Plan:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from fairlead.drivers.contract import Connects
 from fairlead.engine.core import Turn
 from fairlead.ipam.validate import check_pools
 from fairlead.model.commands import CreateNetwork, RemoveNetwork
@@ -68,7 +67,7 @@ def add(turn: Turn, command: CreateNetwork) -> Network:
             f"could not find IPAM driver {network.ipam_driver!r}", hint="this node has the drivers default and null"
         )
     driver.check(network)
-    if isinstance(driver, Connects) and network.ipam_driver == "default":
+    if turn.core.connects(network) and network.ipam_driver == "default":
         network = replace(network, pools=_lease_pools(turn, network, command.pools))
         driver.check(network)
     _claim(turn, network)

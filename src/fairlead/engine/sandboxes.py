@@ -7,7 +7,6 @@ from dataclasses import replace
 from fairlead.discovery import hosts, resolvconf
 from fairlead.discovery.names import DNS_ADDRESS, DNS_LISTEN_PORT, DNS_PORT
 from fairlead.discovery.resolver import View
-from fairlead.drivers.contract import Connects, Publishes
 from fairlead.engine import ports
 from fairlead.engine.core import Core, Turn
 from fairlead.engine.outcome import CloseResolver, EditHosts, OpenResolver, WriteFiles
@@ -16,8 +15,10 @@ from fairlead.model.container import Container
 from fairlead.model.endpoint import Endpoint, PortBinding, PortRequest
 from fairlead.model.network import Network
 from fairlead.model.sandbox import Sandbox
-from fairlead.plan.objects import NOTHING, Chain, Netns, Object, Plan, Route, Table
+from fairlead.plan.objects import NOTHING, Chain, Netns, Object, Plan, Route, Sysctl, Table
 
+#: What programs without privileges may do in a sandbox of their own, as Docker sets it since 20.10: bind any port, ping.
+_SANDBOX_SYSCTLS = (("net/ipv4/ip_unprivileged_port_start", "0"), ("net/ipv4/ping_group_range", "0 2147483647"))
 _DEFAULT_ROUTE = {False: "0.0.0.0/0", True: "::/0"}
 
 
@@ -26,13 +27,15 @@ def plan(core: Core, sandbox: Sandbox) -> Plan:
     if not sandbox.netns:
         return NOTHING
     objects: list[Object] = [Netns(sandbox.netns)]
+    objects += [Sysctl(sandbox.netns, path, value) for path, value in _SANDBOX_SYSCTLS]
     endpoints = [core.state.endpoints[endpoint_id] for endpoint_id in sandbox.endpoints]
     for endpoint in endpoints:
         network = core.state.networks[endpoint.network_id]
         driver = core.drivers[network.driver]
         objects += driver.endpoint_plan(endpoint, network, sandbox.netns, core.node).values()
-        if endpoint.bindings and isinstance(driver, Publishes):
-            objects += driver.publish_plan(endpoint, endpoint.bindings).values()
+        publisher = core.drivers.publishing(network.driver)
+        if endpoint.bindings and publisher is not None:
+            objects += publisher.publish_plan(endpoint, endpoint.bindings).values()
     for v6 in (False, True):
         leader = gateway_endpoint(core, endpoints, v6=v6)
         if leader is not None:
@@ -121,8 +124,8 @@ def _assign(
     requests = port_requests(container)
     if leader is None or not requests:
         return ()
-    driver = turn.core.drivers[turn.network_of(leader).driver]
-    if not isinstance(driver, Publishes):
+    driver = turn.core.drivers.publishing(turn.network_of(leader).driver)
+    if driver is None:
         return ()
     known = {(binding.proto, binding.container_port): binding.host_port for binding in held}
     kept = tuple(
@@ -165,8 +168,8 @@ def _networks(core: Core, sandbox: Sandbox) -> list[Network]:
 
 def _gateway(core: Core, endpoint: Endpoint, *, v6: bool) -> str:
     network = core.state.networks[endpoint.network_id]
-    driver = core.drivers[network.driver]
-    if not isinstance(driver, Connects) or not (endpoint.ipv6 if v6 else endpoint.ipv4):
+    driver = core.drivers.connecting(network.driver)
+    if driver is None or not (endpoint.ipv6 if v6 else endpoint.ipv4):
         return ""
     return driver.gateway(network, v6=v6)
 
