@@ -7,6 +7,8 @@ deleted when there is nothing else to do.
 
 from __future__ import annotations
 
+import errno
+import os
 import secrets
 import time
 from collections.abc import Callable, Collection
@@ -84,7 +86,9 @@ class Trash:
                 batch.append(requests.discard(index, trash_name(), alias, group=group))
                 if group:
                     self.note(ns)
-            netlink.request(batch)
+            for fault in netlink.request(batch):
+                if fault is not None and fault.code != errno.ENODEV:
+                    raise OSError(fault.code, fault.text or os.strerror(fault.code))
 
     def purge(self) -> None:
         """Delete everything that waits. A namespace or group that is gone is nothing to do; what the
