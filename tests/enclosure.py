@@ -124,6 +124,15 @@ def _command_line(pid: int) -> str:
         return ""
 
 
+def _wait(child: subprocess.Popen[bytes]) -> int:
+    """Exit code of the child; orphans that end meanwhile are reaped, as the machine's first process would."""
+    while True:
+        pid, status = os.wait()
+        if pid == child.pid:
+            child.returncode = os.waitstatus_to_exitcode(status)
+            return child.returncode
+
+
 def _settled(before: dict[str, set[str]]) -> tuple[list[int], list[str]]:
     """Processes and differences that are still there after a fair time."""
     deadline = time.monotonic() + SETTLE_S_MAX
@@ -155,7 +164,7 @@ def main(command: list[str]) -> int:
     with subprocess.Popen(inside) as child:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command gets it from the terminal too, and cleans up
         signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-        code = child.wait()
+        code = _wait(child)
     alive, changed = _settled(before)
     for pid in alive:
         print(f"left behind: + process {pid}: {_command_line(pid)}", file=sys.stderr)

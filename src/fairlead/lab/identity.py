@@ -24,7 +24,7 @@ class Identity:
             descriptor = os.pidfd_open(self.pid)
         except OSError:
             return None
-        if identify(self.pid) == self and not _is_zombie(self.pid):
+        if identify(self.pid) == self and not is_over(self.pid):
             return descriptor
         os.close(descriptor)
         return None
@@ -76,14 +76,15 @@ def wait_end(descriptor: int, seconds: float) -> bool:
     return bool(waiting.poll(seconds * 1000))
 
 
+def is_over(pid: int) -> bool:
+    """Whether a process has ended; one that its parent has not asked about yet has, too."""
+    fields = _stat(pid)
+    return not fields or fields[0] in "ZX"
+
+
 def _stat(pid: int) -> list[str]:
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return []
     return text.rpartition(")")[2].split()
-
-
-def _is_zombie(pid: int) -> bool:
-    fields = _stat(pid)
-    return not fields or fields[0] == "Z"

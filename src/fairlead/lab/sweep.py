@@ -35,7 +35,8 @@ def processes(places: Iterable[Place], identifiers: frozenset[str]) -> list[int]
     wanted = {name for place in places for name in _namespaces(place)} - here
     spared = set(_ancestors(os.getpid()))
     numbers = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-    return [pid for pid in numbers if pid not in spared and (_is_in(pid, wanted) or _runs(pid, identifiers))]
+    found = [pid for pid in numbers if pid not in spared and (_is_in(pid, wanted) or _runs(pid, identifiers))]
+    return [pid for pid in found if not identity.is_over(pid)]
 
 
 def kill(places: list[Place], identifiers: frozenset[str]) -> None:
