@@ -14,6 +14,7 @@ import os
 import random
 import signal
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -39,6 +40,9 @@ from fairlead.store.sqlite import LocalStore
 
 log = logging.getLogger(__name__)
 
+#: Seconds after which a busy thread lets another one run. Names are served by a thread of their own, and Python's 5 ms
+#: would be felt by every program that asks for one while the daemon is busy.
+_SWITCH_INTERVAL_S = 0.0005
 _IP_FORWARD = "/proc/sys/net/ipv4/ip_forward"
 _BRIDGE_NF = "/proc/sys/net/bridge/bridge-nf-call-iptables"
 
@@ -56,6 +60,7 @@ class DaemonOptions:
 
 def main(options: DaemonOptions) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code. Containers go on running afterwards."""
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     logging.basicConfig(
         level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
@@ -171,8 +176,11 @@ async def _take_up(engine: Engine, store: LocalStore, kernel: Kernel, runtime: R
         elif container.state.status == "starting":
             await runtime.release(container.id)
             endings.append(ContainerFailed(container.id, "the daemon ended while it was started", 128, time.time()))
-    for repair in await kernel.repair(engine.plans()):
-        log.info("repaired: %s", repair)
+    for words in await kernel.repair(engine.plans()):
+        if words.startswith("could not"):
+            log.error("%s", words)
+        else:
+            log.info("repaired: %s", words)
     await carrier.act(outcome)
     for event in endings:
         try:

@@ -228,25 +228,20 @@ class Executor:
             for done, _ in made:
                 if done.key not in refusals:
                     self._touch(Create(done))
+                    self._learn(done)
         for item in items:
             for name in [item.name, *([item.peer] if isinstance(item, Veth) and item.peer_ns == item.ns else [])]:
                 sysctl.quieten(name, bridge=isinstance(item, Bridge))
 
     def _link_request(self, item: Bridge | Veth, opened: dict[str, int], descriptors: ExitStack) -> bytearray | None:
-        index = self._machine.next_index()
-        self._indices[item.ns, item.name] = index
-        if not item.ns:
-            self._machine.own_indices.add(index)
         if isinstance(item, Bridge):
-            return requests.bridge(item, index)
+            return requests.bridge(item)
         master = self._index(item.ns, item.master) if item.master else 0
         if item.master and not master:
             self._fail(refused(f"make {item.name}: there is no bridge {item.master}", errno.ENODEV, item=item))
             return None
-        peer_index = self._machine.next_index()
-        self._indices[item.peer_ns, item.peer] = peer_index
         if item.peer_ns == item.ns:
-            return requests.veth(item, index, peer_index, -1, master)
+            return requests.veth(item, -1, master)
         if item.peer_ns not in opened:
             try:
                 path = self._machine.path(item.peer_ns) or "/proc/self/ns/net"
@@ -255,7 +250,13 @@ class Executor:
                 self._fail(from_os(error, f"make {item.name}", item))
                 return None
             descriptors.callback(os.close, opened[item.peer_ns])
-        return requests.veth(item, index, peer_index, opened[item.peer_ns], master)
+        return requests.veth(item, opened[item.peer_ns], master)
+
+    def _learn(self, item: Object) -> None:
+        """Remember the index that the kernel gave to a link of the node's own namespace."""
+        if isinstance(item, Bridge | Veth) and not item.ns:
+            index = self._indices[item.ns, item.name] = socket.if_nametoindex(item.name)
+            self._machine.own_indices.add(index)
 
     def _addressing(self, steps: Sequence[Step]) -> None:
         """Links up, then addresses, then routes, in one batch for each namespace, the node's own first."""

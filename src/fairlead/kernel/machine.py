@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,10 +10,6 @@ from fairlead.kernel.netlink import Netlink
 from fairlead.kernel.nft import Nft
 from fairlead.kernel.ports import Holds
 from fairlead.kernel.trash import Trash
-
-#: Interface indices that we choose: far above those that the kernel counts up from 1, below 2^30. The beginning is
-#: drawn at random, so that a restarted daemon does not meet the indices of its last life.
-_INDEX_BASE, _INDEX_SPREAD = 1 << 20, 1 << 29
 
 
 class Machine:
@@ -27,16 +22,10 @@ class Machine:
         self.own_indices: set[int] = set()
         self._netlink: Netlink | None = None
         self._nft: Nft | None = None
-        self._index = _INDEX_BASE + secrets.randbelow(_INDEX_SPREAD)
 
     def path(self, ns: str) -> str:
         """Where a namespace is held; empty for the node's own."""
         return f"{self.netns_dir}/{ns}" if ns else ""
-
-    def next_index(self) -> int:
-        """An interface index that nobody has."""
-        self._index += 1
-        return self._index
 
     @contextmanager
     def enter(self, ns: str) -> Iterator[Netlink]:

@@ -41,7 +41,7 @@ def family_of(text: str) -> int:
 
 
 #: Stand-ins for the values of a template: recognisable, and none a part of another.
-_INDEX, _PEER_INDEX, _DESCRIPTOR, _MASTER = 0x7E5A1101, 0x7E5A1202, 0x7E5A1303, 0x7E5A1404
+_INDEX, _DESCRIPTOR, _MASTER = 0x7E5A1101, 0x7E5A1303, 0x7E5A1404
 _MTU, _METRIC = 0x7E5A1505, 0x7E5A1606
 _NAME, _PEER_NAME = "{name---------}", "{peer---------}"
 _MAC, _PEER_MAC = "7e:5a:17:07:99:01", "7e:5a:18:08:99:02"
@@ -76,9 +76,9 @@ def _alias(text: str) -> bytes:
     return m.raw_attribute(_IFLA_IFALIAS, text.encode()[:_ALIAS_MAX] + b"\0")
 
 
-def bridge(item: Bridge, index: int) -> bytearray:
-    """Make a bridge, still down: no spanning tree, no multicast queries of its own."""
-    return _bridge_template().fill(index=_u32(index), name=_name(item.name), mac=_mac(item.mac), mtu=_u32(item.mtu))
+def bridge(item: Bridge) -> bytearray:
+    """Make a bridge, still down: no spanning tree, no multicast queries of its own. The kernel chooses the index."""
+    return _bridge_template().fill(name=_name(item.name), mac=_mac(item.mac), mtu=_u32(item.mtu))
 
 
 @functools.cache
@@ -91,15 +91,14 @@ def _bridge_template() -> m.Template:
         ("IFLA_GROUP", MAKING_GROUP),
         ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", {"attrs": data})]}),
     ]
-    encoded = m.encode(m.LINK, m.RTM_NEWLINK, m.NLM_F_CREATE | m.NLM_F_EXCL, {"index": _INDEX}, attributes)
-    return m.Template(encoded, index=_u32(_INDEX), name=_name(_NAME), mac=_mac(_MAC), mtu=_u32(_MTU))
+    encoded = m.encode(m.LINK, m.RTM_NEWLINK, m.NLM_F_CREATE | m.NLM_F_EXCL, {}, attributes)
+    return m.Template(encoded, name=_name(_NAME), mac=_mac(_MAC), mtu=_u32(_MTU))
 
 
-def veth(item: Veth, index: int, peer_index: int, peer_ns: int, master: int) -> bytearray:
-    """Make a pair, both ends down: the peer at once in the namespace of descriptor ``peer_ns`` (-1: this one)."""
+def veth(item: Veth, peer_ns: int, master: int) -> bytearray:
+    """Make a pair, both ends down: the peer at once in the namespace of descriptor ``peer_ns`` (-1: this one). The
+    kernel chooses the indices, so that they count up from small numbers in each namespace."""
     values = {
-        "index": _u32(index),
-        "peer_index": _u32(peer_index),
         "name": _name(item.name),
         "peer": _name(item.peer),
         "mac": _mac(item.peer_mac),
@@ -116,8 +115,6 @@ def veth(item: Veth, index: int, peer_index: int, peer_ns: int, master: int) -> 
 def _veth_template(mastered: bool, abroad: bool) -> m.Template:
     peer: m.Attributes = [("IFLA_IFNAME", _PEER_NAME), ("IFLA_ADDRESS", _PEER_MAC), ("IFLA_MTU", _MTU)]
     stand_ins = {
-        "index": _u32(_INDEX),
-        "peer_index": _u32(_PEER_INDEX),
         "name": _name(_NAME),
         "peer": _name(_PEER_NAME),
         "mac": _mac(_PEER_MAC),
@@ -126,13 +123,13 @@ def _veth_template(mastered: bool, abroad: bool) -> m.Template:
     if abroad:
         peer.append(("IFLA_NET_NS_FD", _DESCRIPTOR))
         stand_ins["descriptor"] = _u32(_DESCRIPTOR)
-    data = {"attrs": [("VETH_INFO_PEER", {"index": _PEER_INDEX, "attrs": peer})]}
+    data = {"attrs": [("VETH_INFO_PEER", {"attrs": peer})]}
     attributes: m.Attributes = [("IFLA_IFNAME", _NAME), ("IFLA_MTU", _MTU), ("IFLA_GROUP", MAKING_GROUP)]
     if mastered:
         attributes.append(("IFLA_MASTER", _MASTER))
         stand_ins["master"] = _u32(_MASTER)
     attributes.append(("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", data)]}))
-    encoded = m.encode(m.LINK, m.RTM_NEWLINK, m.NLM_F_CREATE | m.NLM_F_EXCL, {"index": _INDEX}, attributes)
+    encoded = m.encode(m.LINK, m.RTM_NEWLINK, m.NLM_F_CREATE | m.NLM_F_EXCL, {}, attributes)
     return m.Template(encoded, **stand_ins)
 
 

@@ -30,25 +30,25 @@ def decoded(kind: Any, request: bytearray) -> Any:
     return message
 
 
-@given(NAME, MAC, MTU, INDEX)
-def test_a_bridge_request_says_what_the_bridge_is(name: str, mac: str, mtu: int, index: int) -> None:
-    seen = decoded(m.LINK, requests.bridge(Bridge("", name, mac, mtu, "fairlead:x"), index))
-    assert seen["index"] == index
+@given(NAME, MAC, MTU)
+def test_a_bridge_request_says_what_the_bridge_is(name: str, mac: str, mtu: int) -> None:
+    seen = decoded(m.LINK, requests.bridge(Bridge("", name, mac, mtu, "fairlead:x")))
+    assert seen["index"] == 0
     assert seen["flags"] == 0
     assert [seen.get_attr(f"IFLA_{what}") for what in ("IFNAME", "ADDRESS", "MTU")] == [name, mac, mtu]
     assert seen.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") == "bridge"
 
 
-@given(NAME, NAME, MAC, MTU, INDEX, INDEX, st.integers(-1, 2000), st.integers(0, 2**30))
+@given(NAME, NAME, MAC, MTU, st.integers(-1, 2000), st.integers(0, 2**30))
 def test_a_veth_request_makes_the_peer_in_its_final_form(
-    name: str, peer: str, mac: str, mtu: int, index: int, peer_index: int, descriptor: int, master: int
+    name: str, peer: str, mac: str, mtu: int, descriptor: int, master: int
 ) -> None:
     item = Veth("", name, "s", peer, mac, mtu, "fairlead:x", "br0" if master else "")
-    seen = decoded(m.LINK, requests.veth(item, index, peer_index, descriptor, master))
-    assert (seen["index"], seen.get_attr("IFLA_IFNAME"), seen.get_attr("IFLA_MTU")) == (index, name, mtu)
+    seen = decoded(m.LINK, requests.veth(item, descriptor, master))
+    assert (seen["index"], seen.get_attr("IFLA_IFNAME"), seen.get_attr("IFLA_MTU")) == (0, name, mtu)
     assert (seen.get_attr("IFLA_MASTER") or 0) == master
     far = seen.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA", "VETH_INFO_PEER")
-    assert far["index"] == peer_index
+    assert far["index"] == 0
     assert [far.get_attr(f"IFLA_{what}") for what in ("IFNAME", "ADDRESS", "MTU")] == [peer, mac, mtu]
     assert far.get_attr("IFLA_NET_NS_FD") == (descriptor if descriptor >= 0 else None)
 
@@ -94,7 +94,7 @@ def test_a_link_that_comes_up_is_marked(index: int, alias: str) -> None:
 @pytest.mark.parametrize("name", ["", "sixteen-letters!", "ä" * 8])
 def test_a_name_that_linux_cannot_have_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="not a link name"):
-        requests.bridge(Bridge("", name, "02:00:00:00:00:01", 1500, "fairlead:x"), 5)
+        requests.bridge(Bridge("", name, "02:00:00:00:00:01", 1500, "fairlead:x"))
 
 
 def test_a_template_refuses_values_of_another_size() -> None:
