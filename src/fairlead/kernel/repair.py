@@ -34,7 +34,8 @@ _OBSERVED = (Netns, Bridge, Veth, Address, Route)
 
 def repair(machine: Machine, desired: Mapping[Key, Object]) -> list[str]:
     """Do it; what was done, in words, one line for each thing; lines that begin with ``could not`` tell what still is
-    wrong. Raises ``Refused`` when the kernel cannot be asked at all; then nothing was done."""
+    wrong. Raises ``Refused`` when the kernel cannot be asked at all, or refuses the node's own firewall, without which
+    nothing may be opened; then nothing was done."""
     try:
         Path(machine.netns_dir).mkdir(parents=True, exist_ok=True)
         words = _clear_files(machine)
@@ -134,9 +135,13 @@ def _firewall(machine: Machine, desired: Mapping[Key, Object], standing: set[str
                 if script:
                     nft.run(script)
         except Refused as failure:
+            if not ns:
+                raise
             executor.failures.append(failure)
             continue
         except OSError as error:
+            if not ns:
+                raise from_os(error, "reach the firewall") from error
             executor.failures.append(from_os(error, "reach the firewall"))
             continue
         words += [f"removed {line(table)}" for key, table in present.items() if key not in wanted]
