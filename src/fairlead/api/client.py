@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import BinaryIO
 
 from fairlead.api.words import human_duration as human_duration
@@ -106,22 +107,21 @@ class Client:
         except OSError as error:
             connection.close()
             raise DaemonUnreachable(self.host, error.strerror or str(error)) from error
+        reply = Reply(connection)
         try:
             fields = {"Host": "fairlead", "Content-Type": "application/json", "Connection": "close", **headers}
             head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-            try:
+            # A pipe that breaks here is a daemon that refused early; its answer says why.
+            with suppress(BrokenPipeError, ConnectionResetError):
                 connection.sendall(f"{method} {_target(path, query)} HTTP/1.1\r\n{head}\r\n".encode("ascii"))
                 for piece in body:
                     connection.sendall(piece)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # the daemon has refused early; its answer says why
-            reply = Reply(connection)
-            reply.raise_for_status()
+            reply.begin()
         except OSError as error:
-            connection.close()
+            reply.close()
             raise ApiError(500, f"the connection to the daemon broke: {error}", hint="see the daemon's log") from error
         except BaseException:
-            connection.close()
+            reply.close()
             raise
         return reply
 
@@ -131,9 +131,9 @@ class Reply:
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
+        self.status = 0
+        self.headers: dict[str, str] = {}
         self._file = connection.makefile("rb")
-        self.status = self._status()
-        self.headers = dict(self._header_fields())
 
     def __enter__(self) -> Reply:
         return self
@@ -146,8 +146,10 @@ class Reply:
         self._file.close()
         self.connection.close()
 
-    def raise_for_status(self) -> None:
-        """Raise the error that the answer tells, if it tells one."""
+    def begin(self) -> None:
+        """Read the head; raises the error that the answer tells, if it tells one."""
+        self.status = self._status()
+        self.headers = dict(self._header_fields())
         if self.status >= _ERROR_STATUS:
             raise _error(self.status, self.read())
 
@@ -189,7 +191,6 @@ class Reply:
         line = self._file.readline(_LINE_BYTES_MAX)
         version, _, rest = line.partition(b" ")
         if not version.startswith(b"HTTP/1.") or not rest[:3].isdigit():
-            self.close()
             raise ApiError(500, "the daemon closed the connection without an answer", hint="see the daemon's log")
         return int(rest[:3])
 
