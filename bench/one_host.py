@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from bench import operations
+from bench import daemons, names, operations, ports, traffic
 from bench.context import Context
 from bench.report import Reading
 
@@ -14,4 +14,9 @@ Measurement = Callable[[Context], Iterator[Reading]]
 MEASUREMENTS: tuple[tuple[tuple[str, ...], Measurement], ...] = (
     (("network.",), operations.networks),
     (("endpoint.", "attach."), operations.endpoints),
+    (("cli.",), daemons.commands),
+    (("daemon.",), daemons.daemons),
+    (("bridge.c2c.",), traffic.between_containers),
+    (("container.", "publish.", "port."), ports.ports),
+    (("dns.",), names.names),
 )
