@@ -57,7 +57,7 @@ class EchoStream:
 
     def __init__(self, *, tty: bool = False, greeting: bytes = b"hello\n") -> None:
         self.tty = tty
-        self.closed = False
+        self.gone = asyncio.Event()
         self._pieces: asyncio.Queue[tuple[str, bytes] | None] = asyncio.Queue()
         self._pieces.put_nowait(("stderr", greeting))
 
@@ -71,7 +71,7 @@ class EchoStream:
         self._pieces.put_nowait(None)
 
     async def close(self) -> None:
-        self.closed = True
+        self.gone.set()
 
 
 class FakeNode:
