@@ -1,7 +1,7 @@
 r"""The part of Go's templates that people write after ``--format``.
 
 Fields (``.A.B``, ``$``, ``$.A``), variables of a range, texts, numbers; ``if``/``else``/``end``, ``range``/``else``/``end``
-with or without ``$key, $value :=``, ``with``; pipes and parentheses; ``json index len join upper lower title println
+with or without ``$key, $value :=``, ``with``; pipes and parentheses, also ``(index .A "b").C``; ``json index len join upper lower title println
 eq ne not and or split``; trimming by ``{{-`` and ``-}}``; ``\t`` and ``\n``. Maps are gone through by sorted key, as in Go.
 """
 
@@ -133,7 +133,8 @@ class _Expression:
             value = self.value()
             if not self._tokens or self._tokens.pop(0) != ")":
                 raise Invalid("template: unclosed left paren")
-            return value
+            follows = self._tokens and len(self._tokens[0]) > 1 and self._tokens[0][0] == "."
+            return self._within(value, self._tokens.pop(0)[1:].split(".")) if follows else value
         if word[0] in '"`':
             return json.loads(word) if word[0] == '"' else word[1:-1]
         if word[0] in ".$":
@@ -148,8 +149,10 @@ class _Expression:
         root, *names = word.split(".")
         if root not in self._scope and root:
             raise Invalid(f'template: undefined variable "{root}"')
-        value = self._scope[root or "."]
-        for name in filter(None, names):
+        return self._within(self._scope[root or "."], [name for name in names if name])
+
+    def _within(self, value: object, names: Sequence[str]) -> object:
+        for name in names:
             if isinstance(value, Mapping) and name in value:
                 value = value[name]
             elif self._strict:
