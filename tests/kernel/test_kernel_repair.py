@@ -201,7 +201,7 @@ def test_links_that_a_crash_left_half_made_or_half_gone_go(space: Path) -> None:
 
     lives(space, build)
     run("ip", "link", "add", "half", "group", str(requests.MAKING_GROUP), "type", "bridge")
-    run("ip", "link", "add", "fx-1", "group", str(requests.TRASH_GROUP), "type", "bridge")
+    run("ip", "link", "add", "fx-1", "group", str(requests.TRASH_GROUPS[7]), "type", "bridge")
     run("ip", "link", "set", "fx-1", "alias", "fairlead:x:trash")
     lives(space, again)
     assert {name for _, name in socket.if_nameindex()} == {"lo", "br0", "v2eth0", "v3eth0"}

@@ -168,7 +168,7 @@ class Carrier:
     async def _submit(self, command: Command, answer: asyncio.Future[object]) -> None:
         try:
             reply = await self.carry(self._decide(command))
-        except Exception as error:  # noqa: BLE001  (a supervisor: whatever went wrong is the caller's to hear)
+        except Exception as error:
             if not isinstance(error, NetError):
                 log.exception("a command failed in a way that nobody foresaw", extra={"command": repr(command)})
             answer.set_exception(error)

@@ -41,7 +41,8 @@ def plan(core: Core, sandbox: Sandbox) -> Plan:
         if leader is not None:
             via = _gateway(core, leader, v6=v6)
             objects.append(Route(sandbox.netns, _DEFAULT_ROUTE[v6], leader.ifname, via))
-    if needs_resolver(core, sandbox):
+    if any(endpoint.ifname for endpoint in endpoints) or not endpoints:
+        # Kept as long as the sandbox, also where no network has names yet: taking a chain out makes the kernel wait.
         objects += _resolver_rules(sandbox.netns)
     return Plan(objects)
 

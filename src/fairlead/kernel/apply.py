@@ -15,7 +15,6 @@ from fairlead.kernel.machine import Machine
 from fairlead.kernel.netlink import Netlink
 from fairlead.kernel.reckoning import Ledger, everything, inverse
 from fairlead.kernel.repair import repair
-from fairlead.kernel.trash import IDLE_S
 from fairlead.kernel.worker import Worker
 from fairlead.model.events import HostChanged
 from fairlead.plan.diff import Delete
@@ -41,7 +40,7 @@ class Kernel:
         self._machine = Machine(netns_dir)
         self._ledger = Ledger()
         self._watch: host.HostWatch | None = None
-        self._worker = Worker(self._patience, self._machine.trash.purge)
+        self._worker = Worker(self._patience, self._machine.trash.purge_slice)
 
     async def apply(self, plans: Mapping[str, Plan]) -> None:
         """Each owner named has the plan given from now on, instead of the one it had (empty: nothing any more). When
@@ -94,9 +93,7 @@ class Kernel:
         return await asyncio.wrap_future(self._worker.submit(job))
 
     def _patience(self) -> float | None:
-        if self._machine.trash.urgent:
-            return 0
-        return IDLE_S if len(self._machine.trash) else None
+        return self._machine.trash.patience()
 
     def _apply(self, plans: Mapping[str, Plan]) -> None:
         steps = self._ledger.steps(plans)

@@ -10,6 +10,7 @@ import json
 from types import TracebackType
 from typing import Any
 
+from fairlead.kernel.descriptors import LowDescriptors, went_low
 from fairlead.kernel.errno import from_nft
 
 #: The ABI that Debian 11 to 13 and Ubuntu 20.04 to 24.04 ship.
@@ -43,14 +44,13 @@ class Nft:
     when it is not installed."""
 
     _library: ctypes.CDLL | None = None
+    _reserve: LowDescriptors | None = None
 
     def __init__(self) -> None:
         if Nft._library is None:
             Nft._library = _load()
         self._nft = Nft._library
-        self._context = self._nft.nft_ctx_new(0)
-        if not self._context:
-            raise OSError("libnftables: no memory for a context")
+        self._context = self._new_context()
         self._nft.nft_ctx_buffer_output(self._context)
         self._nft.nft_ctx_buffer_error(self._context)
 
@@ -64,7 +64,7 @@ class Nft:
         """Free the context."""
         if self._context:
             self._nft.nft_ctx_free(self._context)
-            self._context = None
+            self._context = 0
 
     def run(self, script: str) -> str:
         """Carry all statements (one a line) out in one transaction, or none; what nft prints. Raises ``Refused``."""
@@ -79,6 +79,18 @@ class Nft:
     def run_terse(self, script: str) -> str:
         """What a list command prints, without the elements of sets. Raises ``Refused``."""
         return self._run(script, _TERSE)
+
+    def _new_context(self) -> int:
+        if Nft._reserve is None:
+            Nft._reserve = LowDescriptors()
+        while True:
+            spent = Nft._reserve.spend()
+            context: int | None = self._nft.nft_ctx_new(0)
+            if not context:
+                raise OSError("libnftables: no memory for a context")
+            if went_low(spent):
+                return context
+            self._nft.nft_ctx_free(context)
 
     def _run(self, script: str, flags: int) -> str:
         self._nft.nft_ctx_output_set_flags(self._context, flags)

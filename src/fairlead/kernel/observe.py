@@ -59,9 +59,10 @@ class SeenLink:
     @property
     def trash(self) -> bool:
         """Whether it was deleted, or never finished."""
-        return self.alias.endswith(requests.TRASH_SUFFIX) or self.group in (
-            requests.TRASH_GROUP,
-            requests.MAKING_GROUP,
+        return (
+            self.alias.endswith(requests.TRASH_SUFFIX)
+            or self.group in requests.TRASH_GROUPS
+            or self.group == requests.MAKING_GROUP
         )
 
 

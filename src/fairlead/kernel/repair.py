@@ -157,8 +157,8 @@ def _clear_trash(machine: Machine, links: Iterable[observe.SeenLink]) -> list[st
         by_ns.setdefault(link.ns, []).append(link)
     for ns, group in by_ns.items():
         with machine.enter(ns) as netlink:
-            netlink.request([requests.regroup(link.index) for link in group if link.group != requests.TRASH_GROUP])
-        machine.trash.note(ns, len(group))
+            slots = [machine.trash.slot(ns, bridge=link.kind == "bridge") for link in group]
+            netlink.request([requests.regroup(link.index, slot) for link, slot in zip(group, slots, strict=True)])
         words += [f"removed leftover link {link.name}" for link in group]
     machine.trash.purge()
     return words

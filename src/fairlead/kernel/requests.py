@@ -15,8 +15,9 @@ from fairlead.plan.objects import Address, Bridge, Route, Veth
 #: Ours among the makers of routes (rtm_protocol; 0-4 are the kernel's, routing daemons use 8-192 and 196 by
 #: /etc/iproute2/rt_protos): routes of ours are found by it.
 ROUTE_PROTOCOL = 198
-#: The interface group of links that wait for bulk deletion: "flea" as bytes, so that nobody else has it.
-TRASH_GROUP = 0x666C6561
+#: The interface groups of links that wait for bulk deletion, "fl" and a number, so that nobody else has them. Many, so
+#: that what waits can be deleted a slice at a time.
+TRASH_GROUPS = range(0x666C6100, 0x666C6500)
 #: The interface group of links that are being made ("flnw"): an alias can be set only after a link is made, so without
 #: it a link made just before a crash would have no owner.
 MAKING_GROUP = 0x666C6E77
@@ -180,7 +181,7 @@ def adjust_peer(item: Veth, index: int) -> bytearray:
     return m.encode(m.LINK, m.RTM_NEWLINK, 0, fields, attributes)
 
 
-def discard(index: int, trash_name: str, alias: str, *, group: int = TRASH_GROUP) -> bytearray:
+def discard(index: int, trash_name: str, alias: str, group: int) -> bytearray:
     """Make a link harmless: down, in no bridge, its name free, marked for deletion with its group."""
     filled = _discard_template().fill(index=_u32(index), name=_name(trash_name), group=_u32(group))
     return filled + _alias(alias + TRASH_SUFFIX)
@@ -194,12 +195,12 @@ def _discard_template() -> m.Template:
     return m.Template(encoded, index=_u32(_INDEX), name=_name(_NAME), group=_u32(_MASTER))
 
 
-def regroup(index: int, group: int = TRASH_GROUP) -> bytearray:
+def regroup(index: int, group: int) -> bytearray:
     """Put a link into a group."""
     return m.encode(m.LINK, m.RTM_SETLINK, 0, {"index": index}, [("IFLA_GROUP", group)])
 
 
-def delete_group(group: int = TRASH_GROUP) -> bytearray:
+def delete_group(group: int) -> bytearray:
     """Delete all links of a group at once."""
     return m.encode(m.LINK, m.RTM_DELLINK, 0, {"index": 0}, [("IFLA_GROUP", group)])
 
