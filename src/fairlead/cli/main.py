@@ -24,6 +24,9 @@ DEFAULT_HOST = "unix:///run/fairlead/fairlead.sock"
 #: Exit code after Ctrl-C: 128 + SIGINT, as shells report it.
 _INTERRUPTED = 130
 
+#: Bounds of a help's width in columns, as Click's own.
+_HELP_WIDTH_MAX, _HELP_WIDTH_MIN = 80, 50
+
 _HELP = """Docker's networking, whole, for any container.
 
 \b
@@ -71,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; its exit code. Errors go to standard error: what, then what to do next."""
     try:
-        result = root.main(arguments, prog_name="fairlead", standalone_mode=False)
+        result = root.main(arguments, prog_name="fairlead", standalone_mode=False, terminal_width=_help_width())
         sys.stdout.flush()
     except click.ClickException as error:
         error.show()
@@ -86,6 +89,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return result if isinstance(result, int) else 0
+
+
+def _help_width() -> int:
+    """Columns for help. Found here, since Click would import ``shutil`` for it, a tenth of what a help may take."""
+    try:
+        columns = os.get_terminal_size(sys.stdout.fileno()).columns
+    except (OSError, ValueError):
+        columns = _HELP_WIDTH_MAX
+    return max(min(columns, _HELP_WIDTH_MAX) - 2, _HELP_WIDTH_MIN)
 
 
 def _print_version(ctx: click.Context, *, asked: bool) -> None:

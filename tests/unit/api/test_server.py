@@ -311,7 +311,12 @@ class TestNetworks:
 class TestContainers:
     def test_life(self, api: Living) -> None:
         identifier = make_container(api, "c1", Labels={"a": "b"})
-        status = lambda: api.client.get("/containers/c1/json")["State"]["Status"]  # type: ignore[index]  # noqa: E731
+
+        def status() -> str:
+            shown = api.client.get("/containers/c1/json")
+            assert isinstance(shown, dict)
+            return str(shown["State"]["Status"])
+
         assert status() == "created"
         with api.client.open("POST", "/containers/c1/start") as reply:
             assert reply.status == 204
@@ -435,7 +440,7 @@ class TestContainers:
             assert list(reply.frames()) == [("stderr", b"2023-11-14T22:13:21.000000000Z two\n")]
         with api.client.open("GET", "/containers/c1/logs", {"stdout": 1, "tail": "1"}) as reply:
             assert list(reply.frames()) == [("stdout", b"three\n")]
-        until = {"stdout": 1, "until": "2023-11-14T22:13:21Z"}
+        until: dict[str, str | int | bool | None] = {"stdout": 1, "until": "2023-11-14T22:13:21Z"}
         with api.client.open("GET", "/v1.41/containers/c1/logs", until) as reply:
             assert reply.headers["content-type"] == "application/vnd.docker.raw-stream"
             assert list(reply.frames()) == [("stdout", b"one\n")]
