@@ -53,6 +53,10 @@ class Api:
     def exchange(self, method: str, path: str, data: bytes | None, kind: str = "application/json") -> tuple[int, bytes]:
         """Status and body."""
         headers = {} if data is None else {"Content-Type": kind}
-        self._connection.request(method, path, data, headers)
-        response = self._connection.getresponse()
-        return response.status, response.read()
+        try:
+            self._connection.request(method, path, data, headers)
+            response = self._connection.getresponse()
+            return response.status, response.read()
+        except (OSError, http.client.HTTPException) as fault:
+            self._connection.close()
+            raise ApiFailure(f"{method} {path.partition('?')[0]}: {type(fault).__name__} {fault}") from fault
