@@ -89,6 +89,7 @@ def failed(turn: Turn, event: ContainerFailed) -> Internal:
     turn.state.put(replace(container, state=state))
     if container.config.auto_remove:
         forget(turn, turn.state.containers[container.id])
+        return Internal(event.message)
     return Internal(event.message, hint=f"`fairlead inspect {container.name}` shows what was asked to run")
 
 

@@ -227,6 +227,23 @@ def test_ephemeral_port_that_the_host_holds_is_replaced_by_another(world: World)
     world.check()
 
 
+def test_range_goes_on_after_a_port_that_the_host_holds(world: World) -> None:
+    world.network("web")
+    container = world.container("a", "web", ports=(PortRequest("tcp", 80, "10.0.0.1", 8090, 8092),))
+    ports = []
+    outcome = world.engine.handle(StartContainer("a"), world.now, world.now)
+    world._write(outcome)
+    while outcome.error is None:
+        ports.append(world.engine.state.endpoints_of_container(container.id)[0].bindings[0].host_port)
+        outcome = world.engine.handle(
+            Failed(outcome.operation, PortInUse(f"port {ports[-1]} is in use")), world.now, world.now
+        )
+        world._write(outcome)
+    assert ports == [8090, 8091, 8092]
+    assert str(outcome.error) == "port 8092 is in use"
+    assert world.engine.state.endpoints_of_container(container.id) == []
+
+
 def test_fixed_port_that_the_host_holds_is_an_error_and_undone(world: World) -> None:
     world.network("web")
     world.container("a", "web", ports=(PortRequest("tcp", 80, host_port=8080),))
