@@ -79,6 +79,8 @@ class Turn:
     core: Core
     now: float
     at: float
+    #: Host ports (protocol, number) that the kernel has refused for this very command.
+    busy_ports: frozenset[tuple[str, int]] = frozenset()
     owners: dict[str, None] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)

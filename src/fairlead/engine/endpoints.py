@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 from fairlead.engine.core import Turn
@@ -103,7 +104,7 @@ def _dress(turn: Turn, endpoint: Endpoint, sandbox: Sandbox, container: Containe
     pool_v6, ipv6 = _lease(turn, network, asked.ipv6, v6=True)
     return replace(
         endpoint,
-        mac=parse_mac(asked.mac) if asked.mac else new_mac(turn.core.chance),
+        mac=parse_mac(asked.mac) if asked.mac else _mac(turn, network, ipv4 or ipv6),
         pool_v4=pool_v4,
         ipv4=ipv4,
         pool_v6=pool_v6,
@@ -112,6 +113,16 @@ def _dress(turn: Turn, endpoint: Endpoint, sandbox: Sandbox, container: Containe
         host_ifname=f"veth{endpoint.id[:_VETH_DIGITS]}",
         dns_names=dns_names(container, asked.aliases) if turn.core.resolves(network) else (),
     )
+
+
+def _mac(turn: Turn, network: Network, address: str) -> str:
+    """A locally administered unicast MAC, always the same for an address of a network: whoever still remembers the
+    address's last holder (Linux believes a confirmed neighbour for up to 45 s) then reaches the new one at once."""
+    if not address:
+        return new_mac(turn.core.chance)
+    octets = bytearray(hashlib.sha256(f"{network.id} {bare(address)}".encode()).digest()[:6])
+    octets[0] = (octets[0] & 0xFE) | 0x02
+    return ":".join(f"{octet:02x}" for octet in octets)
 
 
 def _lease(turn: Turn, network: Network, wanted: str, *, v6: bool) -> tuple[str, str]:

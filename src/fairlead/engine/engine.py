@@ -44,6 +44,8 @@ from fairlead.plan.objects import NOTHING, Plan
 
 #: Tries of another free host port when the kernel says that one is taken (Docker: maxAllocatePortAttempts).
 PORT_ATTEMPTS = 10
+#: The ports (protocol, number) of one try that the kernel refused.
+Busy = frozenset[tuple[str, int]]
 
 
 @dataclass(slots=True)
@@ -53,7 +55,7 @@ class _Pending:
     changes: tuple[Change, ...]
     owners: tuple[str, ...]
     message: Command | Event
-    attempts: int
+    busy: tuple[Busy, ...]
 
 
 class Engine:
@@ -118,10 +120,10 @@ class Engine:
                 self.core.host = message
                 return Outcome(0)
             case _:
-                return self._decide(message, now, at, attempts=0)
+                return self._decide(message, now, at)
 
-    def _decide(self, message: Command | Event, now: float, at: float, attempts: int) -> Outcome:
-        turn = Turn(self.core, now, at)
+    def _decide(self, message: Command | Event, now: float, at: float, busy: tuple[Busy, ...] = ()) -> Outcome:
+        turn = Turn(self.core, now, at, busy_ports=frozenset().union(*busy))
         ipam = self.core.ipam
         try:
             reply, error, wait_exit = self._dispatch(turn, message)
@@ -131,13 +133,13 @@ class Engine:
             for undo in reversed(turn.undo):
                 undo()
             raise
-        return self._conclude(turn, message, attempts, reply=reply, error=error, wait_exit=wait_exit)
+        return self._conclude(turn, message, busy, reply=reply, error=error, wait_exit=wait_exit)
 
     def _conclude(
         self,
         turn: Turn,
         message: Command | Event,
-        attempts: int,
+        busy: tuple[Busy, ...],
         reply: object = None,
         error: NetError | None = None,
         wait_exit: str = "",
@@ -146,7 +148,7 @@ class Engine:
         plans = {owner: self._plan_of(owner) for owner in turn.owners}
         self._operation += 1
         if plans or changes:
-            self._pending[self._operation] = _Pending(changes, tuple(plans), message, attempts)
+            self._pending[self._operation] = _Pending(changes, tuple(plans), message, busy)
         messages, notices = tuple(turn.messages), tuple(turn.notices)
         return Outcome(self._operation, changes, plans, messages, notices, reply, error, wait_exit)
 
@@ -190,12 +192,13 @@ class Engine:
         turn = Turn(self.core, now, at)
         for change in reversed(pending.changes):
             _revert(turn, change)
-        if isinstance(failure.error, PortInUse) and _chose_port(pending) and pending.attempts < PORT_ATTEMPTS:
+        chosen = _chosen_ports(pending) if isinstance(failure.error, PortInUse) else None
+        if chosen and len(pending.busy) < PORT_ATTEMPTS:
             undone = turn.state.settle()
             try:
-                again = self._decide(pending.message, now, at, pending.attempts + 1)
-            except NetError as error:
-                return self._give_up(undone, pending, error)
+                again = self._decide(pending.message, now, at, (*pending.busy, chosen))
+            except NetError:
+                return self._give_up(undone, pending, failure.error)
             return replace(again, changes=(*undone, *again.changes))
         return self._give_up(turn.state.settle(), pending, failure.error)
 
@@ -232,12 +235,13 @@ def _revert(turn: Turn, change: Change) -> None:
         turn.state.put(before)
 
 
-def _chose_port(pending: _Pending) -> bool:
-    """Whether a port of the operation was chosen by us, so that another one may do."""
+def _chosen_ports(pending: _Pending) -> Busy:
+    """The ports of the operation that were chosen by us, so that others may do."""
     made = [change.after for change in pending.changes if isinstance(change.after, Endpoint)]
     asked = [change.after for change in pending.changes if change.kind == "container"]
-    fixed = {request.host_port for record in asked for request in _requests(record)}
-    return any(binding.host_port not in fixed for endpoint in made for binding in endpoint.bindings)
+    requests = [request for record in asked for request in _requests(record)]
+    fixed = {(request.proto, request.host_port) for request in requests if request.host_port_end <= request.host_port}
+    return frozenset((binding.proto, binding.host_port) for endpoint in made for binding in endpoint.bindings) - fixed
 
 
 def _requests(record: Record | None) -> Sequence[PortRequest]:

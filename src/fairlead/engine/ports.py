@@ -51,7 +51,7 @@ def _choose(
     for port in _candidates(turn, request):
         holder = _holder(turn, request.proto, port, addresses, owner)
         mine = any((request.proto, port, address) in taken for address in addresses)
-        if holder is None and not mine:
+        if holder is None and not mine and (request.proto, port) not in turn.busy_ports:
             if request.host_port == 0:
                 turn.core.port_cursor[request.proto] = port
             return port

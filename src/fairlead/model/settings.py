@@ -19,8 +19,8 @@ DEFAULT_POOLS_V4: tuple[tuple[str, int], ...] = (
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
     """What the engine needs to know. ``default_pools`` replaces Docker's when given; ``quarantine_s`` is how long a
-    freed address rests before automatic choice takes it again (no neighbour cache remembers it then: Linux's
-    base_reachable_time is 30 s, stale entries are probed, so a few seconds are enough on one host)."""
+    freed address rests before automatic choice takes it again, so that late packets for its last holder do not reach
+    another one (neighbour caches do not matter: an address keeps its MAC)."""
 
     hostname: str
     default_pools: tuple[tuple[str, int], ...] = ()

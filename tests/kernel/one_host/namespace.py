@@ -56,15 +56,16 @@ class Namespace:
         self.descriptor = descriptor
 
     @classmethod
-    def new(cls) -> Namespace:
-        """A fresh one, with ``lo`` up."""
+    def new(cls, *, loopback: bool = True) -> Namespace:
+        """A fresh one, with ``lo`` up unless it shall have none."""
 
         def make() -> int:
             _check(_libc.unshare(CLONE_NEWNET))
             return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
         made = cls(in_thread(make))
-        made.ip("link", "set", "lo", "up")
+        if loopback:
+            made.ip("link", "set", "lo", "up")
         return made
 
     @classmethod

@@ -132,6 +132,21 @@ def test_freed_address_rests_before_it_is_given_again(world: World) -> None:
     assert world.address("c", "web") == "172.18.0.2/16"
 
 
+def test_an_address_keeps_its_mac_whoever_holds_it(world: World) -> None:
+    world.network("web")
+    world.network("other")
+    first = world.run("a", "web")
+    endpoint = world.engine.state.endpoints_of_container(first.id)[0]
+    world.tell(RemoveContainer("a", force=True))
+    world.end("a")
+    world.now += 60
+    second = world.run("b", "web")
+    again = world.engine.state.endpoints_of_container(second.id)[0]
+    assert (again.ipv4, again.mac) == (endpoint.ipv4, endpoint.mac)
+    third = world.run("c", "other")
+    assert world.engine.state.endpoints_of_container(third.id)[0].mac != again.mac
+
+
 def test_network_with_endpoints_cannot_be_removed(world: World) -> None:
     world.network("web")
     world.run("a", "web")
