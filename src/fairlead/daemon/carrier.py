@@ -32,7 +32,7 @@ from fairlead.engine.outcome import (
     WriteFiles,
 )
 from fairlead.model.commands import Command
-from fairlead.model.errors import NetError, NotFound
+from fairlead.model.errors import Internal, NetError, NotFound
 from fairlead.model.events import Applied, ContainerExited, ContainerFailed, ContainerRunning, Event, Failed, Notice
 from fairlead.model.state import Change
 from fairlead.plan.objects import Plan
@@ -111,6 +111,10 @@ class Carrier:
                 await self._kernel.apply(outcome.plans)
         except NetError as error:
             return await self.carry(self._decide(Failed(outcome.operation, error)))
+        except Exception:  # a supervisor: what a fault of our own left half done must not stand in the records
+            log.exception("an operation could not be carried out")
+            fault = Internal("an error inside Fairlead", hint="the daemon's log has the details")
+            return await self.carry(self._decide(Failed(outcome.operation, fault)))
         self._decide(Applied(outcome.operation))
         await self.act(outcome)
         if outcome.error is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fairlead.engine import endpoints, sandboxes
+from fairlead.engine.checks import check_settings
 from fairlead.engine.containers import SHARED
 from fairlead.engine.core import Turn
 from fairlead.ipam.validate import check_endpoint
@@ -24,6 +25,7 @@ def connect(turn: Turn, command: ConnectNetwork) -> None:
     key = _key_of(container, network)
     if not container.running:
         check_endpoint(network, command.settings)
+        check_settings(command.settings)
         if key is None:
             wanted = {**container.config.endpoints, network.name: command.settings}
             turn.state.put(replace(container, config=replace(container.config, endpoints=wanted)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fairlead.engine import endpoints, sandboxes
+from fairlead.engine.checks import check_config
 from fairlead.engine.core import Core, Turn
 from fairlead.engine.names import invent_name
 from fairlead.engine.outcome import CloseResolver, Discard, Release, Run, Signal, Terminate
@@ -27,6 +28,8 @@ from fairlead.model.sandbox import Sandbox
 
 #: ``--network container:<ref>`` shares that container's sandbox.
 SHARED = "container:"
+#: Exit codes of a start that failed since the command cannot be run or is not there: the user's mistake (Docker: 400).
+_WRONG_COMMAND = (126, 127)
 
 
 def create(turn: Turn, command: CreateContainer) -> Container:
@@ -80,7 +83,7 @@ def running(turn: Turn, event: ContainerRunning) -> None:
     turn.tell_container("start", container)
 
 
-def failed(turn: Turn, event: ContainerFailed) -> Internal:
+def failed(turn: Turn, event: ContainerFailed) -> Invalid | Internal:
     """The process could not be started: the sandbox goes, the container stays as created. Returns the error."""
     container = turn.state.containers[event.container_id]
     _strip(turn, container)
@@ -90,7 +93,9 @@ def failed(turn: Turn, event: ContainerFailed) -> Internal:
     if container.config.auto_remove:
         forget(turn, turn.state.containers[container.id])
         return Internal(event.message)
-    return Internal(event.message, hint=f"`fairlead inspect {container.name}` shows what was asked to run")
+    hint = f"`fairlead inspect {container.name}` shows what was asked to run"
+    meaning = Invalid if event.exit_code in _WRONG_COMMAND else Internal
+    return meaning(event.message, hint=hint)
 
 
 def exited(turn: Turn, event: ContainerExited, *, discard: bool) -> None:
@@ -181,6 +186,7 @@ def forget(turn: Turn, container: Container) -> None:
 
 def _normal(core: Core, config: ContainerConfig) -> ContainerConfig:
     """Fill in what the user left out; raises ``Invalid`` for contradictions, with Docker's texts."""
+    check_config(config)
     mode = config.network_mode or "default"
     if mode.startswith(SHARED):
         _check_shared(config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
+from fairlead.engine.checks import check_settings
 from fairlead.engine.core import Turn
 from fairlead.engine.outcome import Register, Unregister
 from fairlead.ipam.validate import check_endpoint
@@ -13,7 +14,7 @@ from fairlead.model.addresses import bare, parse_address, parse_mac, parse_subne
 from fairlead.model.container import Container
 from fairlead.model.endpoint import Endpoint, EndpointSettings
 from fairlead.model.errors import Exhausted, Forbidden, Invalid
-from fairlead.model.ids import check_name, new_id, new_mac, short
+from fairlead.model.ids import new_id, new_mac, short
 from fairlead.model.network import Network
 from fairlead.model.sandbox import Sandbox
 
@@ -34,6 +35,7 @@ def join(turn: Turn, sandbox: Sandbox, container: Container, network: Network, a
             hint=f"`fairlead network disconnect {network.name} {container.name}` comes first",
         )
     check_endpoint(network, asked)
+    check_settings(asked)
     endpoint = Endpoint(
         id=new_id(turn.core.chance),
         name=container.name,
@@ -151,7 +153,6 @@ def _interface_name(turn: Turn, sandbox: Sandbox, network: Network, asked: Endpo
     used = {other.ifname for other in turn.endpoints_of(sandbox)}
     exact = asked.driver_opts.get(options.ENDPOINT_IFNAME, "")
     if exact:
-        check_name("interface", exact)
         if exact in used:
             raise Forbidden(f"interface name {exact} is already in use in this container")
         return exact

@@ -15,6 +15,11 @@ SHORT_ID_LENGTH = 12
 #: allows longer container names, so the limit is DNS's 253 for a whole name.
 NAME_LENGTH_MAX = 253
 
+#: Longest name of a Linux link (IFNAMSIZ is 16 bytes with the closing NUL).
+LINK_NAME_LENGTH_MAX = 15
+#: Names that Linux gives a meaning of their own: loopback, and the directories of settings for every link.
+_LINK_NAMES_TAKEN = frozenset({"lo", "all", "default"})
+
 #: One grammar for every name that can become a path, a device, a chain or a DNS label (Docker: RestrictedNamePattern).
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*\Z")
 
@@ -56,4 +61,14 @@ def check_name(what: str, name: str) -> str:
             f"at most {NAME_LENGTH_MAX} characters",
             hint="choose letters, digits, '_', '.' and '-', beginning with a letter or digit",
         )
+    return name
+
+
+def check_link_name(what: str, name: str) -> str:
+    """Return ``name`` if a link may be called so; raise ``Invalid`` otherwise."""
+    check_name(what, name)
+    if len(name) > LINK_NAME_LENGTH_MAX:
+        raise Invalid(f"{what} name {name} is longer than {LINK_NAME_LENGTH_MAX} characters")
+    if name in _LINK_NAMES_TAKEN:
+        raise Invalid(f"{what} name {name} has a meaning of its own in Linux", hint="choose another name")
     return name

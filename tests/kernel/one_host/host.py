@@ -22,7 +22,8 @@ from tests.kernel.one_host.waiting import until
 from fairlead.api.client import ApiError, Client
 
 ROOT = Path(__file__).resolve().parents[3]
-FAIRLEAD = str(Path(sys.executable).parent / "fairlead")
+PROGRAMS = str(Path(sys.executable).parent)
+FAIRLEAD = f"{PROGRAMS}/fairlead"
 
 #: The uplink: the host has two addresses on it, the neighbour one. Beyond the host lies another network with a
 #: machine of its own, for traffic that only passes through.

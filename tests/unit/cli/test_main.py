@@ -150,7 +150,7 @@ def test_refused_run_ends_with_125(shell: Shell) -> None:
 
 
 def test_restart_policies_are_refused(shell: Shell) -> None:
-    assert shell("run", "-d", "--restart", "always", "host", "true") == 1
+    assert shell("run", "-d", "--restart", "always", "host", "true") == 125
     assert "not implemented" in shell.err
 
 

@@ -285,7 +285,7 @@ def test_process_that_cannot_start_leaves_a_created_container(world: World) -> N
     container = world.container("a", "web")
     world.tell(StartContainer("a"))
     outcome = world.tell(ContainerFailed(container.id, "no such file", 127, world.now))
-    assert isinstance(outcome.error, Internal)
+    assert isinstance(outcome.error, Invalid)
     state = world.engine.state.container("a").state
     assert (state.status, state.exit_code, state.error) == ("created", 127, "no such file")
     assert not world.engine.state.endpoints

@@ -6,12 +6,12 @@ import sys
 
 import click
 
-from fairlead.api.client import ApiError, Client
+from fairlead.api.client import Client
 from fairlead.cli.console import pass_client, path
 from fairlead.cli.container.creation import create, creation_options
 from fairlead.cli.container.foreground import run_attached
 from fairlead.cli.faults import complain
-from fairlead.model.errors import Invalid
+from fairlead.model.errors import Invalid, NetError
 
 #: Exit codes when the container's own program did not run (chroot(1), Docker).
 _REFUSED, _NOT_EXECUTABLE, _NOT_THERE = 125, 126, 127
@@ -37,7 +37,7 @@ def command(client: Client, /, *, detach: bool, **given: object) -> int:
         if not detach:
             return run_attached(client, container, tty=tty, stdin=stdin, removed=removed)
         client.post(path("containers", container, "start"))
-    except ApiError as error:
+    except NetError as error:
         complain(error)
         return failure_code(error.message) if container else _REFUSED
     print(container)

@@ -11,12 +11,12 @@ from fairlead.model import options
 from fairlead.model.addresses import bare, parse_address, prefix_length
 from fairlead.model.endpoint import Endpoint, PortBinding
 from fairlead.model.errors import Forbidden, Invalid
-from fairlead.model.ids import SHORT_ID_LENGTH, check_name
+from fairlead.model.ids import SHORT_ID_LENGTH, check_link_name
 from fairlead.model.network import Network
 from fairlead.plan.objects import ALIAS_MARK, Address, Bridge, Flow, Object, Plan, PortHold, Sysctl, Veth
 
-#: Longest name of a Linux link (IFNAMSIZ is 16 bytes with the closing NUL).
-IFNAME_LENGTH_MAX = 15
+#: Interfaces of one sandbox are counted behind the prefix of their name; more than a hundred nobody has.
+_LAST_INDEX = 99
 
 
 class BridgeDriver:
@@ -36,9 +36,10 @@ class BridgeDriver:
         options.mtu(network.options, 0, v6=network.ipv6)
         device = network.options.get(options.BRIDGE_NAME, "")
         if device:
-            check_name("bridge device", device)
-            if len(device) > IFNAME_LENGTH_MAX:
-                raise Invalid(f"bridge device name {device} is longer than {IFNAME_LENGTH_MAX} characters")
+            check_link_name("bridge device", device)
+        prefix = network.options.get(options.IFNAME_PREFIX, "")
+        if prefix:
+            check_link_name("interface", f"{prefix}{_LAST_INDEX}")
         if self.default_host_ip(network):
             parse_address(self.default_host_ip(network), f"{options.BRIDGE_HOST_BINDING} value")
 

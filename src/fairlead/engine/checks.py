@@ -1,0 +1,52 @@
+"""What users may write, checked before anything is recorded: all of it becomes a path, a link, a rule, or a line of a
+file that programs in the container believe (SEC-22)."""
+
+from __future__ import annotations
+
+import re
+
+from fairlead.discovery import hosts, resolvconf
+from fairlead.model import options
+from fairlead.model.addresses import parse_address
+from fairlead.model.container import ContainerConfig
+from fairlead.model.endpoint import EndpointSettings
+from fairlead.model.errors import Invalid
+from fairlead.model.ids import check_link_name, check_name
+
+#: Longest host name in bytes that Linux takes (HOST_NAME_MAX, gethostname(2)).
+HOST_NAME_MAX = 64
+#: An option of resolv.conf(5): a word, or a word and a number.
+_DNS_OPTION = re.compile(r"[a-zA-Z0-9_-]+(:[0-9]+)?")
+
+
+def check_config(config: ContainerConfig) -> None:
+    """Raise ``Invalid`` for the first part of a container's settings that cannot be."""
+    if config.hostname:
+        check_name("host", config.hostname)
+        if len(config.hostname) > HOST_NAME_MAX:
+            raise Invalid(f"host name {config.hostname} is longer than {HOST_NAME_MAX} characters")
+    if config.domainname:
+        check_name("domain", config.domainname)
+    resolvconf.check_servers(config.dns)
+    for domain in config.dns_search:
+        if domain != ".":
+            check_name("search domain", domain.removesuffix("."))
+    for option in config.dns_options:
+        if not _DNS_OPTION.fullmatch(option):
+            raise Invalid(f"invalid DNS option {option!r}", hint="write it like ndots:1 or rotate")
+    for line in hosts.extra_lines(config.extra_hosts, ("0.0.0.0",)):
+        check_name("host", line.names[0])
+    for request in config.ports:
+        if request.host_ip:
+            parse_address(request.host_ip, "host address of a published port")
+    for settings in config.endpoints.values():
+        check_settings(settings)
+
+
+def check_settings(settings: EndpointSettings) -> None:
+    """Raise ``Invalid`` for a name in an endpoint's settings that cannot be one."""
+    for alias in settings.aliases:
+        check_name("alias", alias)
+    ifname = settings.driver_opts.get(options.ENDPOINT_IFNAME, "")
+    if ifname:
+        check_link_name("interface", ifname)
