@@ -210,7 +210,7 @@ class Host:
     def seen(self) -> Json:
         """Everything that a refused request must leave as it was."""
         return {
-            "networks": [self.get(f"/networks/{row['Id']}") for row in self.get("/networks")],
+            "networks": [self.get(f"/networks/{ref}") for ref in sorted(row["Id"] for row in self.get("/networks"))],
             "containers": [self.get(f"/containers/{row['Id']}/json") for row in self.get("/containers/json?all=1")],
             "firewall": self.ruleset(),
             "addresses": {
@@ -236,9 +236,13 @@ class Host:
     def listen(self, address: str, port: int, kind: int = socket.SOCK_STREAM) -> socket.socket:
         """A foreign program's socket on the host."""
         holder = self.ns.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
-        holder.bind((address, port))
-        if kind == socket.SOCK_STREAM:
-            holder.listen()
+        try:
+            holder.bind((address, port))
+            if kind == socket.SOCK_STREAM:
+                holder.listen()
+        except OSError:
+            holder.close()
+            raise
         return holder
 
 

@@ -1,0 +1,125 @@
+"""Two hundred rounds of making and unmaking, eight at a time: nothing may be left of them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from tests.kernel.one_host.conftest import MakeHost
+from tests.kernel.one_host.host import Host
+from tests.kernel.one_host.programs import IDLE
+from tests.kernel.one_host.waiting import until
+
+from fairlead.api.client import Client
+
+CYCLES, WORKERS = 200, 8
+#: Threads of the daemon: its own, and the pool of the event loop, which grows to its bound (processors and four).
+THREADS_MAX = 16
+
+
+def holdings(host: Host) -> dict[str, Any]:
+    """Everything that a leak would add to, of the host and of the daemon."""
+    return {
+        "links": sorted(host.links()),
+        "addresses": sorted(
+            f"{name} {item['local']}"
+            for name, row in host.links().items()
+            for item in row["addr_info"]
+            if item["scope"] == "global"
+        ),
+        "routes": sorted(host.ns.ip("route", "show", "table", "all").splitlines()),
+        "routes6": sorted(line.split(" pref ")[0] for line in host.ns.ip("-6", "route").splitlines()),
+        "firewall": host.ruleset(),
+        "namespaces": sorted(path.name for path in (host.run_dir / "netns").iterdir()),
+        "networks": sorted(row["Name"] for row in host.get("/networks")),
+        "containers": [row["Names"] for row in host.get("/containers/json?all=1")],
+        "mounts": [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(host.folder) in line],
+        "files": sorted(str(path) for path in (host.state / "containers").iterdir()),
+        "descriptors": descriptors(host.pid),
+        "threads": len(os.listdir(f"/proc/{host.pid}/task")) > THREADS_MAX,
+    }
+
+
+def descriptors(pid: int) -> int:
+    """Open files of the daemon, without connections that come and go with our own questions."""
+    kinds = [os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd") if os.path.lexists(entry.path)]
+    return len(kinds)
+
+
+def memory_kib(pid: int) -> int:
+    """Resident memory of the daemon."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line.split()[1] for line in text.splitlines() if line.startswith("VmRSS")))
+
+
+def cycle(api: Client, number: int) -> None:
+    """A network and a second one, a running container of the first connected to the second and back, all removed."""
+    first, second, name = f"a{number}", f"b{number}", f"c{number}"
+    for network in (first, second):
+        api.post("/networks/create", {"Name": network, "EnableIPv6": number % 2 == 0})
+    body = {
+        "Image": "host",
+        "Cmd": list(IDLE),
+        "HostConfig": {"NetworkMode": first, "PortBindings": {"80/tcp": [{}], "53/udp": [{}]}},
+    }
+    api.post("/containers/create", body, {"name": name})
+    api.post(f"/containers/{name}/start")
+    api.post(f"/networks/{second}/connect", {"Container": name, "EndpointConfig": {"Aliases": ["x"]}})
+    api.post(f"/networks/{first}/disconnect", {"Container": name})
+    api.delete(f"/containers/{name}", {"force": True})
+    for network in (first, second):
+        api.delete(f"/networks/{network}")
+
+
+def rounds(host: Host, numbers: range) -> None:
+    """Cycles with these numbers, as many at a time as there are workers; raises what one raised."""
+    waiting, faults, lock = list(numbers), [], threading.Lock()
+
+    def work() -> None:
+        api = Client(host.url)
+        while not faults:
+            with lock:
+                if not waiting:
+                    return
+                number = waiting.pop()
+            try:
+                cycle(api, number)
+            except Exception as fault:  # noqa: BLE001  (raised again below, where the test sees it)
+                faults.append(fault)
+
+    threads = [threading.Thread(target=work) for _ in range(WORKERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if faults:
+        raise faults[0]
+
+
+def test_nothing_leaks(make_host: MakeHost, record_property: Any) -> None:
+    host = make_host()
+    host.pools = ("base=10.64.0.0/12,size=24",)
+    host.start()
+    rounds(host, range(1000, 1000 + 2 * WORKERS))  # what is made once, and kept, is made here
+    settled(host)
+    before, memory = holdings(host), memory_kib(host.pid)
+    rounds(host, range(CYCLES))
+    settled(host)
+    after, grown = holdings(host), memory_kib(host.pid) - memory
+    assert after == before
+    record_property("memory_growth_kib", grown)
+    print(f"\nmemory: {memory} KiB before, {grown:+} KiB after {CYCLES} cycles")
+
+
+def settled(host: Host) -> None:
+    """Links on their way out are deleted, connections of ours are closed."""
+    until(lambda: not any(name.startswith("fx-") for name in host.links()), "links that are gone are deleted")
+    counts = [descriptors(host.pid)]
+
+    def quiet() -> bool:
+        counts.append(descriptors(host.pid))
+        return len(counts) > 20 and len(set(counts[-20:])) == 1
+
+    until(quiet, "the number of open files settles")
