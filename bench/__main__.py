@@ -28,6 +28,9 @@ def main() -> int:
         return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = Path(tempfile.mkdtemp(prefix="fairlead-bench-", dir="/var/tmp"))
+    # compiled modules are kept, as they are where a package was installed; here without a trace in the checkout
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "pycache")
     try:
         report = _measure(Context(folder, quick=options.quick), options.only)
     finally:

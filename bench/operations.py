@@ -69,14 +69,16 @@ def _removers(
 
 
 def _crowded(context: Context, engines: Mapping[str, Engine], why: Mapping[str, str]) -> Reading:
-    crowd, samples = context.count(500, 50), Samples(why=dict(why))
-    for engine in engines.values():
-        for number in range(crowd):
+    sizes = {OURS: context.count(500, 100), THEIRS: context.count(200, 30)}
+    samples = Samples(why=dict(why))
+    for side, engine in engines.items():
+        for number in range(sizes[side]):
             engine.network(f"crowd{number}")
     numbers = {side: itertools.count() for side in engines}
     sides = {side: _maker(engine, (10**6 + n for n in numbers[side])) for side, engine in engines.items()}
     interleave(samples, context.count(30, 10), sides)
-    return samples.reading("network.create.at500", _MS, note="" if crowd == 500 else f"beside {crowd} networks")
+    note = "; ".join(f"{side}: beside {size} networks" for side, size in sizes.items() if size != 500)
+    return samples.reading("network.create.at500", _MS, note=note)
 
 
 def endpoints(context: Context) -> Iterator[Reading]:

@@ -126,7 +126,7 @@ def _among_many(
     far: Samples,
 ) -> Iterator[Reading]:
     """The many are published before the one that is measured: where rules are searched in order, that matters."""
-    counts = {OURS: _MANY, THEIRS: context.count(_MANY, 100)}
+    counts = {OURS: _MANY, THEIRS: context.count(400, 100)}
     for _ in range(context.count(4, 2)):
         shares.cycle(engines[OURS], OURS, "many", "n", _many(_MANY))
     started = shares.starts["many"]
