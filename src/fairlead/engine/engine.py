@@ -127,12 +127,15 @@ class Engine:
         ipam = self.core.ipam
         try:
             reply, error, wait_exit = self._dispatch(turn, message)
-        except NetError:
+        except NetError as fault:
             self.core.state.revert()
             self.core.ipam = ipam
             for undo in reversed(turn.undo):
                 undo()
-            raise
+            removal = None if busy else self._removal(message, now, at)
+            if removal is None:
+                raise
+            return self._conclude(removal, message, busy, error=fault)
         return self._conclude(turn, message, busy, reply=reply, error=error, wait_exit=wait_exit)
 
     def _conclude(
@@ -198,13 +201,33 @@ class Engine:
             try:
                 again = self._decide(pending.message, now, at, (*pending.busy, chosen))
             except NetError:
-                return self._give_up(undone, pending, failure.error)
+                return self._give_up(undone, pending, failure.error, now, at)
             return replace(again, changes=(*undone, *again.changes))
-        return self._give_up(turn.state.settle(), pending, failure.error)
+        return self._give_up(turn.state.settle(), pending, failure.error, now, at)
 
-    def _give_up(self, undone: tuple[Change, ...], pending: _Pending, error: NetError) -> Outcome:
+    def _give_up(
+        self, undone: tuple[Change, ...], pending: _Pending, error: NetError, now: float, at: float
+    ) -> Outcome:
         plans = {owner: self._plan_of(owner) for owner in pending.owners}
-        return Outcome(0, undone, plans, error=error)
+        removal = self._removal(pending.message, now, at)
+        if removal is None:
+            return Outcome(0, undone, plans, error=error)
+        changes = (*undone, *removal.state.settle())
+        return Outcome(0, changes, plans, tuple(removal.messages), tuple(removal.notices), error=error)
+
+    def _removal(self, message: Command | Event, now: float, at: float) -> Turn | None:
+        """A container that was to be removed at its end, and could not even start, is removed (Docker)."""
+        if not isinstance(message, StartContainer):
+            return None
+        try:
+            container = self.core.state.container(message.container)
+        except NetError:
+            return None
+        if not container.config.auto_remove or container.state.status not in ("created", "exited"):
+            return None
+        turn = Turn(self.core, now, at)
+        containers.forget(turn, container)
+        return turn
 
 
 _PLAIN: dict[type, Callable[..., object]] = {

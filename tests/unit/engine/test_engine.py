@@ -271,6 +271,17 @@ def test_fixed_port_that_the_host_holds_is_an_error_and_undone(world: World) -> 
     assert world.address("a", "web") == "172.18.0.3/16"
 
 
+def test_container_to_be_removed_that_cannot_start_is_removed(world: World) -> None:
+    world.run("a", ports=(PortRequest("tcp", 80, host_port=8080),))
+    for number, failure in enumerate((None, PortInUse("failed to bind host port"))):
+        port = 8080 + number
+        made = world.container(f"b{number}", ports=(PortRequest("tcp", 80, host_port=port),), auto_remove=True)
+        outcome = world.tell(StartContainer(made.name), failure=failure)
+        assert isinstance(outcome.error, PortInUse)
+        assert Discard(made.id) in outcome.messages
+        assert world.engine.state.container_named(made.name) is None
+
+
 def test_kernel_refusing_a_network_undoes_it(world: World) -> None:
     before = world.records()
     outcome = world.tell(CreateNetwork("web"), failure=Internal("no"))
