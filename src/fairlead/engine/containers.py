@@ -90,10 +90,10 @@ def failed(turn: Turn, event: ContainerFailed) -> Invalid | Internal:
     status = "exited" if container.state.finished else "created"
     state = replace(container.state, status=status, error=event.message, exit_code=event.exit_code)
     turn.state.put(replace(container, state=state))
+    hint = f"`fairlead inspect {container.name}` shows what was asked to run"
     if container.config.auto_remove:
         forget(turn, turn.state.containers[container.id])
-        return Internal(event.message)
-    hint = f"`fairlead inspect {container.name}` shows what was asked to run"
+        hint = ""
     meaning = Invalid if event.exit_code in _WRONG_COMMAND else Internal
     return meaning(event.message, hint=hint)
 
