@@ -46,6 +46,7 @@ class Host:
         self.api = Client(self.url)
         self.process: subprocess.Popen[bytes] | None = None
         self.pools: tuple[str, ...] = ()
+        self.containers: set[str] = set()
         resolv_conf = folder / "resolv.conf"
         resolv_conf.write_text(f"nameserver {NEIGHBOUR_V4}\nsearch corp.example\n")
         self._wire(forwarding=forwarding, foreign_bridge=foreign_bridge)
@@ -115,9 +116,10 @@ class Host:
             if self.process is None or self.process.poll() is not None:
                 self.start()
             for row in self.get("/containers/json?all=1"):
+                self.containers.add(row["Id"])
                 self.api.delete(f"/containers/{row['Id']}?force=1")
             assert self.stop() == 0, self.tail()
-            return leftovers(self.folder)
+            return leftovers(self.folder, self.containers)
         finally:
             if self.process is not None:
                 self.process.kill()
@@ -173,6 +175,7 @@ class Host:
         }
         made = self.api.post("/containers/create", body, {"name": name})
         assert isinstance(made, dict)
+        self.containers.add(str(made["Id"]))
         return Container(self.api, str(made["Id"]), name)
 
     def run(self, name: str, command: Sequence[str] = IDLE, **fields: Any) -> Container:

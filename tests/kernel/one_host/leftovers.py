@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from tests.kernel.one_host.waiting import until
@@ -10,17 +11,18 @@ from tests.kernel.one_host.waiting import until
 SETTLE_S = 5.0
 
 
-def leftovers(folder: Path) -> list[str]:
-    """Whatever of the host in ``folder`` still is there after a fair time, in words."""
+def leftovers(folder: Path, containers: Collection[str]) -> list[str]:
+    """Whatever of the host in ``folder`` still is there after a fair time, in words; ``containers`` are the ids of those
+    that it had."""
     try:
-        until(lambda: not _now(folder), "nothing left", SETTLE_S)
+        until(lambda: not _now(folder, containers), "nothing left", SETTLE_S)
     except AssertionError:
-        return _now(folder)
+        return _now(folder, containers)
     return []
 
 
-def _now(folder: Path) -> list[str]:
-    return [*_processes(folder), *_mounts(folder), *_cgroups(folder), *_files(folder)]
+def _now(folder: Path, containers: Collection[str]) -> list[str]:
+    return [*_processes(folder), *_mounts(folder), *_cgroups(containers), *_files(folder)]
 
 
 def _processes(folder: Path) -> list[str]:
@@ -39,11 +41,14 @@ def _mounts(folder: Path) -> list[str]:
     return [f"mount: {line}" for line in Path("/proc/self/mounts").read_text().splitlines() if str(folder) in line]
 
 
-def _cgroups(folder: Path) -> list[str]:
-    """Groups of containers that the host had (their logs or folders are gone, so every group that names none alive)."""
-    known = {path.name for path in (folder / "state" / "containers").glob("*")}
-    roots = Path("/sys/fs/cgroup").glob("**/fairlead/*")
-    return [f"control group: {path}" for path in roots if path.is_dir() and path.name in known]
+def cgroups(containers: Collection[str]) -> list[Path]:
+    """Control groups of these containers, in every hierarchy."""
+    places = [*Path("/sys/fs/cgroup").glob("fairlead/*"), *Path("/sys/fs/cgroup").glob("*/fairlead/*")]
+    return [path for path in places if path.name in containers]
+
+
+def _cgroups(containers: Collection[str]) -> list[str]:
+    return [f"control group: {path}" for path in cgroups(containers)]
 
 
 def _files(folder: Path) -> list[str]:

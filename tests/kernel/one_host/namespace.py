@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import socket
+import socket as sockets
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -124,12 +124,12 @@ class Namespace:
 
         self.call(change)
 
-    def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, proto: int = 0) -> socket.socket:
+    def socket(self, family: int = sockets.AF_INET, kind: int = sockets.SOCK_STREAM, proto: int = 0) -> sockets.socket:
         """A socket that lives inside."""
-        return self.call(lambda: socket.socket(family, kind, proto))
+        return self.call(lambda: sockets.socket(family, kind, proto))
 
     @contextlib.contextmanager
-    def connected(self, address: str, port: int, timeout_s: float = ANSWER_S) -> Iterator[socket.socket]:
+    def connected(self, address: str, port: int, timeout_s: float = ANSWER_S) -> Iterator[sockets.socket]:
         """A TCP connection from inside."""
         with self.socket(_family(address)) as client:
             client.settimeout(timeout_s)
@@ -139,11 +139,12 @@ class Namespace:
     def tcp(self, address: str, port: int, timeout_s: float = ANSWER_S) -> list[str]:
         """The words with which an echo server greets: its tag, our address as it sees it, its own address."""
         with self.connected(address, port, timeout_s) as client, client.makefile("r") as lines:
-            return lines.readline().split()
+            line: str = lines.readline()
+            return line.split()
 
     def udp(self, address: str, port: int, timeout_s: float = ANSWER_S) -> list[str]:
         """The same over UDP; raises ``TimeoutError`` when nothing comes."""
-        with self.socket(_family(address), socket.SOCK_DGRAM) as client:
+        with self.socket(_family(address), sockets.SOCK_DGRAM) as client:
             client.settimeout(timeout_s)
             client.connect((address, port))
             client.send(b"hello")
@@ -163,4 +164,4 @@ class Namespace:
 
 
 def _family(address: str) -> int:
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
+    return sockets.AF_INET6 if ":" in address else sockets.AF_INET

@@ -63,7 +63,7 @@ def test_an_interface_comes_and_goes_while_the_container_runs(host: Host) -> Non
             "eth0": f"{hot.ip('one')}/24",
             "eth1": f"{hot.ip('two')}/24",
         }
-        assert all(row["operstate"] == "UP" for row in now.values())
+        until(lambda: all(row["operstate"] == "UP" for row in links(hot.ns).values()), "both are up")
         assert hot.ns.pings("10.32.0.1")
         host.disconnect("one", "hot")
         assert set(links(hot.ns)) == {"eth1"}

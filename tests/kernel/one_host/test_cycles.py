@@ -25,6 +25,7 @@ THREADS_MAX = 16
 def holdings(host: Host) -> dict[str, Any]:
     """Everything that a leak would add to, of the host and of the daemon."""
     return {
+        **{f"descriptors of {kind}": count for kind, count in descriptors(host.pid).items()},
         "links": sorted(host.links()),
         "addresses": sorted(
             f"{name} {item['local']}"
@@ -40,7 +41,6 @@ def holdings(host: Host) -> dict[str, Any]:
         "containers": [row["Names"] for row in host.get("/containers/json?all=1")],
         "mounts": [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(host.folder) in line],
         "files": sorted(str(path) for path in (host.state / "containers").iterdir()),
-        "descriptors": descriptors(host.pid),
         "threads": len(os.listdir(f"/proc/{host.pid}/task")) > THREADS_MAX,
     }
 
@@ -81,7 +81,8 @@ def cycle(api: Client, number: int) -> None:
 
 def rounds(host: Host, numbers: range) -> None:
     """Cycles with these numbers, as many at a time as there are workers; raises what one raised."""
-    waiting, faults, lock = list(numbers), [], threading.Lock()
+    waiting, lock = list(numbers), threading.Lock()
+    faults: list[Exception] = []
 
     def work() -> None:
         api = Client(host.url)
@@ -114,7 +115,8 @@ def test_nothing_leaks(make_host: MakeHost, record_property: Any) -> None:
     rounds(host, range(CYCLES))
     settled(host)
     after, grown = holdings(host), memory_kib(host.pid) - memory
-    changed = {key: (value, after[key]) for key, value in before.items() if after[key] != value}
+    keys = before.keys() | after.keys()
+    changed = {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
     assert changed == {}
     record_property("memory_growth_kib", grown)
     print(f"\nmemory: {memory} KiB before, {grown:+} KiB after {CYCLES} cycles")
