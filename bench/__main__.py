@@ -1,4 +1,4 @@
-"""``python -m bench one-host [--json FILE] [--only NAME,...] [--quick]``; use ``./run bench``, which installs its needs."""
+"""``python -m bench one-host [--json FILE] [--markdown] [--only NAME,...] [--quick]``; use ``./run bench``, which installs its needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench import one_host
 from bench.context import FAULTS, Context, progress
 from bench.engines import docker_version
 from bench.goals import ONE_HOST
-from bench.report import Report, table, write_json
+from bench.report import Report, markdown, table, write_json
 
 #: Seconds after which no further measurement is begun.
 _FULL_S, _QUICK_S = 420.0, 100.0
@@ -37,7 +37,7 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     rows = report.rows()
     print(f"peer: {docker_version()}; kernel {os.uname().release.partition('-')[0]}; {os.cpu_count()} cores")
-    print(table(rows))
+    print(markdown(rows) if options.markdown else table(rows))
     if options.json:
         write_json(rows, options.json)
     return 0
@@ -47,6 +47,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./run bench", description="Measure, beside the floor and beside Docker.")
     parser.add_argument("name", choices=["one-host"])
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there too")
+    parser.add_argument("--markdown", action="store_true", help="print a table for docs/benchmarks.md")
     parser.add_argument("--only", default="", metavar="NAME,...", help="rows whose names begin so")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions: two minutes instead of eight")
     return parser.parse_args()

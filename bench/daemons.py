@@ -34,10 +34,10 @@ def daemons(context: Context) -> Iterator[Reading]:
         start.why.update(idle.why)
         for side, engine in engines.items():
             idle.take(side, lambda engine=engine: float(engine.memory_bytes()))  # type: ignore[misc]
-            for _ in range(context.count(7, 3)):
+            for _ in range(context.count(7, 2)):
                 start.take(side, partial(_restart, engine))
         for side, engine in engines.items():
-            networks = context.count(50, 20) if side == OURS else 10
+            networks = context.count(50, 15) if side == OURS else context.count(10, 4)
             growth.take(side, partial(_growth, engine, networks))
     yield idle.reading("daemon.rss.idle", _MB)
     yield growth.reading("daemon.rss.endpoint", _KB)
@@ -70,7 +70,7 @@ def _growth(engine: Engine, networks: int) -> float:
 
 def _restarts(context: Context) -> Iterator[Reading]:
     """The daemon goes and comes while containers talk."""
-    sizes = {OURS: context.count(100, 20), THEIRS: context.count(20, 0)}
+    sizes = {OURS: context.count(100, 10), THEIRS: context.count(10, 0)}
     seconds, lost, notes = Samples(), Samples(), []
     with context.engines(seconds, peer=sizes[THEIRS] > 0) as engines:
         lost.why.update(seconds.why)

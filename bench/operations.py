@@ -90,7 +90,7 @@ def endpoints(context: Context) -> Iterator[Reading]:
             engine.container("one", "bridge")
             for number in range(_BUNCH):
                 engine.network(f"n{number}")
-        bunches = {OURS: context.count(10, 4), BY_HAND: context.count(10, 4), THEIRS: context.count(3, 1)}
+        bunches = {OURS: context.count(10, 3), BY_HAND: context.count(10, 3), THEIRS: context.count(2, 1)}
         for turn in range(max(bunches.values())):
             for side, engine in engines.items():
                 if turn < bunches[side]:
@@ -153,7 +153,7 @@ def _attach_many(engine: Engine) -> float:
 
 def _among_many(context: Context, engine: Engine) -> Reading:
     """Connections beside 1,000 endpoints: the workers of before on 100 networks more."""
-    more = context.count(100, 25)
+    more = context.count(100, 12)
     samples = Samples()
 
     def crowd() -> float:

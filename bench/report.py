@@ -109,7 +109,8 @@ def table(rows: list[Row]) -> str:
 def markdown(rows: list[Row]) -> str:
     """For the documentation."""
     lines = ["| " + " | ".join(_COLUMNS) + " |", "|---" * len(_COLUMNS) + "|"]
-    return "\n".join([*lines, *("| " + " | ".join(_cells(row)) + " |" for row in rows)])
+    notes = [f"- `{row.name}`: {row.note}" for row in rows if row.note]
+    return "\n".join([*lines, *("| " + " | ".join(_cells(row)) + " |" for row in rows), "", *notes])
 
 
 def write_json(rows: list[Row], path: Path) -> None:
