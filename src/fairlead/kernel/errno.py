@@ -13,10 +13,10 @@ from fairlead.plan.objects import Object, PortHold
 _HINTS = {
     errno.EPERM: "run the daemon as root, or give it CAP_NET_ADMIN and CAP_SYS_ADMIN",
     errno.EACCES: "run the daemon as root, or give it CAP_NET_ADMIN and CAP_SYS_ADMIN",
-    errno.EEXIST: "something of the same name is there already; `fairlead doctor` tells whose it is",
+    errno.EEXIST: "something of the same name is there already and not ours: see `ip -details link`, choose another name",
     errno.ENOBUFS: "the kernel ran out of buffers; try again",
     errno.EMFILE: "raise the limit of open files of the daemon (LimitNOFILE)",
-    errno.EOPNOTSUPP: "this kernel lacks a part that is needed; `fairlead doctor` tells which",
+    errno.EOPNOTSUPP: "this kernel lacks a part that is needed; see the configuration of your kernel",
     errno.EADDRNOTAVAIL: "give an address that this host has",
 }
 #: Characters of a refused statement that are worth showing.
