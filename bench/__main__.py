@@ -33,6 +33,9 @@ def main() -> int:
     os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "pycache")
     try:
         report = _measure(Context(folder, quick=options.quick), options.only)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     rows = report.rows()

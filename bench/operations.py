@@ -100,7 +100,7 @@ def endpoints(context: Context) -> Iterator[Reading]:
         yield connect.reading("endpoint.connect.p50", _MS)
         yield connect.reading("endpoint.connect.p99", _MS, percentile(0.99), note=f"of {few}")
         yield disconnect.reading("endpoint.disconnect", _MS, note="floor: in bulk, by group")
-        yield _parallel(engines, by_hand, dict(connect.why))
+        yield _parallel(context, engines, by_hand, dict(connect.why))
         yield _among_many(context, engines[OURS])
 
 
@@ -121,19 +121,19 @@ def _bunch_by_hand(by_hand: ByHand, connect: Samples, disconnect: Samples) -> No
         space.process.stop()
 
 
-def _parallel(engines: Mapping[str, Engine], by_hand: ByHand, why: dict[str, str]) -> Reading:
-    samples = Samples(why=why)
+def _parallel(context: Context, engines: Mapping[str, Engine], by_hand: ByHand, why: dict[str, str]) -> Reading:
+    samples, sizes = Samples(why=why), {OURS: _ENDPOINTS, THEIRS: context.count(80, 24)}
     for side, engine in engines.items():
-        samples.take(side, partial(_attach_many, engine))
+        samples.take(side, partial(_attach_many, engine, sizes[side]))
     spaces = [by_hand.namespace() for _ in range(_BUNCH)]
     samples.take(BY_HAND, lambda: _BUNCH / math.fsum(by_hand.attach(space, _GROUP) for space in spaces))
     by_hand.delete_group(_GROUP)
-    return samples.reading("attach.parallel", note="floor: one after the other")
+    return samples.reading("attach.parallel", note=f"floor: one after the other; peer: {sizes[THEIRS]} endpoints")
 
 
-def _attach_many(engine: Engine) -> float:
+def _attach_many(engine: Engine, endpoints: int) -> float:
     """Endpoints a second. Each worker has its container, and connects it to networks that the others use too."""
-    names = [f"p{number}" for number in range(_ENDPOINTS // _AT_A_TIME)]
+    names = [f"p{number}" for number in range(endpoints // _AT_A_TIME)]
     workers = [f"worker{number}" for number in range(_AT_A_TIME)]
     for name in names:
         engine.network(name)
@@ -148,7 +148,7 @@ def _attach_many(engine: Engine) -> float:
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         start = time.perf_counter()
         list(pool.map(attach, workers))
-        return _ENDPOINTS / (time.perf_counter() - start)
+        return endpoints / (time.perf_counter() - start)
 
 
 def _among_many(context: Context, engine: Engine) -> Reading:

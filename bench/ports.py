@@ -84,7 +84,7 @@ def ports(context: Context) -> Iterator[Reading]:
 
 def _cycles(context: Context, engines: Mapping[str, Engine], shares: _Shares) -> None:
     """In turn; Docker takes three times as long, and needs fewer for its larger numbers."""
-    for turn in range(context.count(16, 5)):
+    for turn in range(context.count(16, 4)):
         for side, engine in engines.items():
             if side == OURS or turn < context.count(5, 2):
                 shares.cycle(engine, side, "none", "none", {})
@@ -126,7 +126,7 @@ def _among_many(
     far: Samples,
 ) -> Iterator[Reading]:
     """The many are published before the one that is measured: where rules are searched in order, that matters."""
-    counts = {OURS: _MANY, THEIRS: context.count(400, 100)}
+    counts = {OURS: _MANY, THEIRS: context.count(400, 40)}
     for _ in range(context.count(4, 2)):
         shares.cycle(engines[OURS], OURS, "many", "n", _many(_MANY))
     started = shares.starts["many"]

@@ -46,7 +46,7 @@ def between_containers(context: Context) -> Iterator[Reading]:
         time.sleep(_LISTEN_S)
         rtt.why.update(throughput.why)
         rate.why.update(throughput.why)
-        rounds = context.count(7, 3)
+        rounds = context.count(7, 2)
         flow = context.programs["flow"]
         streams = {side: partial(_stream, *path) for side, path in paths.items()}
         yield interleave(throughput, rounds, streams).reading("bridge.c2c.throughput", _GIGA)
