@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 #: What a bound compares our value with: nothing (it is absolute), the floor or the peer of the same run, or the value
-#: of another row of the run.
+#: of another row of the run (seen against the floors of both, where both have one).
 Anchor = str
 ABSOLUTE, FLOOR, PEER = "absolute", "floor", "peer"
 

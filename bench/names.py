@@ -57,7 +57,7 @@ def names(context: Context) -> Iterator[Reading]:
         yield _forwarded(stack, context, engines, by_hand, Samples(why=dict(first.why)))
         if context.quick:
             return
-        clients = {OURS: _client(engines[OURS], 10_000)}
+        clients = {OURS: _client(engines[OURS], 10_000), BY_HAND: bare}
         yield _rates(context, "dns.qps.10000", clients, _questions(context, 10_000, ""), Samples())
 
 

@@ -44,7 +44,7 @@ def networks(context: Context) -> Iterator[Reading]:
             time.sleep(_SETTLE_S)
         yield create.reading("network.create", _MS)
         yield delete.reading("network.delete", _MS)
-        yield _crowded(context, engines, create.why)
+        yield _crowded(context, engines, by_hand, create.why)
 
 
 def _makers(
@@ -68,15 +68,16 @@ def _removers(
     return {**sides, BY_HAND: lambda: by_hand.delete_network(next(counters[BY_HAND]))}
 
 
-def _crowded(context: Context, engines: Mapping[str, Engine], why: Mapping[str, str]) -> Reading:
+def _crowded(context: Context, engines: Mapping[str, Engine], by_hand: ByHand, why: Mapping[str, str]) -> Reading:
     sizes = {OURS: context.count(500, 100), THEIRS: context.count(200, 30)}
     samples = Samples(why=dict(why))
     for side, engine in engines.items():
         for number in range(sizes[side]):
             engine.network(f"crowd{number}")
-    numbers = {side: itertools.count() for side in engines}
-    sides = {side: _maker(engine, (10**6 + n for n in numbers[side])) for side, engine in engines.items()}
-    interleave(samples, context.count(30, 10), sides)
+    for number in range(sizes[OURS]):
+        by_hand.network(number)
+    numbers = {side: itertools.count(sizes[OURS]) for side in (*engines, BY_HAND)}
+    interleave(samples, context.count(30, 10), _makers(engines, by_hand, numbers))
     note = "; ".join(f"{side}: beside {size} networks" for side, size in sizes.items() if size != 500)
     return samples.reading("network.create.at500", _MS, note=note)
 
@@ -101,7 +102,7 @@ def endpoints(context: Context) -> Iterator[Reading]:
         yield connect.reading("endpoint.connect.p99", _MS, percentile(0.99), note=f"of {few}")
         yield disconnect.reading("endpoint.disconnect", _MS, note="floor: in bulk, by group")
         yield _parallel(context, engines, by_hand, dict(connect.why))
-        yield _among_many(context, engines[OURS])
+        yield _among_many(context, engines[OURS], by_hand)
 
 
 def _bunch(engine: Engine, side: str, connect: Samples, disconnect: Samples) -> None:
@@ -151,7 +152,7 @@ def _attach_many(engine: Engine, endpoints: int) -> float:
         return endpoints / (time.perf_counter() - start)
 
 
-def _among_many(context: Context, engine: Engine) -> Reading:
+def _among_many(context: Context, engine: Engine, by_hand: ByHand) -> Reading:
     """Connections beside 1,000 endpoints: the workers of before on 100 networks more."""
     more = context.count(100, 12)
     samples = Samples()
@@ -164,7 +165,8 @@ def _among_many(context: Context, engine: Engine) -> Reading:
         return 0.0
 
     if samples.take("crowd", crowd):
-        _bunch(engine, OURS, samples, Samples())
-        _bunch(engine, OURS, samples, Samples())
+        for _ in range(3):
+            _bunch(engine, OURS, samples, Samples())
+            _bunch_by_hand(by_hand, samples, Samples())
     count = more * _AT_A_TIME + _ENDPOINTS
-    return samples.reading("endpoint.connect.at1000", _MS, statistics.median, note=f"beside {count:,} endpoints")
+    return samples.reading("endpoint.connect.at1000", _MS, statistics.median, note=f"ours: beside {count:,} endpoints")

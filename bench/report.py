@@ -86,7 +86,11 @@ class Report:
         if bound.anchor in (FLOOR, PEER):
             return reading.floor if bound.anchor == FLOOR else reading.peer
         other = self._readings.get(bound.anchor)
-        return other.value if other else math.nan
+        if other is None:
+            return math.nan
+        # rows are measured minutes apart: what the machine became faster or slower meanwhile, their floors tell
+        drift = reading.floor / other.floor
+        return other.value * (1.0 if math.isnan(drift) else drift)
 
     def _ratio(self, goal: Goal, reading: Reading) -> tuple[str, float]:
         relative = [bound for bound in goal.bounds if bound.anchor != ABSOLUTE]
