@@ -39,7 +39,12 @@ JOIN_S = 5.0
 
 _log = logging.getLogger("fairlead.discovery")
 _READ, _WRITE = select.EPOLLIN, select.EPOLLOUT
+#: Plain integers: the enumerations of ``socket`` cost more than the system call that they are for.
+_INET, _INET6, _NONBLOCK = int(socket.AF_INET), int(socket.AF_INET6), int(socket.SOCK_NONBLOCK)
+_PACKET, _STREAM = int(socket.SOCK_DGRAM), int(socket.SOCK_STREAM)
 
+#: Sockets to servers live for one query, so they are the plain ones below ``socket.socket``, which cost a third.
+_Socket = socket.SocketType
 _Box = Box[socket.socket]
 _Stream = StreamClient[socket.socket]
 
@@ -76,8 +81,8 @@ class DnsServer:
         self._tables = Tables()
         self._shelf = Shelf()
         self._forwarder: Forwarder[Client] = Forwarder(self._chance)
-        outside = Outside(self._open, self._attend, self._want_write, self._forget, time.monotonic)
-        self._dialler: Dialler[socket.socket] = Dialler(self._forwarder, outside)
+        outside = Outside(self._open, self._listen, self._attend, self._want_write, self._forget, time.monotonic)
+        self._dialler: Dialler[_Socket] = Dialler(self._forwarder, outside)
         self._boxes: dict[str, _Box] = {}
         self._clients: dict[int, _Stream] = {}
         self._handlers: dict[int, Callable[[int], None]] = {}
@@ -180,7 +185,7 @@ class DnsServer:
         self._handlers[fd] = handler
         self._epoll.register(fd, mask)
 
-    def _forget(self, sock: socket.socket) -> None:
+    def _forget(self, sock: _Socket) -> None:
         """Close a socket of ours, which also takes it out of the epoll set."""
         self._handlers.pop(sock.fileno(), None)
         sock.close()
@@ -302,18 +307,22 @@ class DnsServer:
             client.box.connections -= 1
             self._forget(client.socket)
 
-    def _open(self, send: Send) -> socket.socket:
+    def _open(self, send: Send) -> _Socket:
         """A socket to a server, in the namespace that its queries leave from."""
+        server = send.server
+        family, kind = _INET6 if ":" in server.address else _INET, _STREAM if send.tcp else _PACKET
+        if server.from_host:
+            return _Socket(family, kind | _NONBLOCK)
         box = self._boxes.get(send.owner)
-        family = socket.AF_INET6 if ":" in send.server.address else socket.AF_INET
-        make = _host_socket if send.server.from_host else self._factory
-        sock = make(box.view.netns if box else "", family, socket.SOCK_STREAM if send.tcp else socket.SOCK_DGRAM)
+        sock = self._factory(box.view.netns if box else "", family, kind)
         sock.setblocking(False)
         return sock
 
-    def _attend(self, sock: socket.socket, handler: Callable[[bool, bool], None], write: bool) -> None:
-        mask = _WRITE if write else _READ
-        self._watch(sock.fileno(), lambda mask: handler(bool(mask & ~_WRITE), bool(mask & _WRITE)), mask)
+    def _listen(self, sock: _Socket, handler: Callable[[int], None]) -> None:
+        self._watch(sock.fileno(), handler)
 
-    def _want_write(self, sock: socket.socket, more: bool) -> None:
+    def _attend(self, sock: _Socket, handler: Callable[[bool, bool], None]) -> None:
+        self._watch(sock.fileno(), lambda mask: handler(bool(mask & ~_WRITE), bool(mask & _WRITE)), _WRITE)
+
+    def _want_write(self, sock: _Socket, more: bool) -> None:
         self._epoll.modify(sock, _READ | _WRITE if more else _READ)

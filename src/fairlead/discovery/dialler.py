@@ -6,6 +6,7 @@ The sockets and the clock are the edge's and come in by ``Outside``; this is the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
 from fairlead.discovery.clients import Client
@@ -17,12 +18,13 @@ AnySocket = TypeVar("AnySocket", bound=Socket)
 
 
 class Outside(NamedTuple, Generic[AnySocket]):
-    """What the edge does: ``open`` a non-blocking socket for an attempt (raises ``OSError``); ``watch`` it, calling
-    back with (readable or broken, writable), at first for room to send if the flag says so; change whether room to
-    send is wanted; ``close`` it; tell monotonic seconds."""
+    """What the edge does: ``open`` a non-blocking socket for an attempt (raises ``OSError``); ``listen`` on it,
+    calling back when it is readable or broken; ``watch`` it, calling back with (readable or broken, writable), at
+    first for room to send; change whether room to send is wanted; ``close`` it; tell monotonic seconds."""
 
     open: Callable[[Send], AnySocket]
-    watch: Callable[[AnySocket, Callable[[bool, bool], None], bool], None]
+    listen: Callable[[AnySocket, Callable[[object], None]], None]
+    watch: Callable[[AnySocket, Callable[[bool, bool], None]], None]
     want_write: Callable[[AnySocket, bool], None]
     close: Callable[[AnySocket], None]
     clock: Callable[[], float]
@@ -71,12 +73,12 @@ class Dialler(Generic[AnySocket]):
             connection = Connection(
                 sock, lambda more: self._outside.want_write(sock, more), self._outside.clock(), send.data
             )
-            self._outside.watch(sock, lambda read, write: self._converse(send.token, connection, read, write), True)
+            self._outside.watch(sock, lambda read, write: self._converse(send.token, connection, read, write))
         else:
-            self._outside.watch(sock, lambda _read, _write: self._hear(send.token, sock), False)
+            self._outside.listen(sock, partial(self._hear, send.token, sock))
         return True
 
-    def _hear(self, token: int, sock: AnySocket) -> None:
+    def _hear(self, token: int, sock: AnySocket, _event: object) -> None:
         data, now = hear(sock), self._outside.clock()
         self._act(self._forwarder.fail(token, now) if data is None else self._forwarder.receive(token, data, now))
 

@@ -33,14 +33,19 @@ class Registration:
 class Zone:
     """The names of one network. ``generation`` changes with its content and never repeats."""
 
-    __slots__ = ("endpoints", "generation", "names", "network_name", "reverse")
+    __slots__ = ("endpoints", "generation", "label", "names", "network_name", "reverse")
 
     def __init__(self, network_name: str) -> None:
-        self.network_name = network_name
+        self.rename(network_name)
         self.generation = 0
         self.endpoints: dict[str, tuple[Registration, tuple[str, ...]]] = {}
         self.names: dict[str, dict[str, Registration]] = {}
         self.reverse: dict[str, dict[str, Registration]] = {}
+
+    def rename(self, network_name: str) -> None:
+        """Take a network's name; ``label`` is how it is asked for, in lower case."""
+        self.network_name = network_name
+        self.label = network_name.lower()
 
     def find(self, name: str) -> tuple[Registration, ...]:
         """The endpoints that answer to a lower-case name, in order of registration."""
@@ -83,7 +88,7 @@ class Tables:
             return
         if zone is None:
             zone = self._zones[network_id] = Zone(network_name)
-        zone.network_name = network_name
+        zone.rename(network_name)
         self._drop(zone, endpoint_id)
         pointers = tuple(address.reverse_pointer for address in (four, six) if address)
         zone.endpoints[endpoint_id] = (entry, pointers)

@@ -110,10 +110,10 @@ def _reverse(tables: Tables, view: View, question: wire.Question) -> list[bytes]
 def _forward_records(tables: Tables, view: View, question: wire.Question) -> list[bytes] | None:
     """Records for a name; empty if the name is known but not with this type, None if it is not known."""
     known = False
-    for name, network_name in _splits(view, question):
-        for network_id in view.networks:
-            zone = tables.zone(network_id)
-            if zone is None or (network_name and zone.network_name.lower() != network_name):
+    zones = [zone for zone in map(tables.zone, view.networks) if zone is not None]
+    for name, label in _splits(view, question):
+        for zone in zones:
+            if label and zone.label != label:
                 continue
             holders = zone.find(view.links.get(name, name)) or zone.find(name)
             records = _addresses(holders, question.type)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import Struct
+from typing import NamedTuple
 
 import dns.exception
 import dns.message
@@ -41,15 +42,13 @@ _LABEL_SIZE = 63
 #: Compression pointer to the question's name, which always follows the header (RFC 1035 section 4.1.4).
 _TO_QUESTION = b"\xc0\x0c"
 
-_HEADER = Struct("!HHHHHH")
 _BODY_HEADER = Struct("!HHHHH")
 _TYPE_CLASS = Struct("!HH")
 _RECORD = Struct("!HHIH")
 _OPT_RECORD = Struct("!BHHBBHH")
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     r"""The one question of a query. ``name`` is lower case without the final dot (a dot inside a label is shown as
     ``\.``), ``end`` is where the question ends in the message. ``size`` is the longest UDP answer that the client
     takes, ``edns`` whether an OPT record is due, ``dnssec_ok`` its DO bit."""
@@ -74,7 +73,7 @@ def scan(query: bytes) -> Question | BadQuery:
     """Read a query; the codes follow RFC 1035 section 4.1.1, RFC 9619 (one question), RFC 6891 section 6.1.3."""
     if len(query) < HEADER_SIZE:
         return BadQuery(None)
-    _, flags, questions, answers, authorities, additional = _HEADER.unpack_from(query)
+    flags, questions, answers, authorities, additional = _BODY_HEADER.unpack_from(query, 2)
     if flags & _QR:
         return BadQuery(None)
     if flags & _OPCODE:
