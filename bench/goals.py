@@ -28,7 +28,7 @@ class Bound:
         """For people."""
         if self.anchor == ABSOLUTE:
             return f"{self.sign} {self.limit:g} {unit}"
-        return f"{self.sign} {self.limit:g}x {self.anchor}"
+        return f"{self.sign} {self.limit:.3g}x {self.anchor}"
 
 
 def _at_most(limit: float, anchor: Anchor = ABSOLUTE) -> Bound:
