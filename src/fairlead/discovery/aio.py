@@ -39,6 +39,8 @@ JOIN_S = 5.0
 
 _log = logging.getLogger("fairlead.discovery")
 _READ, _WRITE = select.EPOLLIN, select.EPOLLOUT
+#: A made-up event that ends every turn.
+_TURN_END = (-2, 0)
 #: Plain integers: the enumerations of ``socket`` cost more than the system call that they are for.
 _INET, _INET6, _NONBLOCK = int(socket.AF_INET), int(socket.AF_INET6), int(socket.SOCK_NONBLOCK)
 _PACKET, _STREAM = int(socket.SOCK_DGRAM), int(socket.SOCK_STREAM)
@@ -53,17 +55,13 @@ SocketFactory = Callable[[str, int, int], socket.socket]
 
 
 _libc = ctypes.PyDLL(None)  # keeps the interpreter's lock: the calls never wait, and handing it over costs more
-_libc.recvmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
-_libc.sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
-
-
-def _calls() -> Calls:
-    receive, send, flags = _libc.recvmmsg, _libc.sendmmsg, int(socket.MSG_DONTWAIT)
-    return Calls(
-        address=lambda room: ctypes.addressof((ctypes.c_char * len(room)).from_buffer(room)),
-        receive=lambda fd, messages, count: int(receive(fd, messages, count, flags, None)),
-        send=lambda fd, messages, count: int(send(fd, messages, count, flags)),
-    )
+_CALLS = Calls(
+    address=lambda room: ctypes.addressof((ctypes.c_char * len(room)).from_buffer(room)),
+    pointer=ctypes.c_void_p,
+    receive=_libc.recvmmsg,
+    send=_libc.sendmmsg,
+    flags=int(socket.MSG_DONTWAIT),
+)
 
 
 def _host_socket(_netns: str, family: int, kind: int) -> socket.socket:
@@ -81,7 +79,7 @@ class DnsServer:
         self._tables = Tables()
         self._shelf = Shelf()
         self._forwarder: Forwarder[Client] = Forwarder(self._chance)
-        outside = Outside(self._open, self._listen, self._attend, self._want_write, self._forget, time.monotonic)
+        outside = Outside(self._open, self._watch, self._attend, self._want_write, self._forget, time.monotonic)
         self._dialler: Dialler[_Socket] = Dialler(self._forwarder, outside)
         self._boxes: dict[str, _Box] = {}
         self._clients: dict[int, _Stream] = {}
@@ -90,10 +88,12 @@ class DnsServer:
         self._hits = self._misses = self._faults = 0
         self._next_sweep = 0.0
         self._stopping = False
-        self._batch = Batch(_calls())
+        self._batch, self._later = Batch(_CALLS), Batch(_CALLS)
         self._epoll = select.epoll()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._watch(self._wake, self._obey)
+        self._handlers[_TURN_END[0]] = self._tick
+        self._handlers[self._wake] = self._obey
+        self._epoll.register(self._wake, _READ)
         self._thread = threading.Thread(target=self._run, name="fairlead-dns", daemon=True)
 
     def start(self) -> None:
@@ -181,7 +181,8 @@ class DnsServer:
     def _stop(self) -> None:
         self._stopping = True
 
-    def _watch(self, fd: int, handler: Callable[[int], None], mask: int = _READ) -> None:
+    def _watch(self, sock: _Socket, handler: Callable[[int], None], mask: int = _READ) -> None:
+        fd = sock.fileno()
         self._handlers[fd] = handler
         self._epoll.register(fd, mask)
 
@@ -193,19 +194,15 @@ class DnsServer:
     def _run(self) -> None:
         poll, handlers = self._epoll.poll, self._handlers
         while not self._stopping:
-            for fd, mask in poll(self._due_s(), EVENTS_MAX):
+            self._later.flush()
+            for fd, mask in (*poll(self._due_s(), EVENTS_MAX), _TURN_END):
                 handler = handlers.get(fd)
-                if handler is not None:
-                    self._supervise(handler, mask)
-            if self._clients or self._forwarder.next_deadline() is not None:
-                self._supervise(self._tick, 0)
-
-    def _supervise(self, handler: Callable[[int], None], mask: int) -> None:
-        try:
-            handler(mask)
-        except Exception:  # noqa: BLE001 - the one thread of all sandboxes must outlive a fault in one
-            self._faults += 1
-            _log.exception("dns handler failed")
+                try:
+                    if handler is not None:
+                        handler(mask)
+                except Exception:  # noqa: BLE001 - the one thread of all sandboxes must outlive a fault in one
+                    self._faults += 1
+                    _log.exception("dns handler failed")
 
     def _due_s(self) -> float:
         """Seconds until something is due; -1 if nothing is."""
@@ -215,6 +212,8 @@ class DnsServer:
         return -1.0 if deadline is None else max(0.0, deadline - time.monotonic())
 
     def _tick(self, _mask: int) -> None:
+        if not self._clients and self._forwarder.next_deadline() is None:
+            return
         now = time.monotonic()
         self._dialler.tick(now)
         if now >= self._next_sweep:
@@ -225,10 +224,11 @@ class DnsServer:
 
     def _admit(self, box: _Box) -> None:
         if self._boxes.get(box.id) is box:
-            self._watch(box.udp.fileno(), lambda _mask: self._serve(box))
-            self._watch(box.listener.fileno(), lambda _mask: self._accept(box), _READ | select.EPOLLET)
+            self._watch(box.udp, partial(self._serve, box))
+            self._watch(box.listener, partial(self._accept, box), _READ | select.EPOLLET)
 
     def _discard(self, box: _Box) -> None:
+        self._later.flush()
         with self._lock:
             box.cache.close()
         self._dialler.forget(box.id)
@@ -237,7 +237,7 @@ class DnsServer:
         self._forget(box.udp)
         self._forget(box.listener)
 
-    def _serve(self, box: _Box) -> None:
+    def _serve(self, box: _Box, _mask: int) -> None:
         """The hot path: up to ``SLOTS`` packets of one sandbox."""
         tables, batch, fd, ready = self._tables, self._batch, box.udp.fileno(), 0
         queries, sizes = batch.queries, batch.query_sizes
@@ -250,7 +250,7 @@ class DnsServer:
                     cache.refresh()
             body = next(cache.entries.get(query[2:], NOTHING), None)
             if body is None:
-                self._ask(box, query, PacketClient(box.udp, batch.peer(slot)))
+                self._ask(box, query, PacketClient(box.udp, batch.peer(slot), self._later))
             else:
                 batch.put(ready, slot, query[:2] + body)
                 ready += 1
@@ -272,7 +272,7 @@ class DnsServer:
         else:
             client.ignore()
 
-    def _accept(self, box: _Box) -> None:
+    def _accept(self, box: _Box, _mask: int) -> None:
         """Take what is waiting; the next edge comes with the next client, so an error cannot make the loop spin."""
         while True:
             try:
@@ -289,7 +289,7 @@ class DnsServer:
             connection = Connection(sock, partial(self._want_write, sock), time.monotonic())
             client = self._clients[sock.fileno()] = StreamClient(sock, box, connection, time.monotonic)
             box.connections += 1
-            self._watch(sock.fileno(), partial(self._converse, client))
+            self._watch(sock, partial(self._converse, client))
 
     def _converse(self, client: _Stream, mask: int) -> None:
         connection = client.connection
@@ -318,11 +318,8 @@ class DnsServer:
         sock.setblocking(False)
         return sock
 
-    def _listen(self, sock: _Socket, handler: Callable[[int], None]) -> None:
-        self._watch(sock.fileno(), handler)
-
     def _attend(self, sock: _Socket, handler: Callable[[bool, bool], None]) -> None:
-        self._watch(sock.fileno(), lambda mask: handler(bool(mask & ~_WRITE), bool(mask & _WRITE)), _WRITE)
+        self._watch(sock, lambda mask: handler(bool(mask & ~_WRITE), bool(mask & _WRITE)), _WRITE)
 
     def _want_write(self, sock: _Socket, more: bool) -> None:
         self._epoll.modify(sock, _READ | _WRITE if more else _READ)

@@ -30,29 +30,41 @@ _PEER = Struct("=2sBBBBBB8s")
 
 
 class Calls(NamedTuple):
-    """What the machine does: the address of a buffer that keeps its size; the two system calls, each given
-    descriptor, address of the messages and their number, and returning how many packets were moved or -1. They must
-    not wait."""
+    """What the machine does: the address of a buffer that keeps its size; an address as the calls take it; the two
+    system calls, each given descriptor, messages, their number and ``flags`` (receive: and no time limit), and
+    returning how many packets were moved or -1. With these flags they must not wait."""
 
     address: Callable[[bytearray], int]
-    receive: Callable[[int, int, int], int]
-    send: Callable[[int, int, int], int]
+    pointer: Callable[[int], object]
+    receive: Callable[[int, object, int, int, None], int]
+    send: Callable[[int, object, int, int], int]
+    flags: int
+
+
+def address(peer: bytes) -> tuple[str, int]:
+    """A peer as text and number."""
+    _, high, low, a, b, c, d, _ = _PEER.unpack(peer)
+    return f"{a}.{b}.{c}.{d}", high << 8 | low
 
 
 class Batch:
     """``SLOTS`` packets coming in and as many going out. After ``receive``, packet ``slot`` is the first
-    ``query_sizes[slot]`` octets of its ``QUERY_SIZE`` in ``queries``; ``put`` answers and ``send``."""
+    ``query_sizes[slot]`` octets of its ``QUERY_SIZE`` in ``queries``; ``put`` answers and ``send``. Apart from that, ``queue`` gathers
+    answers to earlier packets until ``flush``; one batch serves for one of the two."""
 
-    __slots__ = ("_calls", "_in", "_in_at", "_kept", "_out", "_out_at", "_peers", "_reply_sizes", "queries",
-                 "query_sizes", "replies")  # fmt: skip
+    __slots__ = ("_calls", "_fd", "_flags", "_in", "_in_at", "_kept", "_out", "_out_at", "_peers", "_receive",
+                 "_reply_sizes", "queries", "query_sizes", "queued", "replies")  # fmt: skip
 
     def __init__(self, calls: Calls) -> None:
-        self._calls = calls
+        self._calls, self._receive, self._flags = calls, calls.receive, calls.flags
+        self._fd = self.queued = 0
         rooms = (bytearray(SLOTS * QUERY_SIZE), bytearray(SLOTS * REPLY_SIZE))
         self._peers = bytearray(SLOTS * _PEER.size)
         vectors = (self._vectors(rooms[0], QUERY_SIZE), self._vectors(rooms[1], REPLY_SIZE))
         self._in, self._out = self._messages(vectors[0]), self._messages(vectors[1])
-        self._in_at, self._out_at = calls.address(self._in), calls.address(self._out)
+        at = calls.address(self._out)
+        self._in_at = calls.pointer(calls.address(self._in))
+        self._out_at = [calls.pointer(at + slot * _MESSAGE.size) for slot in range(SLOTS)]
         self._kept = (rooms, vectors)
         self.queries, self.replies = memoryview(rooms[0]), memoryview(rooms[1])
         self.query_sizes = memoryview(self._in).cast("I")[_SIZE_AT // 4 :: _MESSAGE.size // 4]
@@ -73,12 +85,11 @@ class Batch:
 
     def receive(self, fd: int) -> int:
         """Read what is there; the number of packets, below 1 if there is none."""
-        return self._calls.receive(fd, self._in_at, SLOTS)
+        return self._receive(fd, self._in_at, SLOTS, self._flags, None)
 
-    def peer(self, slot: int) -> tuple[str, int]:
+    def peer(self, slot: int) -> bytes:
         """Where a packet came from."""
-        _, high, low, a, b, c, d, _ = _PEER.unpack_from(self._peers, slot * _PEER.size)
-        return f"{a}.{b}.{c}.{d}", high << 8 | low
+        return bytes(self._peers[slot * _PEER.size : (slot + 1) * _PEER.size])
 
     def put(self, to: int, slot: int, reply: bytes) -> None:
         """Make ``reply`` (at most ``REPLY_SIZE`` octets) the outgoing packet ``to``, for the sender of packet
@@ -94,7 +105,23 @@ class Batch:
         """Write the first ``count`` answers; how many could not be sent (their clients are gone or full)."""
         done = lost = 0
         while done < count:
-            sent = self._calls.send(fd, self._out_at + done * _MESSAGE.size, count - done)
-            lost += sent < 1
-            done += max(sent, 1)
+            sent = self._calls.send(fd, self._out_at[done], count - done, self._flags)
+            if sent < 1:
+                lost, sent = lost + 1, 1
+            done += sent
         return lost
+
+    def queue(self, fd: int, peer: bytes, reply: bytes) -> None:
+        """Keep an answer (at most ``REPLY_SIZE`` octets) for ``flush``; what does not go with it leaves now."""
+        if self.queued and (fd != self._fd or self.queued == SLOTS):
+            self.flush()
+        slot = self.queued
+        self._peers[slot * _PEER.size : (slot + 1) * _PEER.size] = peer
+        self.put(slot, slot, reply)
+        self._fd, self.queued = fd, slot + 1
+
+    def flush(self) -> None:
+        """Send what is queued; clients that are gone or full are passed over."""
+        if self.queued:
+            count, self.queued = self.queued, 0
+            self.send(self._fd, count)

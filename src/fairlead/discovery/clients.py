@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from fairlead.discovery.batch import REPLY_SIZE, Batch, address
 from fairlead.discovery.cache import WireCache
 from fairlead.discovery.connections import Connection
 from fairlead.discovery.resolver import View
@@ -32,6 +33,9 @@ class Statistics:
 
 class PacketSocket(Protocol):
     """A UDP socket that answers are sent by."""
+
+    def fileno(self) -> int:
+        """Its descriptor."""
 
     def sendto(self, data: bytes, address: tuple[str, int], /) -> int:
         """Send one packet; raises ``OSError``."""
@@ -61,17 +65,20 @@ class Box(Generic[AnySocket]):
 
 
 class PacketClient:
-    """A UDP client."""
+    """A UDP client; its answer leaves with the others of ``batch``, if it is not too long for that."""
 
-    __slots__ = ("_peer", "_socket")
+    __slots__ = ("_batch", "_peer", "_socket")
 
-    def __init__(self, sock: PacketSocket, peer: tuple[str, int]) -> None:
-        self._socket, self._peer = sock, peer
+    def __init__(self, sock: PacketSocket, peer: bytes, batch: Batch) -> None:
+        self._socket, self._peer, self._batch = sock, peer, batch
 
     def reply(self, data: bytes) -> None:
         """Send the answer."""
-        with suppress(OSError):
-            self._socket.sendto(data, self._peer)
+        if len(data) <= REPLY_SIZE:
+            self._batch.queue(self._socket.fileno(), self._peer, data)
+        else:
+            with suppress(OSError):
+                self._socket.sendto(data, address(self._peer))
 
     def ignore(self) -> None:
         """Send nothing."""

@@ -109,17 +109,19 @@ def _reverse(tables: Tables, view: View, question: wire.Question) -> list[bytes]
 
 def _forward_records(tables: Tables, view: View, question: wire.Question) -> list[bytes] | None:
     """Records for a name; empty if the name is known but not with this type, None if it is not known."""
-    known = False
+    known, links = False, view.links
     zones = [zone for zone in map(tables.zone, view.networks) if zone is not None]
     for name, label in _splits(view, question):
         for zone in zones:
             if label and zone.label != label:
                 continue
-            holders = zone.find(view.links.get(name, name)) or zone.find(name)
+            holders = zone.find(links.get(name, name)) or zone.find(name)
+            if not holders:
+                continue
             records = _addresses(holders, question.type)
             if records:
                 return records
-            known = known or bool(holders)
+            known = True
     return [] if known else None
 
 

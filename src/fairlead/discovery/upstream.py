@@ -113,6 +113,7 @@ class Forwarder(Generic[Client]):
         if exchange is None:
             return []
         sent, end = exchange.sent, exchange.forward.end
+        question, asked = data[12:end], sent[12:end]
         if len(data) < wire.HEADER_SIZE or data[:2] != sent[:2] or not data[2] & 0x80 or data[2] & 0x78:
             self.counts.unbelieved += 1
             return []
@@ -120,10 +121,10 @@ class Forwarder(Generic[Client]):
         questions = data[4:6]
         if questions == b"\0\0" and rcode in _ERRORS:
             return self.fail(token, now)
-        if questions != b"\0\1" or data[12:end].lower() != sent[12:end].lower():
+        if questions != b"\0\1" or (question != asked and question.lower() != asked.lower()):
             self.counts.unbelieved += 1
             return []
-        if data[12:end] != sent[12:end]:
+        if question != asked:
             exchange.plain = True
             return [self._drop(token), self._attempt(exchange, now)]
         if rcode in _FAILURES:
