@@ -36,8 +36,7 @@ def plan(core: Core, sandbox: Sandbox) -> Plan:
         publisher = core.drivers.publishing(network.driver)
         if endpoint.bindings and publisher is not None:
             objects += publisher.publish_plan(endpoint, endpoint.bindings).values()
-    for v6 in (False, True):
-        leader = gateway_endpoint(core, endpoints, v6=v6)
+    for v6, leader in leaders(core, endpoints).items():
         if leader is not None:
             via = _gateway(core, leader, v6=v6)
             objects.append(Route(sandbox.netns, _DEFAULT_ROUTE[v6], leader.ifname, via))
@@ -47,11 +46,20 @@ def plan(core: Core, sandbox: Sandbox) -> Plan:
     return Plan(objects)
 
 
-def gateway_endpoint(core: Core, endpoints: list[Endpoint], *, v6: bool) -> Endpoint | None:
-    """The endpoint that leads out for a family: higher priority, then not internal, then more families with a
-    gateway, then network name (Docker's order)."""
-    candidates = [endpoint for endpoint in endpoints if _gateway(core, endpoint, v6=v6)]
-    return min(candidates, key=lambda endpoint: _precedence(core, endpoint), default=None)
+def leaders(core: Core, endpoints: list[Endpoint]) -> dict[bool, Endpoint | None]:
+    """For IPv4 (False) and IPv6 (True) the endpoint that leads out: higher priority, then not internal, then more
+    families with a gateway, then network name (Docker's order)."""
+    chosen: dict[bool, Endpoint | None] = {False: None, True: None}
+    best: dict[bool, tuple[int, bool, int, str]] = {}
+    for endpoint in endpoints:
+        ways = {v6: _gateway(core, endpoint, v6=v6) for v6 in (False, True)}
+        network = core.state.networks[endpoint.network_id]
+        families = sum(map(bool, ways.values()))
+        order = (-endpoint.settings.gw_priority, network.internal, -families, network.name)
+        for v6, way in ways.items():
+            if way and (v6 not in best or order < best[v6]):
+                chosen[v6], best[v6] = endpoint, order
+    return chosen
 
 
 def needs_resolver(core: Core, sandbox: Sandbox) -> bool:
@@ -64,17 +72,17 @@ def rebind(turn: Turn, sandbox: Sandbox, container: Container, carried: tuple[Po
     ``carried`` are those of an endpoint that has just left."""
     core = turn.core
     endpoints = turn.endpoints_of(turn.state.sandboxes[sandbox.id])
-    leaders = {v6: gateway_endpoint(core, endpoints, v6=v6) for v6 in (False, True)}
+    leading = leaders(core, endpoints)
     held = [*carried, *(binding for endpoint in endpoints for binding in endpoint.bindings)]
     bindings = {v6: tuple(b for b in held if is_v6(b.host_ip) == v6) for v6 in (False, True)}
-    missing = {v6: leaders[v6] is not None and not bindings[v6] for v6 in (False, True)}
+    missing = {v6: leading[v6] is not None and not bindings[v6] for v6 in (False, True)}
     if any(missing.values()):
-        leader = leaders[False] if missing[False] else leaders[True]
+        leader = leading[False] if missing[False] else leading[True]
         for binding in _assign(turn, container, leader, held, missing):
             v6 = is_v6(binding.host_ip)
             bindings[v6] = (*bindings[v6], binding)
     for endpoint in endpoints:
-        wanted = tuple(b for v6 in (False, True) if leaders[v6] is endpoint for b in bindings[v6])
+        wanted = tuple(b for v6 in (False, True) if leading[v6] is endpoint for b in bindings[v6])
         if wanted != endpoint.bindings:
             turn.state.put(replace(endpoint, bindings=wanted))
             turn.touch_sandbox(sandbox)
@@ -173,12 +181,6 @@ def _gateway(core: Core, endpoint: Endpoint, *, v6: bool) -> str:
     if driver is None or not (endpoint.ipv6 if v6 else endpoint.ipv4):
         return ""
     return driver.gateway(network, v6=v6)
-
-
-def _precedence(core: Core, endpoint: Endpoint) -> tuple[int, bool, int, str]:
-    network = core.state.networks[endpoint.network_id]
-    families = sum(bool(_gateway(core, endpoint, v6=v6)) for v6 in (False, True))
-    return (-endpoint.settings.gw_priority, network.internal, -families, network.name)
 
 
 def _host_lines(sandbox: Sandbox, endpoint: Endpoint) -> tuple[hosts.HostLine, ...]:
