@@ -118,9 +118,10 @@ def test_every_option_of_network_create(docker: Docker, host: Host) -> None:
         True,
         {"x": "y"},
     )
-    config = found["IPAM"]["Config"]  # type: ignore[index]
-    assert config[0]["Gateway"] == "10.72.0.254"
-    assert config[0]["AuxiliaryAddresses"] == {"router": "10.72.0.200"}
+    # the client sends subnets in the order of a Go map: any
+    config = {entry["Subnet"]: entry for entry in found["IPAM"]["Config"]}  # type: ignore[index]
+    assert config["10.72.0.0/24"]["Gateway"] == "10.72.0.254"
+    assert config["10.72.0.0/24"]["AuxiliaryAddresses"] == {"router": "10.72.0.200"}
     docker("network", "rm", "full")
 
 
