@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 
 from fairlead.discovery.batch import QUERY_SIZE, Batch, Calls
@@ -41,9 +42,6 @@ _log = logging.getLogger("fairlead.discovery")
 _READ, _WRITE = select.EPOLLIN, select.EPOLLOUT
 #: A made-up event that ends every turn.
 _TURN_END = (-2, 0)
-#: Plain integers: the enumerations of ``socket`` cost more than the system call that they are for.
-_INET, _INET6, _NONBLOCK = int(socket.AF_INET), int(socket.AF_INET6), int(socket.SOCK_NONBLOCK)
-_PACKET, _STREAM = int(socket.SOCK_DGRAM), int(socket.SOCK_STREAM)
 
 #: Sockets to servers live for one query, so they are the plain ones below ``socket.socket``, which cost a third.
 _Socket = socket.SocketType
@@ -153,15 +151,11 @@ class DnsServer:
 
     def statistics(self) -> Statistics:
         """A snapshot of the counts."""
-        counts = self._forwarder.counts
         return Statistics(
             hits=self._hits,
             misses=self._misses,
             faults=self._faults,
-            forwarded=counts.forwarded,
-            failed=counts.failed,
-            refused=counts.refused,
-            unbelieved=counts.unbelieved,
+            **asdict(self._forwarder.counts),
             sandboxes=len(self._boxes),
             connections=len(self._clients),
             entries=self._shelf.total,
@@ -309,10 +303,10 @@ class DnsServer:
 
     def _open(self, send: Send) -> _Socket:
         """A socket to a server, in the namespace that its queries leave from."""
-        server = send.server
-        family, kind = _INET6 if ":" in server.address else _INET, _STREAM if send.tcp else _PACKET
-        if server.from_host:
-            return _Socket(family, kind | _NONBLOCK)
+        family = socket.AF_INET6 if ":" in send.server.address else socket.AF_INET
+        kind = socket.SOCK_STREAM if send.tcp else socket.SOCK_DGRAM
+        if send.server.from_host:
+            return _Socket(family, kind | socket.SOCK_NONBLOCK)
         box = self._boxes.get(send.owner)
         sock = self._factory(box.view.netns if box else "", family, kind)
         sock.setblocking(False)

@@ -111,7 +111,7 @@ def _forward_records(tables: Tables, view: View, question: wire.Question) -> lis
     """Records for a name; empty if the name is known but not with this type, None if it is not known."""
     known, links = False, view.links
     zones = [zone for zone in map(tables.zone, view.networks) if zone is not None]
-    for name, label in _splits(view, question):
+    for name, label in _splits(view, question, {zone.label for zone in zones}):
         for zone in zones:
             if label and zone.label != label:
                 continue
@@ -125,15 +125,17 @@ def _forward_records(tables: Tables, view: View, question: wire.Question) -> lis
     return [] if known else None
 
 
-def _splits(view: View, question: wire.Question) -> list[tuple[str, str]]:
+def _splits(view: View, question: wire.Question, labels: set[str]) -> list[tuple[str, str]]:
     """The readings of a name as (name, network), Docker's order: ``a.b.c`` anywhere, ``a.b`` in ``c``, ``a`` in
-    ``b.c``. Then, only where the sandbox's ndots makes programs try the search list first, a single label under a
-    search domain is read as that label: an outside ``db.corp.example`` must not win over the container ``db``."""
+    ``b.c``, as far as ``labels`` has the network. Then, only where the sandbox's ndots makes programs try the search
+    list first, a single label under a search domain is read as that label: an outside ``db.corp.example`` must not
+    win over the container ``db``."""
     name = question.name
     splits = [(name, "")]
     at = name.rfind(".")
     while at > 0:
-        splits.append((name[:at], name[at + 1 :]))
+        if name[at + 1 :] in labels:
+            splits.append((name[:at], name[at + 1 :]))
         at = name.rfind(".", 0, at)
     if view.ndots > 0:
         head, _, tail = name.partition(".")

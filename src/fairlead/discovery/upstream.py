@@ -167,18 +167,17 @@ class Forwarder(Generic[Client]):
         return [self._drop(token) for token in tokens]
 
     def _attempt(self, exchange: _Exchange[Client], now: float) -> Send:
-        self._token += 1
-        query, end = exchange.forward.query, exchange.forward.end
+        token = self._token = self._token + 1
+        query, upstreams, end = exchange.forward
         name = query[12 : end - 4]
         draw = self._chance.getrandbits(len(name) * 8 + 48)
         if not exchange.plain:
             name = _mixed(name, draw >> 48)
         exchange.sent = (draw & 0xFFFF).to_bytes(2, "big") + query[2:12] + name + query[end - 4 :]
-        self._waiting[self._token] = exchange
-        self._deadlines.append((now + TIMEOUT_S, self._token))
+        self._waiting[token] = exchange
+        self._deadlines.append((now + TIMEOUT_S, token))
         port = PORT_FIRST + ((draw >> 16) & 0xFFFFFFFF) % PORT_COUNT
-        server = exchange.forward.upstreams[exchange.index]
-        return Send(self._token, exchange.owner, server, exchange.tcp, port, exchange.sent)
+        return Send(token, exchange.owner, upstreams[exchange.index], exchange.tcp, port, exchange.sent)
 
     def _drop(self, token: int) -> Close:
         del self._waiting[token]

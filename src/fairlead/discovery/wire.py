@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
 
@@ -26,6 +27,8 @@ UDP_SIZE = 512
 EDNS_SIZE_MAX = 4096
 #: Longest message over TCP, in octets: the length prefix has 16 bits (RFC 1035 section 4.2.2).
 TCP_SIZE = 65535
+#: Scanned queries that are kept, of at most ``UDP_SIZE`` octets: some 5 MB at most; programs ask the same again.
+SCANS_MAX = 4096
 #: Seconds that clients may keep an answer (Docker's respTTL).
 TTL_S = 600
 
@@ -73,6 +76,11 @@ def scan(query: bytes) -> Question | BadQuery:
     """Read a query; the codes follow RFC 1035 section 4.1.1, RFC 9619 (one question), RFC 6891 section 6.1.3."""
     if len(query) < HEADER_SIZE:
         return BadQuery(None)
+    # Whatever the id, the rest reads the same; its first two octets are not looked at.
+    return _scan_kept(b"\0\0" + query[2:]) if len(query) <= UDP_SIZE else _scan(query)
+
+
+def _scan(query: bytes) -> Question | BadQuery:
     flags, questions, answers, authorities, additional = _BODY_HEADER.unpack_from(query, 2)
     if flags & _QR:
         return BadQuery(None)
@@ -90,6 +98,9 @@ def scan(query: bytes) -> Question | BadQuery:
     if additional or at + 4 != len(query):
         return _extended(query, name, len(labels), kind, at + 4)
     return Question(name, len(labels), kind, at + 4)
+
+
+_scan_kept = lru_cache(SCANS_MAX)(_scan)
 
 
 def _labels(query: bytes) -> tuple[list[bytes] | None, int]:
