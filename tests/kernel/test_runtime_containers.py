@@ -182,9 +182,7 @@ def test_what_cannot_be_found_or_is_done_twice_is_refused(play: Play) -> None:
 
 def test_signal_reaches_the_first_process(play: Play) -> None:
     async def story(bench: Bench) -> None:
-        spec = bench.spec(
-            "bash", "-c", "trap 'echo got; exit 5' TERM; echo ready; while :; do sleep 0.1; done"
-        )
+        spec = bench.spec("bash", "-c", "trap 'echo got; exit 5' TERM; echo ready; while :; do sleep 0.1; done")
         _, monitor_pid = await bench.runtime.start(spec)
         lines = []
         async with asyncio.timeout(PATIENCE_S):
