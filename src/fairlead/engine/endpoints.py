@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 
 from fairlead.engine.checks import check_settings
@@ -14,7 +13,7 @@ from fairlead.model.addresses import bare, parse_address, parse_mac, parse_subne
 from fairlead.model.container import Container
 from fairlead.model.endpoint import Endpoint, EndpointSettings
 from fairlead.model.errors import Exhausted, Forbidden, Invalid
-from fairlead.model.ids import new_id, new_mac, short
+from fairlead.model.ids import derived_mac, new_id, new_mac, short
 from fairlead.model.network import Network
 from fairlead.model.sandbox import Sandbox
 
@@ -122,9 +121,7 @@ def _mac(turn: Turn, network: Network, address: str) -> str:
     address's last holder (Linux believes a confirmed neighbour for up to 45 s) then reaches the new one at once."""
     if not address:
         return new_mac(turn.core.chance)
-    octets = bytearray(hashlib.sha256(f"{network.id} {bare(address)}".encode()).digest()[:6])
-    octets[0] = (octets[0] & 0xFE) | 0x02
-    return ":".join(f"{octet:02x}" for octet in octets)
+    return derived_mac(f"{network.id} {bare(address)}")
 
 
 def _lease(turn: Turn, network: Network, wanted: str, *, v6: bool) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Protocol
 
@@ -42,9 +43,16 @@ def new_id(chance: Chance) -> str:
 
 def new_mac(chance: Chance) -> str:
     """A random, locally administered unicast MAC address (IEEE 802 c.8.2), as Docker draws them since v28."""
-    octets = bytearray(chance.getrandbits(48).to_bytes(6, "big"))
-    octets[0] = (octets[0] & 0xFE) | 0x02
-    return ":".join(f"{octet:02x}" for octet in octets)
+    return _local_mac(chance.getrandbits(48).to_bytes(6, "big"))
+
+
+def derived_mac(seed: str) -> str:
+    """A locally administered unicast MAC address that is always the same for a text."""
+    return _local_mac(hashlib.sha256(seed.encode()).digest()[:6])
+
+
+def _local_mac(draw: bytes) -> str:
+    return ":".join(f"{octet:02x}" for octet in ((draw[0] & 0xFE) | 0x02, *draw[1:]))
 
 
 def short(identifier: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 from fairlead.drivers.bridge import firewall
@@ -11,7 +10,7 @@ from fairlead.model import options
 from fairlead.model.addresses import bare, parse_address, prefix_length
 from fairlead.model.endpoint import Endpoint, PortBinding
 from fairlead.model.errors import Forbidden, Invalid
-from fairlead.model.ids import SHORT_ID_LENGTH, check_link_name
+from fairlead.model.ids import SHORT_ID_LENGTH, check_link_name, derived_mac
 from fairlead.model.network import Network
 from fairlead.plan.objects import ALIAS_MARK, Address, Bridge, Flow, Object, Plan, PortHold, Sysctl, Veth
 
@@ -56,7 +55,7 @@ class BridgeDriver:
         alias = f"{ALIAS_MARK}network:{network.id[:SHORT_ID_LENGTH]}"
         conf6 = f"net/ipv6/conf/{device}"
         objects: list[Object] = [
-            Bridge("", device, _mac_of(network.id), link_mtu, alias),
+            Bridge("", device, derived_mac(network.id), link_mtu, alias),
             Sysctl("", f"net/ipv4/conf/{device}/route_localnet", "1", device),
             Sysctl("", f"{conf6}/accept_ra", "0", device),
             Sysctl("", f"{conf6}/disable_ipv6", "0" if network.ipv6 else "1", device),
@@ -127,10 +126,3 @@ def _device(network: Network, node: Node) -> str:
     if network.predefined:
         return node.default_bridge
     return network.options.get(options.BRIDGE_NAME, "") or f"br-{network.id[:SHORT_ID_LENGTH]}"
-
-
-def _mac_of(network_id: str) -> str:
-    """A fixed, locally administered MAC, so that the bridge does not change it with its ports."""
-    octets = bytearray(hashlib.sha256(network_id.encode()).digest()[:6])
-    octets[0] = (octets[0] & 0xFE) | 0x02
-    return ":".join(f"{octet:02x}" for octet in octets)
