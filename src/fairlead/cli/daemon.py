@@ -32,10 +32,9 @@ def command(state_dir: str, run_dir: str, log_level: str, pools: tuple[str, ...]
       fairlead daemon --default-address-pool base=10.64.0.0/12,size=24
     """
     daemon = importlib.import_module("fairlead.daemon.main")
-    options = daemon.DaemonOptions(
+    node = daemon.NodeOptions(
         paths=Paths(state=str(Path(state_dir).absolute()), run=str(Path(run_dir).absolute())),
         default_pools=tuple(map(parse_pool, pools)),
         resolv_conf=resolv_conf,
-        log_level=log_level,
     )
-    return int(daemon.main(options))
+    return int(daemon.main(daemon.DaemonOptions(node=node, log_level=log_level)))

@@ -10,11 +10,11 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine
-from typing import Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any
 
+from fairlead.daemon.contract import Containers, Kernel, Resolvers, Store
 from fairlead.daemon.files import NameFiles
-from fairlead.discovery.aio import DnsServer
 from fairlead.engine.engine import Engine
 from fairlead.engine.outcome import (
     CloseResolver,
@@ -34,9 +34,6 @@ from fairlead.engine.outcome import (
 from fairlead.model.commands import Command
 from fairlead.model.errors import Internal, NetError, NotFound
 from fairlead.model.events import Applied, ContainerExited, ContainerFailed, ContainerRunning, Event, Failed, Notice
-from fairlead.model.state import Change
-from fairlead.plan.objects import Plan
-from fairlead.runtime.containers import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -48,45 +45,21 @@ CLOSE_GRACE_S = 5.0
 #: Exit code that stands for "could not be started" when the runtime says nothing better (Docker: 128).
 EXIT_NOT_STARTED = 128
 
-
-class Kernel(Protocol):
-    """What carrying needs of the kernel; the real one and the fake one fit."""
-
-    async def apply(self, plans: dict[str, Plan]) -> None:
-        """Make Linux what the plans say, or raise ``NetError`` with nothing changed."""
-
-
-class Store(Protocol):
-    """What carrying needs of the store."""
-
-    async def write(self, changes: tuple[Change, ...]) -> None:
-        """Return once the changes are on disk."""
-
-
-class Resolvers(Protocol):
-    """Opens and closes the name servers of sandboxes."""
-
-    server: DnsServer
-
-    async def open(self, message: OpenResolver) -> None:
-        """Serve names in a sandbox, or change what is served."""
-
-    async def close(self, message: CloseResolver) -> None:
-        """Serve names there no more."""
+#: Does what a message of one type says; what it returns, if anything, is awaited.
+Action = Callable[[Any], Awaitable[None] | None]
 
 
 class Carrier:
     """Hands messages to the engine and carries its outcomes out."""
 
     def __init__(
-        self, engine: Engine, store: Store, kernel: Kernel, resolvers: Resolvers, runtime: Runtime, files: NameFiles
+        self, engine: Engine, store: Store, kernel: Kernel, resolvers: Resolvers, runtime: Containers, files: NameFiles
     ) -> None:
         self.engine = engine
         self._store = store
         self._kernel = kernel
-        self._resolvers = resolvers
         self._runtime = runtime
-        self._files = files
+        self._actions = self._table(resolvers, runtime, files)
         self._tasks: set[asyncio.Task[None]] = set()
         self._exits: dict[str, list[asyncio.Future[int]]] = {}
         self._removals: dict[str, list[asyncio.Future[None]]] = {}
@@ -198,44 +171,27 @@ class Carrier:
                 if not future.done():
                     future.set_result(None)
 
-    async def _act(self, message: Message) -> None:
-        match message:
-            case Register():
-                self._resolvers.server.register(
-                    message.network_id,
-                    message.network_name,
-                    message.endpoint_id,
-                    message.names,
-                    message.ipv4,
-                    message.ipv6,
-                )
-            case Unregister():
-                self._resolvers.server.unregister(message.network_id, message.endpoint_id)
-            case OpenResolver():
-                await self._resolvers.open(message)
-            case CloseResolver():
-                await self._resolvers.close(message)
-            case WriteFiles():
-                self._files.write(message.container_id, message.files, anew="hosts" in message.files)
-            case EditHosts():
-                self._files.edit_hosts(message.container_id, message.add, message.remove)
-            case _:
-                await self._act_on_container(message)
+    def _table(self, resolvers: Resolvers, runtime: Containers, files: NameFiles) -> dict[type, Action]:
+        """What is done at each message."""
+        names = resolvers.server
+        return {
+            Register: lambda m: names.register(m.network_id, m.network_name, m.endpoint_id, m.names, m.ipv4, m.ipv6),
+            Unregister: lambda m: names.unregister(m.network_id, m.endpoint_id),
+            OpenResolver: resolvers.open,
+            CloseResolver: resolvers.close,
+            WriteFiles: lambda m: files.write(m.container_id, m.files, anew="hosts" in m.files),
+            EditHosts: lambda m: files.edit_hosts(m.container_id, m.add, m.remove),
+            Run: self._run,
+            Signal: lambda m: runtime.signal(m.container_id, m.signal),
+            Terminate: lambda m: self._spawn(self._terminate(m)),
+            Release: lambda m: runtime.release(m.container_id),
+            Discard: lambda m: runtime.remove(m.container_id),
+        }
 
-    async def _act_on_container(self, message: Message) -> None:
-        match message:
-            case Run():
-                await self._run(message)
-            case Signal():
-                await self._runtime.signal(message.container_id, message.signal)
-            case Terminate():
-                self._spawn(self._terminate(message))
-            case Release():
-                await self._runtime.release(message.container_id)
-            case Discard():
-                await self._runtime.remove(message.container_id)
-            case _:
-                raise TypeError(f"nobody acts on {message!r}")
+    async def _act(self, message: Message) -> None:
+        doing = self._actions[type(message)](message)
+        if doing is not None:
+            await doing
 
     async def _run(self, message: Run) -> None:
         container_id = message.spec.container_id

@@ -125,8 +125,8 @@ def test_traffic_flows_on_and_everything_is_as_before(host: Host, cast: Cast) ->
         counts = stream.count, inner.count
         until(lambda: stream.count > counts[0] + 20 and inner.count > counts[1] + 20, "streams flow on after it")
     assert (stream.close(), inner.close()) == ("", "")
-    assert four[0] == four[1] > 50
-    assert six[0] == six[1] > 50
+    assert four[0] == four[1] > 10
+    assert six[0] == six[1] > 10
     assert facts(host) == before
 
 

@@ -1,0 +1,160 @@
+"""One node put together: store, kernel, engine, name servers and the carrier between them; no API, no signals.
+
+``assemble`` does, in an order in which each step relies on the one before: lock the state directory; read the records;
+ask the kernel what the host is; ask the runtime what became of the containers; make Linux what the records say
+(repairing what a crash left, without touching what is right); open the name servers.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import random
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fairlead.daemon.carrier import Carrier
+from fairlead.daemon.contract import NoContainers
+from fairlead.daemon.files import NameFiles
+from fairlead.daemon.recovery import take_up
+from fairlead.daemon.resolvers import SandboxResolvers
+from fairlead.discovery import resolvconf
+from fairlead.drivers.contract import Node
+from fairlead.drivers.registry import built_in
+from fairlead.engine.engine import Engine
+from fairlead.kernel.apply import Kernel
+from fairlead.model.errors import Conflict
+from fairlead.model.events import HostChanged
+from fairlead.model.ids import new_id
+from fairlead.model.settings import DEFAULT_POOLS_V4, EngineSettings, Paths
+from fairlead.runtime.containers import Runtime
+from fairlead.store.sqlite import LocalStore
+
+log = logging.getLogger(__name__)
+
+_IP_FORWARD = "/proc/sys/net/ipv4/ip_forward"
+_BRIDGE_NF = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeOptions:
+    """``default_pools`` replaces Docker's address pools; ``resolv_conf`` is the file that sandboxes' resolvers are
+    derived from."""
+
+    paths: Paths = Paths()
+    default_pools: tuple[tuple[str, int], ...] = ()
+    resolv_conf: str = "/etc/resolv.conf"
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """A node at work. Commands go through ``carrier.submit``; ``engine.state`` are its records, to read. ``warnings``
+    are what an operator should know of this machine."""
+
+    options: NodeOptions
+    node_id: str
+    settings: EngineSettings
+    engine: Engine
+    carrier: Carrier
+    kernel: Kernel
+    store: LocalStore
+    resolvers: SandboxResolvers
+    warnings: tuple[str, ...]
+
+
+@asynccontextmanager
+async def assemble(options: NodeOptions, runtime: Runtime | None = None) -> AsyncIterator[Assembly]:
+    """A node that is put together on entry and let go of on exit; what stands in Linux stays. Without ``runtime`` it
+    has sandboxes of others only, and containers in the records are left as they are. Raises ``Conflict`` when another
+    process uses the state directory, and what store and kernel raise."""
+    paths, chance = options.paths, random.SystemRandom()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_StateLock(paths))
+        store = LocalStore(f"{paths.state}/node.db")
+        stack.push_async_callback(store.close)
+        node_id = store.fact("node-id", new_id(chance))
+        kernel = Kernel(paths.netns)
+        stack.push_async_callback(kernel.close)
+        settings = EngineSettings(
+            hostname=socket.gethostname(), default_pools=options.default_pools or DEFAULT_POOLS_V4
+        )
+        node, warnings = await _survey(settings, store, kernel)
+        engine = Engine(settings, paths, built_in(), chance, node, node_id)
+        engine.core.resolver = _host_resolver(options.resolv_conf)
+        _learn(engine, await kernel.host_facts())
+        resolvers = SandboxResolvers(kernel)
+        stack.callback(resolvers.shut)
+        carrier = Carrier(engine, store, kernel, resolvers, runtime or NoContainers(), NameFiles(paths.containers))
+        stack.push_async_callback(carrier.close)
+        await take_up(engine, store, kernel, runtime, carrier)
+        await kernel.watch(lambda facts: _learn(engine, facts))
+        yield Assembly(options, node_id, settings, engine, carrier, kernel, store, resolvers, warnings)
+
+
+class _StateLock:
+    """One process for each state directory."""
+
+    def __init__(self, paths: Paths) -> None:
+        for folder in (paths.state, paths.run, paths.netns):
+            Path(folder).mkdir(parents=True, exist_ok=True, mode=0o711)
+        self._folder = paths.state
+
+    def __enter__(self) -> None:
+        self._descriptor = os.open(f"{self._folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._descriptor)
+            raise Conflict(
+                f"another daemon uses {self._folder}", hint="stop it, or give --state-dir and --run-dir"
+            ) from None
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+
+def _learn(engine: Engine, facts: HostChanged) -> None:
+    engine.handle(facts, time.monotonic(), time.time())
+
+
+async def _survey(settings: EngineSettings, store: LocalStore, kernel: Kernel) -> tuple[Node, tuple[str, ...]]:
+    """What the drivers may know of this machine, and what an operator should know of it."""
+    warnings: list[str] = []
+    forwarded = _sysctl(_IP_FORWARD) == "1"
+    guard = store.fact("forwarding-switched-on-by-us", "no" if forwarded else "yes") == "yes"
+    strangers = await kernel.foreign_bridges()
+    nf_present = _sysctl(_BRIDGE_NF) != ""
+    if nf_present and strangers:
+        warnings.append(
+            f"bridged frames pass the firewall (bridge-nf-call-iptables) and are left so for {', '.join(strangers)}: "
+            "traffic between containers is slower than it could be"
+        )
+    node = Node(
+        mtu=settings.mtu,
+        default_bridge=settings.default_bridge,
+        forward=settings.ip_forward,
+        guard_forwarding=guard,
+        bridge_nf_off=nf_present and not strangers,
+    )
+    return node, tuple(warnings)
+
+
+def _sysctl(path: str) -> str:
+    """A setting of this namespace; empty where the kernel lacks it."""
+    try:
+        return Path(path).read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _host_resolver(path: str) -> resolvconf.ResolvConf:
+    try:
+        return resolvconf.parse(Path(path).read_text())
+    except OSError as error:
+        log.warning("cannot read %s (%s): containers will resolve only each other", path, error.strerror)
+        return resolvconf.ResolvConf()

@@ -1,0 +1,79 @@
+"""What carrying outcomes out needs of the edges; the real ones and the fakes fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from fairlead.discovery.aio import DnsServer
+from fairlead.engine.outcome import CloseResolver, OpenResolver
+from fairlead.model.errors import Unavailable
+from fairlead.model.runspec import RunSpec
+from fairlead.model.state import Change
+from fairlead.plan.objects import Plan
+
+
+class Kernel(Protocol):
+    """Linux's networking."""
+
+    async def apply(self, plans: dict[str, Plan]) -> None:
+        """Make Linux what the plans say, or raise ``NetError`` with nothing changed."""
+
+
+class Store(Protocol):
+    """The records on disk."""
+
+    async def write(self, changes: tuple[Change, ...]) -> None:
+        """Return once the changes are on disk."""
+
+
+class Resolvers(Protocol):
+    """Opens and closes the name servers of sandboxes."""
+
+    server: DnsServer
+
+    async def open(self, message: OpenResolver) -> None:
+        """Serve names in a sandbox, or change what is served."""
+
+    async def close(self, message: CloseResolver) -> None:
+        """Serve names there no more."""
+
+
+class Containers(Protocol):
+    """Processes in sandboxes."""
+
+    async def start(self, spec: RunSpec) -> tuple[int, int]:
+        """Start a container: (its process id, its monitor's). Raises ``NetError`` with nothing left of it."""
+
+    async def signal(self, container_id: str, name: str) -> None:
+        """Send a signal to the first process; raises ``NetError`` when it does not run."""
+
+    async def release(self, container_id: str) -> None:
+        """Give back what only a running container needs."""
+
+    async def remove(self, container_id: str) -> None:
+        """Leave nothing of a container."""
+
+    def watch(self, container_id: str, monitor_pid: int, on_exit: Callable[[int, float], None]) -> None:
+        """Call back once with exit code and epoch seconds when it has ended."""
+
+
+class NoContainers:
+    """``Containers`` of a node without a runtime: sandboxes are of others' making, none is started here."""
+
+    async def start(self, spec: RunSpec) -> tuple[int, int]:
+        """Raises ``Unavailable``."""
+        raise Unavailable(f"container {spec.container_id[:12]}: this node has no runtime", hint="start the daemon")
+
+    async def signal(self, container_id: str, name: str) -> None:
+        """Raises ``Unavailable``."""
+        raise Unavailable(f"container {container_id[:12]}: this node has no runtime", hint="start the daemon")
+
+    async def release(self, container_id: str) -> None:
+        """Nothing to give back."""
+
+    async def remove(self, container_id: str) -> None:
+        """Nothing to remove."""
+
+    def watch(self, container_id: str, monitor_pid: int, on_exit: Callable[[int, float], None]) -> None:
+        """Nobody to wait for."""
