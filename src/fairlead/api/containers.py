@@ -48,12 +48,15 @@ _LIST_FILTERS = (
     "status",
 )
 _STATUSES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
+_LIST_QUERY = {"all": bool, "limit": int, "size": bool}
+#: The query of a terminal's size, as ``size`` reads it.
+SIZE = {"h": int, "w": int}
 _CONDITIONS = ("not-running", "next-exit", "removed")
 
 
 async def list_containers(call: Call) -> web.StreamResponse:
     """``GET /containers/json``: newest first; those that do not run only with ``all`` or a filter for their status."""
-    filters = Filters.parse(call.text("filters"), _LIST_FILTERS)
+    filters = call.filters()
     unknown = [status for status in filters.get("status") if status not in _STATUSES]
     if unknown:
         raise Invalid(f"invalid filter 'status={unknown[0]}'", hint="allowed: " + ", ".join(_STATUSES))
@@ -127,7 +130,7 @@ async def remove(call: Call) -> web.StreamResponse:
 
 async def prune(call: Call) -> web.StreamResponse:
     """``POST /containers/prune``: remove every container that does not run."""
-    filters = Filters.parse(call.text("filters"), ("label", "label!"))
+    filters = call.filters()
     deleted = []
     for container in list(call.node.state.containers.values()):
         if shown_status(container) in ("created", "exited", "dead") and filters.labels(container.config.labels):
@@ -224,16 +227,16 @@ def _published_words(state: State, container: Container) -> list[str]:
 def routes() -> tuple[Route, ...]:
     """The routes of this module."""
     return (
-        Route("GET", "/containers/json", list_containers),
-        Route("POST", "/containers/create", create),
-        Route("POST", "/containers/prune", prune),
+        Route("GET", "/containers/json", list_containers, query=_LIST_QUERY, filters=_LIST_FILTERS),
+        Route("POST", "/containers/create", create, query={"name": str, "platform": str}, body=ContainerCreateBody),
+        Route("POST", "/containers/prune", prune, filters=("label", "label!")),
         Route("GET", "/containers/{ref}/json", inspect),
         Route("POST", "/containers/{ref}/start", start),
-        Route("POST", "/containers/{ref}/stop", stop),
-        Route("POST", "/containers/{ref}/restart", restart),
-        Route("POST", "/containers/{ref}/kill", kill),
-        Route("POST", "/containers/{ref}/rename", rename),
-        Route("POST", "/containers/{ref}/wait", wait),
-        Route("POST", "/containers/{ref}/resize", resize),
-        Route("DELETE", "/containers/{ref}", remove),
+        Route("POST", "/containers/{ref}/stop", stop, query={"t": int}),
+        Route("POST", "/containers/{ref}/restart", restart, query={"t": int}),
+        Route("POST", "/containers/{ref}/kill", kill, query={"signal": str}),
+        Route("POST", "/containers/{ref}/rename", rename, query={"name": str}),
+        Route("POST", "/containers/{ref}/wait", wait, query={"condition": str}),
+        Route("POST", "/containers/{ref}/resize", resize, query=SIZE),
+        Route("DELETE", "/containers/{ref}", remove, query={"force": bool, "link": bool, "v": bool}),
     )

@@ -23,7 +23,7 @@ _GRACE_S = 0.05
 
 async def events(call: Call) -> web.StreamResponse:
     """``GET /events``."""
-    filters = Filters.parse(call.text("filters"), _FILTERS)
+    filters = call.filters()
     now = time.time()
     since, until = optional_moment(call.text("since"), now), optional_moment(call.text("until"), now)
     if since is not None and until is not None and until < since:
@@ -89,4 +89,4 @@ async def _next(notices: AsyncIterator[Notice], until: float | None) -> Notice |
 
 def routes() -> tuple[Route, ...]:
     """The routes of this module."""
-    return (Route("GET", "/events", events),)
+    return (Route("GET", "/events", events, query={"since": str, "until": str}, filters=_FILTERS),)

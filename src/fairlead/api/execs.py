@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from fairlead.api.containers import size
+from fairlead.api.containers import SIZE, size
 from fairlead.api.contract import Stream
 from fairlead.api.hijack import hijack
 from fairlead.api.router import Call, Route, answer, empty
@@ -60,8 +60,8 @@ def routes() -> tuple[Route, ...]:
     """The routes of this module."""
     execs = Execs()
     return (
-        Route("POST", "/containers/{ref}/exec", execs.create),
-        Route("POST", "/exec/{id}/start", execs.start),
+        Route("POST", "/containers/{ref}/exec", execs.create, body=ExecBody),
+        Route("POST", "/exec/{id}/start", execs.start, body=ExecStartBody, hijack=True),
         Route("GET", "/exec/{id}/json", execs.inspect),
-        Route("POST", "/exec/{id}/resize", execs.resize),
+        Route("POST", "/exec/{id}/resize", execs.resize, query=SIZE),
     )

@@ -83,6 +83,6 @@ def routes() -> tuple[Route, ...]:
     return (
         Route("GET", "/images/json", list_images),
         Route("GET", "/images/{name*}/json", inspect_image),
-        Route("POST", "/images/create", pull),
-        Route("POST", "/fairlead/images/import", import_image),
+        Route("POST", "/images/create", pull, query={"fromImage": str, "fromSrc": str, "tag": str, "platform": str}),
+        Route("POST", "/fairlead/images/import", import_image, query={"name": str}, upload=True),
     )

@@ -28,7 +28,7 @@ _PRUNE_FILTERS = ("label", "label!", "until")
 
 async def list_networks(call: Call) -> web.StreamResponse:
     """``GET /networks``."""
-    filters = Filters.parse(call.text("filters"), _LIST_FILTERS)
+    filters = call.filters()
     state = call.node.state
     chosen = [network for network in state.networks.values() if _chosen(state, network, filters)]
     return answer([network_summary(network) for network in chosen])
@@ -84,7 +84,7 @@ class Pruner:
 
     async def __call__(self, call: Call) -> web.StreamResponse:
         """Remove every network that nobody uses; what is refused stays, silently."""
-        filters = Filters.parse(call.text("filters"), _PRUNE_FILTERS)
+        filters = call.filters()
         before = min((parse_moment(text, time.time()) for text in filters.get("until")), default=None)
         if self._busy:
             raise Conflict("a prune operation is already running", hint="wait for it to end")
@@ -98,8 +98,8 @@ class Pruner:
         state = call.node.state
         deleted: list[str] = []
         for network in list(state.networks.values()):
-            young = before is not None and network.created >= before
-            if young or not filters.labels(network.labels) or not _dangling(state, network):
+            spared = network.config_only or (before is not None and network.created >= before)
+            if spared or not filters.labels(network.labels) or not _dangling(state, network):
                 continue
             try:
                 await call.submit(RemoveNetwork(network.id))
@@ -142,11 +142,11 @@ def _chosen(state: State, network: Network, filters: Filters) -> bool:
 def routes() -> tuple[Route, ...]:
     """The routes of this module."""
     return (
-        Route("GET", "/networks", list_networks),
-        Route("POST", "/networks/create", create_network),
-        Route("POST", "/networks/prune", Pruner()),
-        Route("GET", "/networks/{ref}", inspect_network),
+        Route("GET", "/networks", list_networks, filters=_LIST_FILTERS),
+        Route("POST", "/networks/create", create_network, body=NetworkCreateBody),
+        Route("POST", "/networks/prune", Pruner(), filters=_PRUNE_FILTERS),
+        Route("GET", "/networks/{ref}", inspect_network, query={"verbose": bool, "scope": str}),
         Route("DELETE", "/networks/{ref}", remove_network),
-        Route("POST", "/networks/{ref}/connect", connect),
-        Route("POST", "/networks/{ref}/disconnect", disconnect),
+        Route("POST", "/networks/{ref}/connect", connect, body=ConnectBody),
+        Route("POST", "/networks/{ref}/disconnect", disconnect, body=DisconnectBody),
     )

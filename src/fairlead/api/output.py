@@ -11,6 +11,16 @@ from fairlead.api.moments import optional_moment, parse_moment
 from fairlead.api.router import Call, Route
 from fairlead.model.errors import Invalid
 
+_LOGS = {
+    "stdout": bool,
+    "stderr": bool,
+    "follow": bool,
+    "timestamps": bool,
+    "since": str,
+    "until": str,
+    "tail": str,
+}
+
 
 async def logs(call: Call) -> web.StreamResponse:
     """``GET /containers/{ref}/logs``."""
@@ -51,6 +61,12 @@ def _tail(call: Call) -> int | None:
 def routes() -> tuple[Route, ...]:
     """The routes of this module."""
     return (
-        Route("GET", "/containers/{ref}/logs", logs),
-        Route("POST", "/containers/{ref}/attach", attach),
+        Route("GET", "/containers/{ref}/logs", logs, query=_LOGS),
+        Route(
+            "POST",
+            "/containers/{ref}/attach",
+            attach,
+            query={**_LOGS, "stream": bool, "stdin": bool, "logs": bool},
+            hijack=True,
+        ),
     )

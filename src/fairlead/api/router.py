@@ -1,5 +1,9 @@
 """From a request line to a handler: patterns, the version prefix, query parameters, and the answer's shape.
 
+A route declares everything that it reads of a request, and ``Call`` refuses a handler that reads anything else: so the
+table of routes is the whole truth about the interface, and its description (``openapi.py``) and the tests that are
+derived from it cannot miss a field.
+
 Not aiohttp's own router: every path exists with and without ``/v1.NN``, which its table would hold twice and search
 in order. Here the prefix is cut off first, and one lookup by method and first segment leaves a handful of patterns.
 """
@@ -8,14 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from aiohttp import web
 
 from fairlead.api import versions
 from fairlead.api.contract import Node
+from fairlead.api.filters import Filters
 from fairlead.api.schema import decode, encode
 from fairlead.model.commands import Command
 from fairlead.model.errors import Invalid, NetError, NotFound
@@ -26,6 +31,27 @@ _VERSION = re.compile(r"/v(\d{1,4}\.\d{1,4})(?=/)")
 _PARAMETER = re.compile(r"\{(\w+)(\*?)\}")
 #: What Docker takes for "no" in a query.
 _FALSE = frozenset({"", "0", "no", "false", "none"})
+#: Largest JSON body in bytes: thousands of options and labels fit, and a few dozen of such bodies do no harm.
+BODY_BYTES_MAX = 1024 * 1024
+#: Seconds that the next piece of a body may take to come: a client that stalls must not hold its connection for ever.
+BODY_STALL_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method and a path pattern (``{x}`` is one segment, ``{x*}`` one or more), and what the handler reads: ``query``
+    maps a parameter to the type of its value, ``filters`` are the keys of the parameter of that name, ``body`` is the
+    shape of the JSON, ``upload`` says that the body is an archive instead, ``hijack`` that the connection turns into a
+    byte stream."""
+
+    method: str
+    pattern: str
+    handler: Handler
+    query: Mapping[str, type] = field(default_factory=dict)
+    filters: tuple[str, ...] = ()
+    body: type | None = None
+    upload: bool = False
+    hijack: bool = False
 
 
 @dataclass(slots=True)
@@ -35,6 +61,7 @@ class Call:
 
     node: Node
     request: web.BaseRequest
+    route: Route
     version: versions.ApiVersion
     path: dict[str, str]
     headers: dict[str, str]
@@ -49,11 +76,12 @@ class Call:
 
     def text(self, name: str, default: str = "") -> str:
         """A query parameter."""
-        return self.request.query.get(name, default)
+        text = self._parameter(name)
+        return default if text is None else text
 
     def flag(self, name: str, default: bool = False) -> bool:
         """A query parameter as a truth value, in Docker's loose reading."""
-        text = self.request.query.get(name)
+        text = self._parameter(name)
         return default if text is None else text.strip().lower() not in _FALSE
 
     def whole(self, name: str) -> int | None:
@@ -65,13 +93,17 @@ class Call:
             raise Invalid(f"invalid value for {name}: {text!r}", hint="write a whole number")
         return int(text)
 
+    def filters(self) -> Filters:
+        """The parameter ``filters`` with the keys that the route allows; raises ``Invalid``."""
+        return Filters.parse(self.request.query.get("filters", ""), self.route.filters)
+
     async def body(self, shape: type[_T]) -> _T:
         """The request's body as ``shape``; raises ``Invalid``."""
-        return decode(await self._read(), shape)
+        return decode(await self._read(shape), shape)
 
     async def body_or(self, shape: type[_T], default: _T) -> _T:
         """The same, with a default for an empty body."""
-        data = await self._read()
+        data = await self._read(shape)
         return decode(data, shape) if data.strip() else default
 
     async def submit(self, command: Command) -> object:
@@ -80,29 +112,45 @@ class Call:
         task.add_done_callback(_heard)
         return await asyncio.shield(task)
 
-    async def _read(self) -> bytes:
+    async def archive(self) -> AsyncIterator[bytes]:
+        """The request's body piece by piece; raises ``Invalid`` when it stalls or breaks off."""
+        while piece := await self._piece():
+            yield piece
+
+    def _parameter(self, name: str) -> str | None:
+        if name not in self.route.query:
+            raise LookupError(f"{self.route.method} {self.route.pattern} reads {name!r}; declare it in its Route")
+        return self.request.query.get(name)
+
+    async def _read(self, shape: type) -> bytes:
+        if shape is not self.route.body:
+            raise LookupError(f"{self.route.method} {self.route.pattern} reads {shape}; declare it in its Route")
+        pieces, size = [], 0
+        while piece := await self._piece():
+            size += len(piece)
+            if size > BODY_BYTES_MAX:
+                raise Invalid("the request's body is too large", hint=f"at most {BODY_BYTES_MAX} bytes")
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    async def _piece(self) -> bytes:
+        """The next part of the body, empty at its end."""
         try:
-            return await self.request.read()
-        except web.HTTPRequestEntityTooLarge as error:
-            raise Invalid("the request's body is too large") from error
+            async with asyncio.timeout(BODY_STALL_S):
+                return await self.request.content.readany()
+        except TimeoutError as error:
+            raise Invalid(f"the request's body stalled for {BODY_STALL_S:g} s") from error
+        except (web.RequestPayloadError, ValueError) as error:
+            raise Invalid(f"the request's body cannot be read: {error}") from error
 
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """A method and a path pattern; ``{x}`` is one segment, ``{x*}`` one or more."""
-
-    method: str
-    pattern: str
-    handler: Handler
-
-
-@dataclass(frozen=True, slots=True)
 class _Compiled:
     regex: re.Pattern[str]
-    handler: Handler
+    route: Route
 
 
 class Router:
@@ -112,10 +160,10 @@ class Router:
         self._table: dict[tuple[str, str], list[_Compiled]] = {}
         for route in routes:
             key = (route.method, _first_segment(route.pattern))
-            self._table.setdefault(key, []).append(_Compiled(_compile(route.pattern), route.handler))
+            self._table.setdefault(key, []).append(_Compiled(_compile(route.pattern), route))
 
-    def find(self, method: str, path: str) -> tuple[Handler, versions.ApiVersion, dict[str, str]]:
-        """Handler, API version and path parameters; raises ``Invalid`` (version) or ``NotFound`` (path)."""
+    def find(self, method: str, path: str) -> tuple[Route, versions.ApiVersion, dict[str, str]]:
+        """Route, API version and path parameters; raises ``Invalid`` (version) or ``NotFound`` (path)."""
         version = versions.API_MAX
         prefix = _VERSION.match(path)
         if prefix:
@@ -124,7 +172,7 @@ class Router:
         for compiled in self._table.get((method, _first_segment(path)), ()):
             found = compiled.regex.fullmatch(path)
             if found:
-                return compiled.handler, version, found.groupdict()
+                return compiled.route, version, found.groupdict()
         raise NotFound("page not found")
 
 

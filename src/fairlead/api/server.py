@@ -19,10 +19,12 @@ from aiohttp import web
 
 import fairlead
 from fairlead.api import containers, events, execs, images, networks, output, system, versions
+from fairlead.api.connections import Connections
 from fairlead.api.contract import Node
+from fairlead.api.openapi import description
 from fairlead.api.router import Call, Route, Router, answer
 from fairlead.api.schema import error_body
-from fairlead.model.errors import Conflict, Internal, Invalid, NetError
+from fairlead.model.errors import Conflict, Internal, Invalid, NetError, NotFound
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +39,14 @@ SOCKET_PATH_MAX = 107 - len(_UNREADY)
 _CLOSE_GRACE_S = 0.5
 #: Connections that wait to be accepted (Linux caps it at net.core.somaxconn).
 _BACKLOG = 512
-#: Bytes of a request line or header field: filters stand in the query, and lists of labels can be long.
-_LINE_BYTES = 64 * 1024
+
+
+async def _nowhere(call: Call) -> web.StreamResponse:
+    raise NotFound("page not found")
+
+
+#: The route of a request until its own is found.
+_NOWHERE = Route("", "", _nowhere)
 
 
 class ApiServer:
@@ -48,6 +56,11 @@ class ApiServer:
         self._runner = runner
         self._inode = inode
         self.path = path
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._runner.server.connections) if self._runner.server else 0
 
     async def close(self) -> None:
         """Stop listening, give open requests a moment, cut the rest, remove the socket file if it is still ours."""
@@ -64,17 +77,9 @@ async def serve(node: Node, socket_path: str | os.PathLike[str], extra: Iterable
     answers there, ``Invalid`` or ``Internal`` when the socket cannot be made.
     """
     path = Path(socket_path)
-    routers = Router([*extra, *_routes()])
-    door = _Door(node, routers)
-    server = web.Server(
-        door,
-        handler_cancellation=True,
-        access_log=None,
-        max_line_size=_LINE_BYTES,
-        max_field_size=_LINE_BYTES,
-        keepalive_timeout=300.0,
-    )
-    runner = web.ServerRunner(server, shutdown_timeout=_CLOSE_GRACE_S)
+    routes = [*extra, *own_routes()]
+    routes.append(description(routes))
+    runner = web.ServerRunner(Connections(_Door(node, Router(routes))), shutdown_timeout=_CLOSE_GRACE_S)
     listener, inode = _listen(path)
     await runner.setup()
     await web.SockSite(runner, listener, backlog=_BACKLOG).start()
@@ -94,10 +99,10 @@ class _Door:
         }
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
-        call = Call(self._node, request, versions.API_MAX, {}, self._headers)
+        call = Call(self._node, request, _NOWHERE, versions.API_MAX, {}, self._headers)
         try:
-            handler, call.version, call.path = self._router.find(request.method, request.path)
-            response = await handler(call)
+            call.route, call.version, call.path = self._router.find(request.method, request.path)
+            response = await call.route.handler(call)
         except NetError as error:
             response = _failed(call, error)
         except (ConnectionError, asyncio.CancelledError):
@@ -118,7 +123,8 @@ def _failed(call: Call, error: NetError) -> web.StreamResponse:
     return answer(error_body(error), error.status)
 
 
-def _routes() -> list[Route]:
+def own_routes() -> list[Route]:
+    """Every call that this room answers."""
     rooms = (system, networks, containers, output, execs, events, images)
     return [route for room in rooms for route in room.routes()]
 

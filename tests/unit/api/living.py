@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TypeVar
 from tests.unit.api.fake_node import FakeNode
 
 from fairlead.api.client import Client
+from fairlead.api.router import Route
 from fairlead.api.server import ApiServer, serve
 
 _T = TypeVar("_T")
@@ -38,7 +39,7 @@ class Living:
 
 
 @contextmanager
-def living_api(folder: Path) -> Iterator[Living]:
+def living_api(folder: Path, extra: Iterable[Route] = ()) -> Iterator[Living]:
     """Serve a fresh fake node while this lasts."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
@@ -46,7 +47,7 @@ def living_api(folder: Path) -> Iterator[Living]:
 
     async def start() -> Living:
         node = FakeNode()
-        return Living(loop, node, await serve(node, folder / "api.sock"))
+        return Living(loop, node, await serve(node, folder / "api.sock", extra))
 
     living = _in(loop, start).result(PATIENCE_S)
     try:

@@ -229,7 +229,6 @@ class TestNetworks:
 
     def test_what_is_not_there_yet_is_501(self, api: Living) -> None:
         assert refused(api, "POST", "/networks/create", {"Name": "x", "Ingress": True}).status == 501
-        assert refused(api, "POST", "/networks/create", {"Name": "x", "ConfigFrom": {"Network": "y"}}).status == 501
 
     def test_connect_shows_up_in_both_inspects(self, api: Living) -> None:
         api.client.post("/networks/create", {"Name": "web"})
