@@ -24,7 +24,19 @@ _LEVELS = ("debug", "info", "warning", "error")
 @click.option(
     "--resolv-conf", default="/etc/resolv.conf", show_default=True, metavar="PATH", help="Source of containers' own."
 )
-def command(state_dir: str, run_dir: str, log_level: str, pools: tuple[str, ...], resolv_conf: str) -> int:
+@click.option("--dns", multiple=True, metavar="IP", help="Name server of containers that name none.")
+@click.option("--dns-search", multiple=True, metavar="DOMAIN", help="Search domain of containers that name none.")
+@click.option("--dns-opt", "dns_options", multiple=True, metavar="TEXT", help="Resolver option of such containers.")
+def command(
+    state_dir: str,
+    run_dir: str,
+    log_level: str,
+    pools: tuple[str, ...],
+    resolv_conf: str,
+    dns: tuple[str, ...],
+    dns_search: tuple[str, ...],
+    dns_options: tuple[str, ...],
+) -> int:
     """Be the daemon of this host, in the foreground, until SIGTERM. Containers outlive it.
 
     \b
@@ -36,5 +48,8 @@ def command(state_dir: str, run_dir: str, log_level: str, pools: tuple[str, ...]
         paths=Paths(state=str(Path(state_dir).absolute()), run=str(Path(run_dir).absolute())),
         default_pools=tuple(map(parse_pool, pools)),
         resolv_conf=resolv_conf,
+        dns=dns,
+        dns_search=dns_search,
+        dns_options=dns_options,
     )
     return int(daemon.main(daemon.DaemonOptions(node=node, log_level=log_level)))

@@ -7,6 +7,7 @@ ask the kernel what the host is; ask the runtime what became of the containers; 
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import logging
 import os
@@ -14,7 +15,7 @@ import random
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,14 +23,14 @@ from fairlead.daemon.carrier import Carrier
 from fairlead.daemon.contract import NoContainers
 from fairlead.daemon.files import NameFiles
 from fairlead.daemon.recovery import take_up
-from fairlead.daemon.resolvers import SandboxResolvers
+from fairlead.daemon.resolvers import HostResolverFile, SandboxResolvers
 from fairlead.discovery import resolvconf
 from fairlead.drivers.contract import Node
 from fairlead.drivers.registry import built_in
 from fairlead.engine.engine import Engine
 from fairlead.kernel.apply import Kernel
 from fairlead.model.errors import Conflict
-from fairlead.model.events import HostChanged
+from fairlead.model.events import Event
 from fairlead.model.ids import new_id
 from fairlead.model.settings import DEFAULT_POOLS_V4, EngineSettings, Paths
 from fairlead.runtime.containers import Runtime
@@ -44,11 +45,14 @@ _BRIDGE_NF = "/proc/sys/net/bridge/bridge-nf-call-iptables"
 @dataclass(frozen=True, slots=True)
 class NodeOptions:
     """``default_pools`` replaces Docker's address pools; ``resolv_conf`` is the file that sandboxes' resolvers are
-    derived from."""
+    derived from, ``dns``, ``dns_search`` and ``dns_options`` stand in its place where a container has none of its own."""
 
     paths: Paths = Paths()
     default_pools: tuple[tuple[str, int], ...] = ()
     resolv_conf: str = "/etc/resolv.conf"
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +74,12 @@ class Assembly:
 @asynccontextmanager
 async def assemble(options: NodeOptions, runtime: Runtime | None = None) -> AsyncIterator[Assembly]:
     """A node that is put together on entry and let go of on exit; what stands in Linux stays. Without ``runtime`` it
-    has sandboxes of others only, and containers in the records are left as they are. Raises ``Conflict`` when another
-    process uses the state directory, and what store and kernel raise."""
+    has sandboxes of others only, and containers in the records are left as they are. Raises ``Invalid`` for options that
+    cannot be, ``Conflict`` when another process uses the state directory, and what store and kernel raise."""
     paths, chance = options.paths, random.SystemRandom()
+    resolvconf.check_servers(options.dns)
+    resolvconf.check_search(options.dns_search)
+    resolvconf.check_options(options.dns_options)
     async with AsyncExitStack() as stack:
         stack.enter_context(_StateLock(paths))
         store = LocalStore(f"{paths.state}/node.db")
@@ -81,11 +88,16 @@ async def assemble(options: NodeOptions, runtime: Runtime | None = None) -> Asyn
         kernel = Kernel(paths.netns)
         stack.push_async_callback(kernel.close)
         settings = EngineSettings(
-            hostname=socket.gethostname(), default_pools=options.default_pools or DEFAULT_POOLS_V4
+            hostname=socket.gethostname(),
+            default_pools=options.default_pools or DEFAULT_POOLS_V4,
+            dns=options.dns,
+            dns_search=options.dns_search,
+            dns_options=options.dns_options,
         )
         node, warnings = await _survey(settings, store, kernel)
         engine = Engine(settings, paths, built_in(), chance, node, node_id)
-        engine.core.resolver = _host_resolver(options.resolv_conf)
+        source = HostResolverFile(options.resolv_conf)
+        _learn(engine, source.read())
         _learn(engine, await kernel.host_facts())
         resolvers = SandboxResolvers(kernel)
         stack.callback(resolvers.shut)
@@ -93,6 +105,8 @@ async def assemble(options: NodeOptions, runtime: Runtime | None = None) -> Asyn
         stack.push_async_callback(carrier.close)
         await take_up(engine, store, kernel, runtime, carrier)
         await kernel.watch(lambda facts: _learn(engine, facts))
+        follower = asyncio.get_running_loop().create_task(source.follow(carrier.feed))
+        stack.push_async_callback(_call_off, follower)
         yield Assembly(options, node_id, settings, engine, carrier, kernel, store, resolvers, warnings)
 
 
@@ -118,8 +132,14 @@ class _StateLock:
         os.close(self._descriptor)
 
 
-def _learn(engine: Engine, facts: HostChanged) -> None:
-    engine.handle(facts, time.monotonic(), time.time())
+def _learn(engine: Engine, fact: Event) -> None:
+    engine.handle(fact, time.monotonic(), time.time())
+
+
+async def _call_off(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 async def _survey(settings: EngineSettings, store: LocalStore, kernel: Kernel) -> tuple[Node, tuple[str, ...]]:
@@ -150,11 +170,3 @@ def _sysctl(path: str) -> str:
         return Path(path).read_text().strip()
     except FileNotFoundError:
         return ""
-
-
-def _host_resolver(path: str) -> resolvconf.ResolvConf:
-    try:
-        return resolvconf.parse(Path(path).read_text())
-    except OSError as error:
-        log.warning("cannot read %s (%s): containers will resolve only each other", path, error.strerror)
-        return resolvconf.ResolvConf()

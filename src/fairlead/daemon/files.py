@@ -23,13 +23,18 @@ class NameFiles:
         self._directory.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)
 
     def write(self, container_id: str, files: Mapping[str, str], *, anew: bool) -> None:
-        """Write whole files. Unless ``anew``, a file that somebody edited since we wrote it is left alone."""
+        """Write whole files. Unless ``anew``, a file that somebody edited since we wrote it is left alone, and one that
+        says the same already is not touched; a container that is gone gets none."""
         folder = self._directory / container_id
-        folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+        if anew:
+            folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+        elif not folder.is_dir():
+            return
         for name, text in files.items():
-            if anew or not self._edited(folder, name):
+            digest = _digest(text.encode())
+            if anew or self._written(folder, name) not in (digest, None):
                 _write(folder / name, text)
-                _write(folder / f"{name}.hash", _digest(text.encode()))
+                _write(folder / f"{name}.hash", digest)
 
     def edit_hosts(self, container_id: str, add: tuple[HostLine, ...], remove: tuple[HostLine, ...]) -> None:
         """Take exactly equal lines out of the hosts file and append others; a file that is gone stays gone."""
@@ -42,11 +47,13 @@ class NameFiles:
         if changed != text:
             _write(path, changed)
 
-    def _edited(self, folder: Path, name: str) -> bool:
+    def _written(self, folder: Path, name: str) -> str | None:
+        """The digest of a file as we wrote it last, empty if it is not there; None if somebody has edited it since."""
         try:
-            return _digest((folder / name).read_bytes()) != (folder / f"{name}.hash").read_text()
+            digest = _digest((folder / name).read_bytes())
+            return digest if digest == (folder / f"{name}.hash").read_text() else None
         except FileNotFoundError:
-            return False
+            return ""
 
 
 def _write(path: Path, text: str) -> None:

@@ -4,7 +4,8 @@ Order of rules (``cnm.md`` 1.14):
   1. unreadable, other opcode, other class: silence, FORMERR, NOTIMP, REFUSED
   2. reverse name of an address in the sandbox's networks: ``<name>.<network>``
   3. name known in one of its networks, whole or split as ``name.network``: addresses, or NOERROR and nothing
-  4. single-label name: NXDOMAIN from us, never forwarded, whatever the search list says
+  4. single-label name, or one below ``invalid`` or ``localhost``: NXDOMAIN from us, never forwarded, whatever the
+     search list says
   5. sandbox in internal networks only: NXDOMAIN, never forwarded
   6. everything else: forwarded
 Pure: ``Chance`` is passed. ``resolve`` is total: arbitrary bytes never raise.
@@ -27,6 +28,10 @@ ROTATIONS_MAX = 16
 DRAWS = 64
 
 
+#: Domains of which no server outside may be asked (RFC 6761 sections 6.3, 6.4).
+_NOWHERE = (".localhost", ".invalid")
+
+
 class Upstream(NamedTuple):
     """A server to forward to. ``from_host`` says whether it is asked from the daemon's namespace (it came from the
     host's file) or from the sandbox's own (a user named it)."""
@@ -38,7 +43,7 @@ class Upstream(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class View:
     """What one sandbox may see. ``networks`` are ids in the order in which they are searched; ``forward`` is False
-    for a sandbox in internal networks only; ``search`` and ``ndots`` are those of its resolv.conf; ``links`` maps
+    for a sandbox in internal networks only; ``search`` (the user's own list) and ``ndots`` are those of its resolv.conf; ``links`` maps
     aliases that only this sandbox knows to names; ``netns`` is handed to the socket factory."""
 
     networks: tuple[str, ...] = ()
@@ -87,7 +92,7 @@ def resolve(
     if records is not None:
         bodies = tuple(wire.body(query, question, wire.NOERROR, order, limit) for order in _orders(records, chance))
         return Answer(_draws(bodies, chance), keep=True)
-    if question.labels == 1 or not view.forward:
+    if question.labels == 1 or not view.forward or question.name.endswith(_NOWHERE):
         return Answer((wire.body(query, question, wire.NXDOMAIN, (), limit),), keep=False)
     if not view.upstreams:
         return Answer((wire.body(query, question, wire.SERVFAIL, (), limit),), keep=False)

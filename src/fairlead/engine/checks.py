@@ -3,8 +3,6 @@ file that programs in the container believe (SEC-22)."""
 
 from __future__ import annotations
 
-import re
-
 from fairlead.discovery import hosts, resolvconf
 from fairlead.model import options
 from fairlead.model.addresses import parse_address
@@ -15,8 +13,6 @@ from fairlead.model.ids import check_link_name, check_name
 
 #: Longest host name in bytes that Linux takes (HOST_NAME_MAX, gethostname(2)).
 HOST_NAME_MAX = 64
-#: An option of resolv.conf(5): a word, or a word and a number.
-_DNS_OPTION = re.compile(r"[a-zA-Z0-9_-]+(:[0-9]+)?")
 
 
 def check_config(config: ContainerConfig) -> None:
@@ -28,12 +24,8 @@ def check_config(config: ContainerConfig) -> None:
     if config.domainname:
         check_name("domain", config.domainname)
     resolvconf.check_servers(config.dns)
-    for domain in config.dns_search:
-        if domain != ".":
-            check_name("search domain", domain.removesuffix("."))
-    for option in config.dns_options:
-        if not _DNS_OPTION.fullmatch(option):
-            raise Invalid(f"invalid DNS option {option!r}", hint="write it like ndots:1 or rotate")
+    resolvconf.check_search(config.dns_search)
+    resolvconf.check_options(config.dns_options)
     for line in hosts.extra_lines(config.extra_hosts, ("0.0.0.0",)):
         check_name("host", line.names[0])
     for request in config.ports:

@@ -46,7 +46,9 @@ class Core:
     ipam: Ipam
     state: State = field(default_factory=State)
     host: HostChanged = HostChanged((), ())
+    #: The host's resolv.conf, and the one for sandboxes that are told its servers themselves.
     resolver: ResolvConf = ResolvConf()
+    direct_resolver: ResolvConf = ResolvConf()
     #: Last port handed out for each protocol; the search for a free one goes on after it.
     port_cursor: dict[str, int] = field(default_factory=dict)
     #: What no two networks may share (a device name) -> id of the network that has it.

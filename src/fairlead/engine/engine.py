@@ -35,6 +35,7 @@ from fairlead.model.events import (
     Event,
     Failed,
     HostChanged,
+    ResolverFileChanged,
 )
 from fairlead.model.ids import Chance
 from fairlead.model.network import Network
@@ -93,7 +94,7 @@ class Engine:
             if turn.state.network_named(name) is None:
                 networks.add(turn, CreateNetwork(name, driver))
         for sandbox in turn.state.sandboxes.values():
-            sandboxes.open_resolver(turn, sandbox)
+            sandboxes.follow(turn, sandbox)
             for endpoint in turn.endpoints_of(sandbox):
                 endpoints.register(turn, endpoint)
         self._operation += 1
@@ -168,6 +169,8 @@ class Engine:
                 return None, None, container_id
             case ContainerFailed():
                 return None, containers.failed(turn, message), ""
+            case ResolverFileChanged():
+                sandboxes.follow_host(turn, message)
             case ContainerRunning():
                 containers.running(turn, message)
             case ContainerExited():

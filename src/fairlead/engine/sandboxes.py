@@ -13,6 +13,7 @@ from fairlead.engine.outcome import CloseResolver, EditHosts, OpenResolver, Writ
 from fairlead.model.addresses import bare, is_v6
 from fairlead.model.container import Container
 from fairlead.model.endpoint import Endpoint, PortBinding, PortRequest
+from fairlead.model.events import ResolverFileChanged
 from fairlead.model.network import Network
 from fairlead.model.sandbox import Sandbox
 from fairlead.plan.objects import NOTHING, Chain, Netns, Object, Plan, Route, Sysctl, Table
@@ -111,6 +112,23 @@ def open_resolver(turn: Turn, sandbox: Sandbox) -> None:
         turn.say(OpenResolver(sandbox.id, _view(turn.core, sandbox)))
 
 
+def follow_host(turn: Turn, message: ResolverFileChanged) -> None:
+    """Let everything that runs ask the servers that the host now asks: resolvers at once, files unless edited."""
+    core, host, direct = turn.core, resolvconf.parse(message.text), resolvconf.parse(message.direct)
+    if (host, direct) == (core.resolver, core.direct_resolver):
+        return
+    core.resolver, core.direct_resolver = host, direct
+    for sandbox in turn.state.sandboxes.values():
+        follow(turn, sandbox)
+
+
+def follow(turn: Turn, sandbox: Sandbox) -> None:
+    """Bring a running sandbox's resolver and resolv.conf in line with the host's."""
+    open_resolver(turn, sandbox)
+    if sandbox.container_id in turn.state.containers:
+        turn.say(WriteFiles(sandbox.container_id, {"resolv.conf": _resolution(turn.core, sandbox).text}))
+
+
 def after_change(turn: Turn, sandbox_id: str, *, joined: Endpoint | None, left: Endpoint | None, had: bool) -> None:
     """Bring files and resolver in line after a running container was connected or disconnected; ``had`` says whether
     names were served before."""
@@ -195,14 +213,19 @@ def _host_gateways(core: Core) -> tuple[str, ...]:
 
 
 def _resolution(core: Core, sandbox: Sandbox) -> resolvconf.SandboxResolv:
-    core_resolver, dns = core.resolver, sandbox.dns
-    search, options = sandbox.dns_search, sandbox.dns_options
+    settings = core.settings
+    dns, search = sandbox.dns or settings.dns, sandbox.dns_search or settings.dns_search
+    words = sandbox.dns_options or settings.dns_options
     if needs_resolver(core, sandbox):
-        return resolvconf.compose_internal(core_resolver, dns=dns, search=search, options=options)
-    # In the host's own namespace its servers on loopback answer too.
-    servers = dns if sandbox.netns else dns or core_resolver.servers
+        return resolvconf.compose_internal(
+            core.resolver, dns=dns, search=search, options=words, hostname=sandbox.hostname
+        )
+    if not sandbox.netns:
+        # In the host's own namespace its servers on loopback answer too.
+        servers = dns or core.resolver.servers
+        return resolvconf.compose_plain(core.resolver, dns=servers, search=search, options=words, v6=True)
     v6 = any(core.state.endpoints[endpoint_id].ipv6 for endpoint_id in sandbox.endpoints)
-    return resolvconf.compose_plain(core_resolver, dns=servers, search=search, options=options, v6=v6)
+    return resolvconf.compose_plain(core.direct_resolver, dns=dns, search=search, options=words, v6=v6)
 
 
 def _view(core: Core, sandbox: Sandbox) -> View:

@@ -25,6 +25,15 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
+class ResolverFileChanged:
+    """The text of the host's resolv.conf. ``direct`` is that of the file with servers that can be asked from outside
+    the host's own namespace too: the same text, or systemd-resolved's when the host asks its stub."""
+
+    text: str
+    direct: str
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """An operation could not be applied; the kernel is as before it."""
 
@@ -61,7 +70,7 @@ class ContainerExited:
     at: float
 
 
-Event = HostChanged | Applied | Failed | ContainerRunning | ContainerFailed | ContainerExited
+Event = HostChanged | ResolverFileChanged | Applied | Failed | ContainerRunning | ContainerFailed | ContainerExited
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ DEFAULT_POOLS_V4: tuple[tuple[str, int], ...] = (
 class EngineSettings:
     """What the engine needs to know. ``default_pools`` replaces Docker's when given; ``quarantine_s`` is how long a
     freed address rests before automatic choice takes it again, so that late packets for its last holder do not reach
-    another one (neighbour caches do not matter: an address keeps its MAC)."""
+    another one (neighbour caches do not matter: an address keeps its MAC). ``dns``, ``dns_search`` and
+    ``dns_options`` are for containers that name none of their own (dockerd's flags)."""
 
     hostname: str
     default_pools: tuple[tuple[str, int], ...] = ()
@@ -28,6 +29,9 @@ class EngineSettings:
     default_bridge: str = "fairlead0"
     mtu: int = 1500
     ip_forward: bool = True
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ class Host:
         self.api = Client(self.url)
         self.process: subprocess.Popen[bytes] | None = None
         self.pools: tuple[str, ...] = ()
+        self.flags: tuple[str, ...] = ()
         self.containers: set[str] = set()
         resolv_conf = folder / "resolv.conf"
         resolv_conf.write_text(f"nameserver {NEIGHBOUR_V4}\nsearch corp.example\n")
@@ -76,6 +77,7 @@ class Host:
         flags += ["--resolv-conf", str(self.folder / "resolv.conf")]
         for pool in self.pools:
             flags += ["--default-address-pool", pool]
+        flags += self.flags
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.ns.command(FAIRLEAD, "daemon", *flags), stdin=subprocess.DEVNULL, stdout=log, stderr=log

@@ -101,26 +101,6 @@ def test_single_labels_never_leave(web: dict[str, Container], upstream: Upstream
         assert f"{name}." not in upstream.names()
 
 
-def test_the_search_list_cannot_turn_a_container_into_an_outsider(
-    web: dict[str, Container], upstream: Upstream
-) -> None:
-    app = web["app"]
-    assert "search corp.example" in app.read("/etc/resolv.conf")
-    assert app.exec("getent", "ahostsv4", "db").stdout.split()[0] == web["db"].ip()
-    assert "db.corp.example." not in upstream.names()
-
-
-@pytest.mark.parametrize("ndots", ["0", "1", "5"])
-def test_a_container_wins_over_the_search_list_whatever_ndots_says(
-    host: Host, web: dict[str, Container], ndots: str
-) -> None:
-    """SEC-20: the outside answers ``db.corp.example`` too, and programs may well ask for that first."""
-    settings = {"DnsOptions": [f"ndots:{ndots}"], "DnsSearch": ["corp.example"]}
-    with host.run("asks", network="web", host_config=settings) as asks:
-        found = asks.exec("getent", "ahostsv4", "db").stdout
-        assert {line.split()[0] for line in found.splitlines()} == {web["db"].ip()}
-
-
 @pytest.mark.parametrize("kind", ["A", "AAAA", "TXT", "PTR"])
 def test_an_internal_network_asks_nobody_outside(host: Host, upstream: Upstream, kind: str) -> None:
     host.network("vault", Internal=True)

@@ -2,7 +2,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairlead.discovery.resolvconf import ResolvConf, compose_internal, compose_plain, ndots, parse
+from fairlead.discovery.resolvconf import (
+    ResolvConf,
+    behind_stub,
+    check_options,
+    check_search,
+    compose_internal,
+    compose_plain,
+    ndots,
+    parse,
+)
 from fairlead.discovery.resolver import Upstream
 from fairlead.model.errors import Invalid
 
@@ -29,11 +38,10 @@ def body(text):
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
-def test_the_internal_form_names_our_resolver_and_keeps_the_rest():
+def test_the_internal_form_names_our_resolver_and_keeps_the_options():
     made = compose_internal(HOST)
-    assert body(made.text) == ["nameserver 127.0.0.11", "search corp.example", "options edns0 trust-ad ndots:0"]
+    assert body(made.text) == ["nameserver 127.0.0.11", "options edns0 trust-ad ndots:0"]
     assert made.upstreams == tuple(Upstream(server, True) for server in HOST.servers)
-    assert (made.search, made.ndots) == (("corp.example",), 0)
     assert "# ExtServers: [host(127.0.0.53) host(192.0.2.1) host(2001:db8::1)]\n" in made.text
     assert "# Option ndots from: internal\n" in made.text and "# Overrides: []\n" in made.text
 
@@ -44,6 +52,20 @@ def test_the_users_values_replace_the_hosts():
     assert made.upstreams == (Upstream("10.0.0.53", False),) and made.ndots == 2
     assert "# ExtServers: [10.0.0.53]\n" in made.text and "from: override" in made.text
     assert "# Overrides: [nameservers search options]\n" in made.text
+
+
+def test_sec_20_the_hosts_search_list_is_not_handed_on_where_names_are_served():
+    made = compose_internal(HOST)
+    assert (made.search, made.ndots) == ((), 0) and "# Left out: [search corp.example]" in made.text
+    asked = compose_internal(HOST, search=("corp.example",))
+    assert asked.search == ("corp.example",) and "Left out" not in asked.text
+
+
+def test_sec_20_the_domain_of_a_host_name_is_no_search_list_either():
+    assert "search invalid" in body(compose_internal(HOST, hostname="db.corp.example").text)
+    assert "search invalid" in body(compose_internal(HOST, hostname="db.corp.example", search=(".",)).text)
+    assert "search x" in body(compose_internal(HOST, hostname="db.corp.example", search=("x",)).text)
+    assert not [line for line in body(compose_internal(HOST, hostname="db").text) if "search" in line]
 
 
 def test_a_host_ndots_is_kept_and_a_dot_clears_the_search_list():
@@ -72,6 +94,21 @@ def test_user_servers_are_not_sieved():
 def test_a_server_must_be_an_address(compose):
     with pytest.raises(Invalid):
         compose(HOST, dns=("dns.example",))
+
+
+def test_what_users_say_is_checked():
+    check_search((".", "a.example", "a.example."))
+    check_options(("ndots:2", "timeout:1", "attempts:3", "rotate", "edns0", "use-vc", "trust-ad"))
+    for bad in ("a b", "", "a\nb", "-a"):
+        with pytest.raises(Invalid):
+            check_search((bad,))
+    for bad in ("ndots 2", "", "rotate\nsearch x", "ndots:x"):
+        with pytest.raises(Invalid):
+            check_options((bad,))
+
+
+def test_the_stub_of_systemd_resolved_is_known():
+    assert behind_stub(ResolvConf(("127.0.0.53",))) and not behind_stub(ResolvConf()) and not behind_stub(HOST)
 
 
 @given(st.lists(st.ip_addresses().map(str), max_size=4), st.lists(st.sampled_from(("a", "b.c")), max_size=3))

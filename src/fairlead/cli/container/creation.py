@@ -18,7 +18,9 @@ from fairlead.model.errors import Invalid, NotImplementedHere
 _OPTIONS = (
     click.option("--add-host", "hosts", multiple=True, metavar="NAME:IP", help="A line for /etc/hosts."),
     click.option("--dns", multiple=True, metavar="IP", help="A name server."),
-    click.option("--dns-option", "dns_options", multiple=True, metavar="TEXT", help="An option of the resolver."),
+    click.option(
+        "--dns-option", "--dns-opt", "dns_options", multiple=True, metavar="TEXT", help="An option of the resolver."
+    ),
     click.option("--dns-search", multiple=True, metavar="DOMAIN", help="A domain to search."),
     click.option("--domainname", default="", help="The domain of its own name."),
     click.option("--entrypoint", default=None, metavar="WORDS", help="What the command's words are given to."),
