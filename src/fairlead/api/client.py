@@ -12,9 +12,11 @@ import json
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import BinaryIO
+from typing import Protocol
 
 from fairlead.api.words import human_duration as human_duration
+from fairlead.model import codes
+from fairlead.model.codes import Code
 from fairlead.model.errors import NetError
 
 #: Where a daemon answers when nothing else is said.
@@ -33,13 +35,30 @@ _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456
 Query = Mapping[str, str | int | bool | None]
 
 
-class ApiError(NetError):
-    """The daemon answered with an error; ``status`` is the HTTP status."""
+class Source(Protocol):
+    """What is read to be sent."""
 
-    def __init__(self, status: int, message: str, *, hint: str = "", kind: str = "internal") -> None:
-        super().__init__(message, hint=hint)
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes, empty at the end."""
+
+
+class ApiError(NetError):
+    """The daemon answered with an error; ``status`` is the HTTP status, ``cause`` what made it fail, if it said so."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        hint: str = "",
+        kind: str = "internal",
+        cause: str = "",
+        code: Code | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, code=code)
         self.status = status
         self.kind = kind
+        self.cause = cause
 
 
 class DaemonUnreachable(ApiError):
@@ -51,6 +70,7 @@ class DaemonUnreachable(ApiError):
             f"Cannot connect to the Fairlead daemon at {host}. Is the daemon running?",
             hint=f"start it with `fairlead daemon`, or point FAIRLEAD_HOST at its socket ({reason})",
             kind="unavailable",
+            code=codes.DAEMON_UNREACHABLE,
         )
 
 
@@ -85,7 +105,7 @@ class Client:
         data = b"" if body is None else json.dumps(body).encode()
         return self._exchange(method, path, query, [data], {"Content-Length": str(len(data))})
 
-    def upload(self, path: str, source: BinaryIO, query: Query | None = None) -> object:
+    def upload(self, path: str, source: Source, query: Query | None = None) -> object:
         """POST the bytes of a file; raises ``ApiError``."""
         headers = {"Transfer-Encoding": "chunked", "Content-Type": "application/x-tar"}
         with self._exchange("POST", path, query, _chunks(source), headers) as reply:
@@ -227,7 +247,7 @@ def _word(value: str | int | bool | None) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
-def _chunks(source: BinaryIO) -> Iterator[bytes]:
+def _chunks(source: Source) -> Iterator[bytes]:
     while piece := source.read(_CHUNK_BYTES):
         yield f"{len(piece):x}\r\n".encode() + piece + b"\r\n"
     yield b"0\r\n\r\n"
@@ -241,5 +261,7 @@ def _error(status: int, data: bytes) -> ApiError:
         body = None
     fields = body if isinstance(body, dict) else {}
     message = str(fields.get("message") or data.decode("utf-8", "replace").strip() or f"HTTP status {status}")
-    hint, kind = str(fields.get("hint", "")), str(fields.get("kind", "internal"))
-    return ApiError(status, message.removesuffix(f"\n{hint}") if hint else message, hint=hint, kind=kind)
+    hint, kind, cause = (str(fields.get(name, "")) for name in ("hint", "kind", "cause"))
+    code = codes.find(str(fields.get("code", "")))
+    plain = message.removesuffix(f"\n{hint}") if hint else message
+    return ApiError(status, plain, hint=hint, kind=kind or "internal", cause=cause, code=code)

@@ -39,7 +39,10 @@ def error_body(error: NetError) -> dict[str, object]:
     body: dict[str, object] = {"message": f"{error.message}\n{error.hint}" if error.hint else error.message}
     if error.hint:
         body["hint"] = error.hint
+    if error.__cause__ is not None and str(error.__cause__) not in error.message:
+        body["cause"] = str(error.__cause__)
     body["kind"] = error.kind
+    body["code"] = str(error.code)
     return body
 
 

@@ -64,6 +64,8 @@ TOP = {
     "events": Entry(f"{_HERE}.system.events", "Follow what happens"),
     "info": Entry(f"{_HERE}.system.info", "Show what the daemon knows of its host"),
     "version": Entry(f"{_HERE}.system.version", "Show versions"),
+    "explain": Entry(f"{_HERE}.explain", "Explain an error's number"),
+    "completion": Entry(f"{_HERE}.completion", "Print a script that completes words in your shell"),
     "daemon": Entry(f"{_HERE}.daemon", "Be the daemon of this host"),
     "lab": Entry(f"{_HERE}.lab", "Several hosts on one machine"),
 }

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from typing import Concatenate, ParamSpec, TypeVar
 
 import click
 
 from fairlead.api.client import Client, quote
 from fairlead.cli.faults import complain
+from fairlead.cli.progress import waiting
 from fairlead.model.errors import Invalid, NetError
 
 _P = ParamSpec("_P")
@@ -46,12 +48,14 @@ def filters(given: Iterable[str]) -> str | None:
     return json.dumps(result) if result else None
 
 
-def each(refs: Iterable[str], act: Callable[[str], str | None]) -> int:
-    """Do something to each object, print what it returns, go on after errors; the exit code."""
+def each(refs: Iterable[str], act: Callable[[str], str | None], *, doing: str = "") -> int:
+    """Do something to each object, print what it returns, go on after errors; the exit code. ``doing`` (``stopping``)
+    is shown on a terminal while it lasts."""
     code = 0
     for ref in refs:
         try:
-            line = act(ref)
+            with waiting(f"{doing} {ref}") if doing else nullcontext():
+                line = act(ref)
         except NetError as error:
             code = complain(error)
         else:

@@ -17,6 +17,12 @@ class Entry(NamedTuple):
     hidden: bool = False
 
 
+def _living(command: click.Command, ctx: click.Context) -> click.Command:
+    attach = importlib.import_module("fairlead.cli.living").attach
+    found = attach(command, ctx)
+    return found if isinstance(found, click.Command) else command
+
+
 class LazyGroup(click.Group):
     """A group over a table of entries. This is the one place where a module is loaded by name."""
 
@@ -34,7 +40,10 @@ class LazyGroup(click.Group):
         if entry is None:
             return super().get_command(ctx, cmd_name)
         command = importlib.import_module(entry.module).command
-        return command if isinstance(command, click.Command) else None
+        if not isinstance(command, click.Command):
+            return None
+        # Only the shell's completion parses so; what knows living names is loaded for it alone.
+        return _living(command, ctx) if ctx.resilient_parsing else command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The help's list, out of the table."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import NamedTuple
 import click
 
 from fairlead.cli.template import Template
+from fairlead.cli.watch import show_again
 
 #: Blanks between columns, and the least width of a column's text: as Docker's tables (tabwriter 10, 1, 3).
 _GAP = 3
@@ -32,15 +34,26 @@ class Kind(NamedTuple):
 
 
 def list_options(function: Callable[..., object]) -> Callable[..., object]:
-    """The options that every list has."""
+    """The options that every list has. ``--watch`` is met here: the command is called again whenever something has
+    happened on the node."""
     for option in (
+        click.option("-w", "--watch", is_flag=True, help="Show again whenever something has changed, until Ctrl-C."),
         click.option("-q", "--quiet", is_flag=True, help="Show identifiers only."),
         click.option("--no-trunc", is_flag=True, help="Do not shorten anything."),
         click.option("--format", "form", default="table", help="table, json, or a template such as '{{.Name}}'."),
         click.option("-f", "--filter", "given", multiple=True, metavar="K=V", help="Show only what matches."),
     ):
         function = option(function)
-    return function
+    return _watching(function)
+
+
+def _watching(function: Callable[..., object]) -> Callable[..., object]:
+    @functools.wraps(function)
+    def perhaps_again(*args: object, watch: bool = False, **kwargs: object) -> object:
+        again = functools.partial(function, *args, **kwargs)
+        return show_again(again) if watch else again()
+
+    return perhaps_again
 
 
 def natural(text: object) -> list[tuple[int, int, str]]:

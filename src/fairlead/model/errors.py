@@ -13,24 +13,32 @@
       Unavailable        503  a needed part is not running
 
 ``status`` is the HTTP code of the Engine API (Docker's own choice for each meaning), ``exit_code`` what the command
-line ends with. ``hint`` is the next thing to do. Raised before any change: the state is unchanged unless the
-docstring of the raising function says otherwise.
+line ends with. ``hint`` is the next thing to do, ``code`` the number under which ``fairlead explain`` tells more. Raised
+before any change: the state is unchanged unless the docstring of the raising function says otherwise.
 """
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from fairlead.model import codes
+from fairlead.model.codes import Code
+
 
 class NetError(Exception):
-    """Root of all errors that Fairlead shows; ``message`` says what, ``hint`` what to do next."""
+    """Root of all errors that Fairlead shows; ``message`` says what, ``hint`` what to do next. ``code`` is the
+    narrowest one that fits, by default the general one of the class."""
 
     status = 500
     exit_code = 1
     kind = "internal"
+    general: ClassVar[Code] = codes.INTERNAL
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "", code: Code | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.code = code or self.general
 
     def __str__(self) -> str:
         return self.message
@@ -41,12 +49,14 @@ class Invalid(NetError):
 
     status = 400
     kind = "invalid"
+    general = codes.INVALID
 
 
 class Ambiguous(Invalid):
     """A name or identifier prefix matches several objects."""
 
     kind = "ambiguous"
+    general = codes.AMBIGUOUS
 
 
 class Forbidden(NetError):
@@ -54,6 +64,7 @@ class Forbidden(NetError):
 
     status = 403
     kind = "forbidden"
+    general = codes.FORBIDDEN
 
 
 class NotFound(NetError):
@@ -61,6 +72,7 @@ class NotFound(NetError):
 
     status = 404
     kind = "not-found"
+    general = codes.NOT_FOUND
 
 
 class Conflict(NetError):
@@ -68,6 +80,7 @@ class Conflict(NetError):
 
     status = 409
     kind = "conflict"
+    general = codes.CONFLICT
 
 
 class Internal(NetError):
@@ -80,6 +93,7 @@ class PortInUse(Internal):
     """A host port is held by someone else; Docker answers 500 here, since the endpoint path wraps it."""
 
     kind = "port-in-use"
+    general = codes.PORT_TAKEN
 
 
 class NotImplementedHere(NetError):
@@ -87,6 +101,7 @@ class NotImplementedHere(NetError):
 
     status = 501
     kind = "not-implemented"
+    general = codes.NOT_IMPLEMENTED
 
 
 class Exhausted(NetError):
@@ -94,6 +109,7 @@ class Exhausted(NetError):
 
     status = 503
     kind = "exhausted"
+    general = codes.EXHAUSTED
 
 
 class Unavailable(NetError):
@@ -101,3 +117,4 @@ class Unavailable(NetError):
 
     status = 503
     kind = "unavailable"
+    general = codes.UNAVAILABLE

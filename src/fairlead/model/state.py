@@ -18,7 +18,7 @@ from fairlead.model.network import Network
 from fairlead.model.sandbox import Sandbox
 
 Record = Network | Endpoint | Sandbox | Container
-_R = TypeVar("_R", Network, Container)
+_R = TypeVar("_R", Network, Container, Sandbox)
 
 #: Names of the kinds of records, as in the store.
 KINDS: dict[type, str] = {Network: "network", Endpoint: "endpoint", Sandbox: "sandbox", Container: "container"}
@@ -66,6 +66,9 @@ class State:
         self._by_container = _Index()
         self._by_port = _Index()
         self._sandbox_of: dict[str, str] = {}
+        #: Sandboxes without a container, by id.
+        self.bare_sandboxes: dict[str, Sandbox] = {}
+        self._sandbox_names: dict[str, str] = {}
         self._journal: list[Change] = []
 
     def put(self, record: Record) -> None:
@@ -82,14 +85,16 @@ class State:
         if before is not None:
             self._write(Change(kind, record.id, before, None))
 
-    def settle(self) -> tuple[Change, ...]:
-        """Take the changes since the last settle out of the journal, one for each record, oldest first."""
+    def settle(self, *, keep: bool = False) -> tuple[Change, ...]:
+        """Take the changes since the last settle out of the journal, one for each record, oldest first; with ``keep``
+        only tell them, so that ``revert`` can still undo them."""
         merged: dict[tuple[str, str], Change] = {}
         for change in self._journal:
             key = (change.kind, change.id)
             first = merged.get(key)
             merged[key] = change if first is None else Change(change.kind, change.id, first.before, change.after)
-        self._journal = []
+        if not keep:
+            self._journal = []
         return tuple(change for change in merged.values() if change.before != change.after)
 
     def revert(self) -> None:
@@ -105,6 +110,10 @@ class State:
     def container(self, ref: str) -> Container:
         """The container that ``ref`` (id, name or id prefix) means; raises ``NotFound`` or ``Ambiguous``."""
         return _resolve("container", ref.removeprefix("/"), self.containers, self._container_names)
+
+    def sandbox(self, ref: str) -> Sandbox:
+        """The sandbox without a container that ``ref`` (id, name or id prefix) means; raises as ``network``."""
+        return _resolve("sandbox", ref, self.bare_sandboxes, self._sandbox_names)
 
     def network_named(self, name: str) -> Network | None:
         """The network of exactly this name."""
@@ -181,7 +190,11 @@ class State:
                 self._container_names[record.name] = record.id
             case Sandbox():
                 self.sandboxes[record.id] = record
-                self._sandbox_of[record.container_id] = record.id
+                if record.container_id:
+                    self._sandbox_of[record.container_id] = record.id
+                else:
+                    self.bare_sandboxes[record.id] = record
+                    self._sandbox_names[record.name] = record.id
             case Endpoint():
                 self.endpoints[record.id] = record
                 self._by_network.add(record.network_id, record.id)
@@ -203,13 +216,20 @@ class State:
             case Sandbox():
                 if not keep:
                     self.sandboxes.pop(record.id, None)
-                self._sandbox_of.pop(record.container_id, None)
+                    self.bare_sandboxes.pop(record.id, None)
+                if record.container_id:
+                    self._sandbox_of.pop(record.container_id, None)
+                else:
+                    self._sandbox_names.pop(record.name, None)
             case Endpoint():
                 self.endpoints.pop(record.id, None)
                 self._by_network.discard(record.network_id, record.id)
                 self._by_container.discard(record.container_id, record.id)
                 for binding in record.bindings:
                     self._by_port.discard(f"{binding.proto}/{binding.host_port}", record.id)
+
+
+_LISTINGS = {"network": "fairlead network ls", "container": "fairlead ps --all", "sandbox": "fairlead sandbox ls"}
 
 
 def _resolve(what: str, ref: str, records: Mapping[str, _R], names: Mapping[str, str]) -> _R:
@@ -225,10 +245,8 @@ def _resolve(what: str, ref: str, records: Mapping[str, _R], names: Mapping[str,
             f"{len(matches)} matches found based on ID prefix: {what} {ref} is ambiguous",
             hint="write more characters of the id, or the name",
         )
-    noun = "network" if what == "network" else "No such container:"
-    message = f"network {ref} not found" if noun == "network" else f"{noun} {ref}"
-    listing = "fairlead network ls" if what == "network" else "fairlead ps --all"
-    raise NotFound(message, hint=f"`{listing}` lists what is there")
+    message = f"network {ref} not found" if what == "network" else f"No such {what}: {ref}"
+    raise NotFound(message, hint=f"`{_LISTINGS[what]}` lists what is there")
 
 
 def _is_prefix(ref: str) -> bool:

@@ -24,4 +24,4 @@ def command(client: Client, containers: tuple[str, ...], *, seconds: int | None)
         client.post(path("containers", ref, "restart"), query={"t": seconds})
         return ref
 
-    return each(containers, restart)
+    return each(containers, restart, doing="restarting")

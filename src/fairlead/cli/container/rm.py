@@ -33,4 +33,4 @@ def command(client: Client, containers: tuple[str, ...], *, force: bool, volumes
             raise
         return ref
 
-    return each(containers, remove)
+    return each(containers, remove, doing="removing")

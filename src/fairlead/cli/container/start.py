@@ -28,7 +28,7 @@ def command(client: Client, containers: tuple[str, ...], *, attach: bool, intera
             client.post(path("containers", ref, "start"))
             return ref
 
-        return each(containers, start)
+        return each(containers, start, doing="starting")
     if len(containers) > 1:
         raise Invalid("you cannot start and attach multiple containers at once", hint="name one container")
     about = record(client.get(path("containers", containers[0], "json")))

@@ -24,4 +24,4 @@ def command(client: Client, containers: tuple[str, ...], *, seconds: int | None)
         client.post(path("containers", ref, "stop"), query={"t": seconds})
         return ref
 
-    return each(containers, stop)
+    return each(containers, stop, doing="stopping")

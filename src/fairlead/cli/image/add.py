@@ -8,6 +8,7 @@ import click
 
 from fairlead.api.client import Client
 from fairlead.cli.console import pass_client, record, text
+from fairlead.cli.progress import Counted
 
 
 @click.command("import", short_help="Import a root file system from a tar archive")
@@ -21,4 +22,4 @@ def command(client: Client, name: str, tarball: BinaryIO) -> None:
     Example:
       fairlead image import alpine alpine-minirootfs.tar.gz
     """
-    print(text(record(client.upload("/fairlead/images/import", tarball, {"name": name})).get("Name")))
+    print(text(record(client.upload("/fairlead/images/import", Counted(tarball, name), {"name": name})).get("Name")))

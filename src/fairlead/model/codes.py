@@ -1,0 +1,360 @@
+"""Every kind of trouble that has a name of its own: a number that never changes its meaning, and what to do.
+
+An error carries one of these (``NetError.code``); ``fairlead explain NUMBER`` and docs/errors.md print them. A number
+is never used again for something else, and one that is no longer raised is marked ``retired``, not deleted.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+#: How a number is written: in messages, in scripts, as the argument of ``fairlead explain``.
+PREFIX = "fairlead-"
+#: Codes below this number only name a class of errors and tell no more than the message.
+NARROW_FROM = 1100
+
+
+class Code(NamedTuple):
+    """``title`` says what happened in a few words, ``meaning`` why it happens, ``steps`` what to do, as sentences in
+    which command lines stand in back-quotes."""
+
+    number: int
+    title: str
+    meaning: str
+    steps: tuple[str, ...]
+    retired: bool = False
+
+    def __str__(self) -> str:
+        return f"{PREFIX}{self.number}"
+
+
+# 1000: what has no narrower code
+INVALID = Code(
+    1000,
+    "the request is malformed",
+    "Something in the request cannot be understood, or contradicts itself. Nothing was changed.",
+    ("The message names the field and the value.", "`fairlead COMMAND --help` shows what is allowed."),
+)
+AMBIGUOUS = Code(
+    1001,
+    "a reference fits several objects",
+    "A name or the beginning of an identifier was given, and more than one object has it. Nothing was changed.",
+    (
+        "Write more characters of the identifier, or the name.",
+        "`fairlead network ls --no-trunc` shows whole identifiers.",
+    ),
+)
+FORBIDDEN = Code(
+    1002,
+    "not allowed as things stand",
+    "The request was understood, but the state of the node or a rule does not allow it. Nothing was changed.",
+    ("The message says which rule.",),
+)
+NOT_FOUND = Code(
+    1003,
+    "something named is not there",
+    "The request names an object that does not exist, or no longer does.",
+    ("`fairlead network ls` and `fairlead ps --all` list what is there.",),
+)
+CONFLICT = Code(
+    1004,
+    "exists already, or is busy",
+    "An object of that name exists, or is being changed by somebody else at this moment. Nothing was changed.",
+    ("Choose another name, or try again when the other change is done.", "`fairlead events` shows what goes on."),
+)
+INTERNAL = Code(
+    1005,
+    "a part that Fairlead relies on failed",
+    "The kernel, the disk or the container runtime refused something that should have worked. What had been done "
+    "was undone.",
+    ("The daemon's log has the details: `journalctl -u fairlead`.", "`fairlead info` shows warnings about this host."),
+)
+NOT_IMPLEMENTED = Code(
+    1006,
+    "Docker has it, Fairlead has not",
+    "The request uses a part of Docker's interface that this version does not offer. Nothing was changed.",
+    ("Leave the option out; the message names it.",),
+)
+EXHAUSTED = Code(
+    1007,
+    "nothing is left to give",
+    "No address, subnet or port is free where one was to be chosen.",
+    ("Remove what is no longer needed, or give more room; the message says of what.",),
+)
+UNAVAILABLE = Code(
+    1008,
+    "a needed part does not answer",
+    "A program that the request needs is not running or does not answer in time.",
+    ("Start it, then try again.",),
+)
+
+# 1100: networks
+NETWORK_NOT_FOUND = Code(
+    1101,
+    "no such network",
+    "No network has this name or identifier. A container that was stopped may still name a network that has been "
+    "removed since; a new network of the same name is another network.",
+    ("`fairlead network ls` lists the networks.", "`fairlead network create NAME` makes one."),
+)
+NETWORK_EXISTS = Code(
+    1102,
+    "a network of that name exists",
+    "Names of networks are unique on a node, whoever made them and however many ask at once.",
+    (
+        "`fairlead network inspect NAME` shows the one that has it.",
+        "Choose another name, or `fairlead network rm NAME`.",
+    ),
+)
+NETWORK_PREDEFINED = Code(
+    1103,
+    "bridge, host and none belong to the node",
+    "The networks bridge, host and none exist from the first start and can be neither made nor removed.",
+    ("Choose another name: `fairlead network create web`.",),
+)
+NETWORK_IN_USE = Code(
+    1104,
+    "the network has endpoints",
+    "Somebody is connected to the network; removing it would cut them off. The message lists who.",
+    (
+        "`fairlead network disconnect NETWORK CONTAINER` detaches one.",
+        "`fairlead network disconnect --force NETWORK NAME` detaches an endpoint whose container is gone.",
+    ),
+)
+NAME_INVALID = Code(
+    1105,
+    "a name has characters that names may not have",
+    "Names become parts of paths, device names, firewall sets and DNS names, so they consist of letters, digits, "
+    "underscore, dot and hyphen, and begin with a letter or digit.",
+    ("Choose another name.",),
+)
+DRIVER_NOT_FOUND = Code(
+    1106,
+    "no such driver",
+    "No network driver or address driver of that name is built in or registered as a plugin.",
+    ("`fairlead info` lists the drivers of this node.",),
+)
+DEVICE_CLAIMED = Code(
+    1107,
+    "another network has that device",
+    "Two networks would share one bridge device or one subnet, and their traffic could not be told apart.",
+    ("Remove the other network, or choose another device name or subnet.",),
+)
+OPTION_INVALID = Code(
+    1108,
+    "an option has a value that it cannot have",
+    "An option of the driver or of an endpoint was given a value of the wrong type or outside its range.",
+    ("The message names the option and the value; the hint says what is allowed.",),
+)
+NOT_A_MANAGER = Code(
+    1109,
+    "this node is not a manager",
+    "Networks of the whole cluster are made by managers, and this node is none.",
+    ("Run the command on a manager, or make a network of this node only: leave --scope out.",),
+)
+
+# 1200: subnets and addresses
+SUBNET_INVALID = Code(
+    1201,
+    "a subnet, range, gateway or address does not fit",
+    "The subnets of a network contradict themselves: bits behind the prefix, a gateway or range outside its subnet, "
+    "or families mixed.",
+    ("The message lists every fault at once; write prefixes like 10.9.0.0/24 or fd00:9::/64.",),
+)
+SUBNET_TAKEN = Code(
+    1202,
+    "the subnet overlaps another network's",
+    "Every subnet belongs to one network, else addresses would be given twice.",
+    (
+        "`fairlead network inspect NAME` shows a network's subnets.",
+        "Choose another subnet, or none to have one chosen.",
+    ),
+)
+POOLS_EXHAUSTED = Code(
+    1203,
+    "no default subnet is free",
+    "Every subnet of the default address pools is held by a network or overlaps a route or address of this host.",
+    (
+        "`fairlead network prune` removes networks that nobody uses.",
+        "Name a subnet: `fairlead network create --subnet 10.77.0.0/24 web`.",
+        "Start the daemon with more or smaller pools: `--default-address-pool base=10.64.0.0/12,size=24`.",
+    ),
+)
+ADDRESSES_EXHAUSTED = Code(
+    1204,
+    "the network has no free address",
+    "All addresses of the network's subnets (or of its --ip-range) are held, reserved, or resting after their last use.",
+    (
+        "`fairlead network inspect NETWORK` shows how many are in use.",
+        "Remove containers, or make a network with a larger subnet.",
+    ),
+)
+ADDRESS_TAKEN = Code(
+    1205,
+    "the address is taken",
+    "Another endpoint, the gateway, an auxiliary address or a stopped container's fixed address holds it.",
+    ("`fairlead network inspect NETWORK` shows who has which address.", "Choose another address, or none."),
+)
+ADDRESS_OUTSIDE = Code(
+    1206,
+    "the address is outside the network's subnets",
+    "A fixed address must lie in a subnet of its network, and be one of this kind of network.",
+    ("`fairlead network inspect NETWORK` shows the subnets.",),
+)
+
+# 1300: endpoints
+ALREADY_CONNECTED = Code(
+    1301,
+    "connected already",
+    "A container has at most one endpoint in a network; to change its settings it is disconnected first.",
+    ("`fairlead network disconnect NETWORK CONTAINER`, then connect it again.",),
+)
+MODES_CONFLICT = Code(
+    1302,
+    "these network modes cannot be mixed",
+    "The modes host, none and container:NAME give a container somebody else's network, or no network; then it cannot "
+    "have networks of its own.",
+    ("Make the container again with networks of its own: `fairlead run --network web host sh`.",),
+)
+NOT_CONNECTED = Code(
+    1303,
+    "not connected to that network",
+    "There is nothing to disconnect: the container has no endpoint in this network.",
+    ("`fairlead inspect CONTAINER` shows its networks.",),
+)
+INTERFACE_TAKEN = Code(
+    1304,
+    "the interface name cannot be used",
+    "The name asked for is used in that container, is too long for Linux (15 characters), or means something else.",
+    ("Choose another name, or none to have one chosen.",),
+)
+
+# 1400: published ports
+PORT_TAKEN = Code(
+    1401,
+    "another container publishes that port",
+    "A port of the host leads to one container only.",
+    ("`fairlead ps` shows published ports.", "Choose another port of the host, or stop the other container."),
+)
+PORT_TAKEN_BY_PROGRAM = Code(
+    1402,
+    "a program of the host has that port",
+    "The port is bound by a process of the host, which would no longer be reached if it were published.",
+    ("`ss -lntup` shows which program has it.", "Choose another port, or publish on one address: `-p 10.0.0.5:80:80`."),
+)
+PORTS_EXHAUSTED = Code(
+    1403,
+    "no free port is left",
+    "Every port of the range asked for, or of the host's range for automatic ports, is taken.",
+    ("`sysctl net.ipv4.ip_local_port_range` shows the automatic range.", "Ask for another range."),
+)
+
+# 1500: containers and images
+CONTAINER_NOT_FOUND = Code(
+    1501,
+    "no such container",
+    "No container has this name or identifier.",
+    ("`fairlead ps --all` lists the containers.",),
+)
+CONTAINER_NAME_TAKEN = Code(
+    1502,
+    "a container of that name exists",
+    "Names of containers are unique on a node; stopped containers keep theirs.",
+    ("`fairlead rm NAME` removes it, `fairlead rename NAME OTHER` gives it another name.",),
+)
+CONTAINER_RUNNING = Code(
+    1503,
+    "the container runs",
+    "What was asked is only possible with a container that does not run.",
+    ("`fairlead stop NAME` first, or `fairlead rm --force NAME`.",),
+)
+CONTAINER_NOT_RUNNING = Code(
+    1504,
+    "the container does not run",
+    "What was asked is only possible with a running container.",
+    ("`fairlead start NAME` starts it; `fairlead logs NAME` may say why it ended.",),
+)
+CONTAINER_BUSY = Code(
+    1505,
+    "the container is being started or removed",
+    "Another request about the same container is not finished yet.",
+    ("Try again in a moment; `fairlead events` shows what goes on.",),
+)
+OPTIONS_CONFLICT = Code(
+    1506,
+    "these options exclude each other",
+    "Two options of the request cannot both be met.",
+    ("Leave one of them out; the message names both.",),
+)
+START_FAILED = Code(
+    1507,
+    "the container's program could not be started",
+    "The runtime could not execute the command: it is not in the image, not executable, or a mount or limit failed.",
+    ("`fairlead inspect NAME` shows what was to run.", "Try the image by hand: `fairlead run --rm -it IMAGE sh`."),
+)
+IMAGE_NOT_FOUND = Code(
+    1508,
+    "no such image",
+    "An image is `host`, a directory that holds a root file system, or the name of one that was imported.",
+    ("`fairlead image ls` lists the imported ones.", "`fairlead image import NAME rootfs.tar` imports one."),
+)
+
+# 1700: the daemon
+DAEMON_UNREACHABLE = Code(
+    1701,
+    "no daemon answers",
+    "Nothing listens at the socket, or you may not open it.",
+    (
+        "`systemctl status fairlead` shows whether it runs; `fairlead daemon` starts one by hand.",
+        "The socket belongs to root; use sudo.",
+        "FAIRLEAD_HOST or --host may point at another place.",
+    ),
+)
+DAEMON_RUNS_ALREADY = Code(
+    1702,
+    "another daemon uses this directory",
+    "Only one daemon may own a state directory and a socket.",
+    ("Stop the other one, or give `--state-dir` and `--run-dir`.",),
+)
+BODY_INVALID = Code(
+    1703,
+    "the request is not the JSON that the API wants",
+    "The body is no JSON, or a field has the wrong type.",
+    ("The message names the field; compare it with the Engine API's reference.",),
+)
+VERSION_UNSUPPORTED = Code(
+    1704,
+    "this API version is not spoken",
+    "The client asks for a version of the Engine API that is older or newer than what the daemon speaks.",
+    ("Set DOCKER_API_VERSION to a version in the range that the message names.",),
+)
+STORE_FAILED = Code(
+    1705,
+    "the records cannot be read or written",
+    "The state directory is full, read-only, damaged, or written by a newer version. Nothing was changed.",
+    ("`df -h /var/lib/fairlead` shows the room left.", "The message has SQLite's own words."),
+)
+FAULT = Code(
+    1706,
+    "a fault in Fairlead itself",
+    "The daemon met something that its authors did not foresee. What had been done was undone, and the daemon goes on.",
+    ("The daemon's log has the trace: `journalctl -u fairlead`.", "Please report it."),
+)
+
+# 1800: the kernel
+KERNEL_REFUSED = Code(
+    1801,
+    "Linux refused a change",
+    "The kernel did not accept a link, address, route or rule. What had been done for this request was undone.",
+    ("The message has the kernel's words and the object.", "`fairlead info` shows what this kernel lacks."),
+)
+
+
+def catalogue() -> tuple[Code, ...]:
+    """Every code, by number."""
+    return tuple(sorted(value for value in globals().values() if isinstance(value, Code)))
+
+
+def find(text: str) -> Code | None:
+    """The code of ``fairlead-1101`` or ``1101``, None when there is none."""
+    number = text.strip().lower().removeprefix(PREFIX)
+    return next((code for code in catalogue() if str(code.number) == number), None)
