@@ -17,12 +17,16 @@ import msgspec
 from fairlead.model.container import Container
 from fairlead.model.endpoint import Endpoint
 from fairlead.model.errors import Internal
+from fairlead.model.faults import Reach, pass_by
 from fairlead.model.network import Network
 from fairlead.model.sandbox import Sandbox
 from fairlead.model.state import Change, Record
 
 #: Raised when what is written changes its meaning; an older file is then converted or refused, never misread.
 SCHEMA = 1
+
+#: Fault points: all is written and not committed; committed and not answered.
+POINTS = ("store.written", "store.committed")
 
 _TYPES: dict[str, type[Record]] = {
     "network": Network,
@@ -45,8 +49,9 @@ _DELETE = "delete from records where kind = ? and id = ?"
 class LocalStore:
     """The records of this node. Made inside a running event loop; ``close`` when done."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, reach: Reach = pass_by) -> None:
         """Open or make the file. Raises ``Internal`` when it cannot be used."""
+        self._reach = reach
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._waiting: list[tuple[tuple[Change, ...], asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
@@ -127,7 +132,9 @@ class LocalStore:
         except sqlite3.Error:
             self._db.execute("rollback")
             raise
+        self._reach("store.written")
         self._db.execute("commit")
+        self._reach("store.committed")
 
     def _fact(self, name: str) -> str | None:
         row = self._db.execute("select value from facts where name = ?", (name,)).fetchone()
