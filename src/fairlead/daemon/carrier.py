@@ -11,12 +11,14 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, get_args
 
 from fairlead.daemon.contract import Containers, Kernel, Resolvers, Store
 from fairlead.daemon.files import NameFiles
+from fairlead.daemon.notices import Notices
 from fairlead.engine.engine import Engine
 from fairlead.engine.outcome import (
+    AlignHosts,
     CloseResolver,
     Discard,
     EditHosts,
@@ -32,8 +34,9 @@ from fairlead.engine.outcome import (
     WriteFiles,
 )
 from fairlead.model.commands import Command
-from fairlead.model.errors import Internal, NetError, NotFound
+from fairlead.model.errors import Conflict, Internal, NetError, NotFound
 from fairlead.model.events import Applied, ContainerExited, ContainerFailed, ContainerRunning, Event, Failed, Notice
+from fairlead.model.faults import Reach, pass_by
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +48,20 @@ CLOSE_GRACE_S = 5.0
 #: Exit code that stands for "could not be started" when the runtime says nothing better (Docker: 128).
 EXIT_NOT_STARTED = 128
 
+#: Fault points: an outcome is decided, persisted, applied, refused; before each act; all is done but told; a container
+#: was started and nobody knows it yet; its running is recorded and nobody watches it yet; its end is known here only.
+POINTS = (
+    "carrier.decided",
+    "carrier.written",
+    "carrier.applied",
+    "carrier.refused",
+    *(f"act.{message.__name__}" for message in get_args(Message)),
+    "carrier.acted",
+    "carrier.started",
+    "carrier.running",
+    "carrier.ended",
+)
+
 #: Does what a message of one type says; what it returns, if anything, is awaited.
 Action = Callable[[Any], Awaitable[None] | None]
 
@@ -53,9 +70,17 @@ class Carrier:
     """Hands messages to the engine and carries its outcomes out."""
 
     def __init__(
-        self, engine: Engine, store: Store, kernel: Kernel, resolvers: Resolvers, runtime: Containers, files: NameFiles
+        self,
+        engine: Engine,
+        store: Store,
+        kernel: Kernel,
+        resolvers: Resolvers,
+        runtime: Containers,
+        files: NameFiles,
+        reach: Reach = pass_by,
     ) -> None:
         self.engine = engine
+        self._reach = reach
         self._store = store
         self._kernel = kernel
         self._runtime = runtime
@@ -63,8 +88,7 @@ class Carrier:
         self._tasks: set[asyncio.Task[None]] = set()
         self._exits: dict[str, list[asyncio.Future[int]]] = {}
         self._removals: dict[str, list[asyncio.Future[None]]] = {}
-        self._notices: deque[Notice] = deque(maxlen=NOTICES_KEPT)
-        self._readers: set[asyncio.Queue[Notice]] = set()
+        self.notices = Notices()
 
     async def submit(self, command: Command) -> object:
         """Carry a command out and return its answer; goes on to the end even if the caller stops waiting."""
@@ -78,16 +102,20 @@ class Carrier:
 
     async def carry(self, outcome: Outcome) -> object:
         """Carry an outcome out and return its answer, or raise the error that it carries."""
+        self._reach("carrier.decided")
         try:
             await self._store.write(outcome.changes)
+            self._reach("carrier.written")
             if outcome.plans:
                 await self._kernel.apply(outcome.plans)
         except NetError as error:
+            self._reach("carrier.refused")
             return await self.carry(self._decide(Failed(outcome.operation, error)))
         except Exception:  # a supervisor: what a fault of our own left half done must not stand in the records
             log.exception("an operation could not be carried out")
             fault = Internal("an error inside Fairlead", hint="the daemon's log has the details")
             return await self.carry(self._decide(Failed(outcome.operation, fault)))
+        self._reach("carrier.applied")
         self._decide(Applied(outcome.operation))
         await self.act(outcome)
         if outcome.error is not None:
@@ -99,14 +127,18 @@ class Carrier:
     async def act(self, outcome: Outcome) -> None:
         """Do what comes after the kernel, and tell what happened."""
         for message in outcome.messages:
+            self._reach(f"act.{type(message).__name__}")
             await self._act(message)
+        self._reach("carrier.acted")
         for notice in outcome.notices:
             self._tell(notice)
 
     def exit_of(self, container_id: str) -> asyncio.Future[int]:
         """The exit code of a container when it next ends and all of its end is carried out."""
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._exits.setdefault(container_id, []).append(future)
+        waiting = self._exits.setdefault(container_id, [])
+        waiting.append(future)
+        future.add_done_callback(waiting.remove)  # who stops waiting is forgotten
         return future
 
     def removal_of(self, container_id: str) -> asyncio.Future[None]:
@@ -119,28 +151,12 @@ class Carrier:
         """Learn of a running container's end."""
         self._runtime.watch(container_id, monitor_pid, lambda code, at: self._ended(container_id, code, at))
 
-    def subscribe(self, since: float | None) -> AsyncIterator[Notice]:
-        """Kept notices since then, and all from this call on."""
-        queue: asyncio.Queue[Notice] = asyncio.Queue()
-        for notice in self._notices:
-            if since is not None and notice.at >= since:
-                queue.put_nowait(notice)
-        self._readers.add(queue)
-        return self._read(queue)
-
     async def close(self) -> None:
         """Let what is under way come to its end, for a while; who waits for a container's end is let go."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_GRACE_S)
         for task in self._tasks:
             task.cancel()
-
-    async def _read(self, queue: asyncio.Queue[Notice]) -> AsyncIterator[Notice]:
-        try:
-            while True:
-                yield await queue.get()
-        finally:
-            self._readers.discard(queue)
 
     async def _submit(self, command: Command, answer: asyncio.Future[object]) -> None:
         try:
@@ -163,9 +179,7 @@ class Carrier:
         task.add_done_callback(self._tasks.discard)
 
     def _tell(self, notice: Notice) -> None:
-        self._notices.append(notice)
-        for queue in self._readers:
-            queue.put_nowait(notice)
+        self.notices.add(notice)
         if notice.type == "container" and notice.action == "destroy":
             for future in self._removals.pop(notice.id, ()):
                 if not future.done():
@@ -181,6 +195,7 @@ class Carrier:
             CloseResolver: resolvers.close,
             WriteFiles: lambda m: files.write(m.container_id, m.files, anew="hosts" in m.files),
             EditHosts: lambda m: files.edit_hosts(m.container_id, m.add, m.remove),
+            AlignHosts: lambda m: files.align_hosts(m.container_id, m.names, m.lines, m.kept),
             Run: self._run,
             Signal: lambda m: runtime.signal(m.container_id, m.signal),
             Terminate: lambda m: self._spawn(self._terminate(m)),
@@ -202,7 +217,9 @@ class Carrier:
             code = code if code > 1 else EXIT_NOT_STARTED
             await self.feed(ContainerFailed(container_id, error.message, code, time.time()))
             return
+        self._reach("carrier.started")
         await self.feed(ContainerRunning(container_id, pid, monitor_pid, time.time()))
+        self._reach("carrier.running")
         self.watch(container_id, monitor_pid)
 
     async def _terminate(self, message: Terminate) -> None:
@@ -214,7 +231,7 @@ class Carrier:
                 done, _ = await asyncio.wait({ended}, timeout=message.timeout_s)
                 if not done:
                     await self._runtime.signal(message.container_id, "SIGKILL")
-        except NotFound:
+        except (Conflict, NotFound):
             log.debug("process is gone already", extra={"container": message.container_id})
         except NetError as error:
             log.error("cannot signal", extra={"container": message.container_id, "error": str(error)})
@@ -223,6 +240,7 @@ class Carrier:
         self._spawn(self._end(container_id, code, at))
 
     async def _end(self, container_id: str, code: int, at: float) -> None:
+        self._reach("carrier.ended")
         try:
             await self.feed(ContainerExited(container_id, code, at))
         except NetError as error:

@@ -9,47 +9,85 @@ from fairlead.daemon.carrier import Carrier
 from fairlead.engine.engine import Engine
 from fairlead.kernel.apply import Kernel
 from fairlead.model.errors import NetError
-from fairlead.model.events import ContainerExited, ContainerFailed
+from fairlead.model.events import ContainerExited, ContainerFailed, ContainerRunning
+from fairlead.model.faults import Reach, pass_by
 from fairlead.runtime.containers import Exited, Runtime
 from fairlead.store.sqlite import LocalStore
 
 log = logging.getLogger(__name__)
 
+#: Fault points: the records are read; the runtime has told what lives; Linux is repaired; names are served again; what
+#: ended meanwhile is carried out; what nobody has a record of is gone.
+POINTS = (
+    "recovery.loaded",
+    "recovery.asked",
+    "recovery.repaired",
+    "recovery.acted",
+    "recovery.told",
+    "recovery.swept",
+)
 
-async def take_up(engine: Engine, store: LocalStore, kernel: Kernel, runtime: Runtime | None, carrier: Carrier) -> None:
-    """Records -> engine -> Linux; containers that ended meanwhile are brought to their end first."""
+
+async def take_up(
+    engine: Engine, store: LocalStore, kernel: Kernel, runtime: Runtime | None, carrier: Carrier, reach: Reach = pass_by
+) -> None:
+    """Records -> engine -> Linux; containers that ended meanwhile are brought to their end first, those whose start was
+    under way run from now on or are gone, and what the runtime has of containers without a record goes."""
     outcome = engine.restore(store.load(), time.monotonic(), time.time())
     await store.write(outcome.changes)
-    living, endings = await _ask_runtime(engine, runtime) if runtime else ([], [])
+    reach("recovery.loaded")
+    living, events = await _ask_runtime(engine, runtime) if runtime else ([], [])
+    reach("recovery.asked")
     for words in await kernel.repair(engine.plans()):
         if words.startswith("could not"):
             log.error("%s", words)
         else:
             log.info("repaired: %s", words)
+    reach("recovery.repaired")
     await carrier.act(outcome)
-    for event in endings:
+    reach("recovery.acted")
+    for event in events:
         try:
             await carrier.feed(event)
         except NetError as error:
             log.warning("container %s: %s", event.container_id[:12], error)
+    reach("recovery.told")
     for container_id, monitor_pid in living:
         carrier.watch(container_id, monitor_pid)
+    if runtime:
+        await _sweep(engine, runtime)
+    reach("recovery.swept")
 
 
 async def _ask_runtime(
     engine: Engine, runtime: Runtime
-) -> tuple[list[tuple[str, int]], list[ContainerExited | ContainerFailed]]:
-    """Which containers live, with their monitors, and what became of the others."""
+) -> tuple[list[tuple[str, int]], list[ContainerRunning | ContainerExited | ContainerFailed]]:
+    """Which containers live, with their monitors, and what is news of the others."""
     living: list[tuple[str, int]] = []
-    endings: list[ContainerExited | ContainerFailed] = []
+    news: list[ContainerRunning | ContainerExited | ContainerFailed] = []
     for container in list(engine.state.containers.values()):
-        if container.running:
-            found = await runtime.recover(container.id)
-            if isinstance(found, Exited):
-                endings.append(ContainerExited(container.id, found.exit_code, found.at))
+        starting = container.state.status == "starting"
+        if not (container.running or starting):
+            continue
+        found = await runtime.recover(container.id, starting=starting)
+        if not isinstance(found, Exited):
+            living.append((container.id, found.monitor_pid))
+            if starting:
+                news.append(ContainerRunning(container.id, found.pid, found.monitor_pid, time.time()))
+        elif starting:
+            news.append(ContainerFailed(container.id, "the daemon ended while it was started", 128, found.at))
+        else:
+            news.append(ContainerExited(container.id, found.exit_code, found.at))
+    return living, news
+
+
+async def _sweep(engine: Engine, runtime: Runtime) -> None:
+    """Take away what the runtime has of containers that no record knows: their removal was under way."""
+    for container_id in runtime.known():
+        if container_id not in engine.state.containers:
+            try:
+                await runtime.remove(container_id)
+            except NetError as error:
+                log.error("leftovers of container %s stay: %s", container_id[:12], error)
             else:
-                living.append((container.id, found.monitor_pid))
-        elif container.state.status == "starting":
-            await runtime.release(container.id)
-            endings.append(ContainerFailed(container.id, "the daemon ended while it was started", 128, time.time()))
-    return living, endings
+                log.info("removed leftovers of container %s", container_id[:12])
