@@ -31,6 +31,7 @@ from fairlead.engine.engine import Engine
 from fairlead.kernel.apply import Kernel
 from fairlead.model.errors import Conflict
 from fairlead.model.events import Event
+from fairlead.model.faults import Reach, pass_by
 from fairlead.model.ids import new_id
 from fairlead.model.settings import DEFAULT_POOLS_V4, EngineSettings, Paths
 from fairlead.runtime.containers import Runtime
@@ -72,9 +73,11 @@ class Assembly:
 
 
 @asynccontextmanager
-async def assemble(options: NodeOptions, runtime: Runtime | None = None) -> AsyncIterator[Assembly]:
+async def assemble(
+    options: NodeOptions, runtime: Runtime | None = None, reach: Reach = pass_by
+) -> AsyncIterator[Assembly]:
     """A node that is put together on entry and let go of on exit; what stands in Linux stays. Without ``runtime`` it
-    has sandboxes of others only, and containers in the records are left as they are. Raises ``Invalid`` for options that
+    has sandboxes of others only, and containers in the records are left as they are. ``reach`` is told fault points. Raises ``Invalid`` for options that
     cannot be, ``Conflict`` when another process uses the state directory, and what store and kernel raise."""
     paths, chance = options.paths, random.SystemRandom()
     resolvconf.check_servers(options.dns)
@@ -82,10 +85,10 @@ async def assemble(options: NodeOptions, runtime: Runtime | None = None) -> Asyn
     resolvconf.check_options(options.dns_options)
     async with AsyncExitStack() as stack:
         stack.enter_context(_StateLock(paths))
-        store = LocalStore(f"{paths.state}/node.db")
+        store = LocalStore(f"{paths.state}/node.db", reach)
         stack.push_async_callback(store.close)
         node_id = store.fact("node-id", new_id(chance))
-        kernel = Kernel(paths.netns)
+        kernel = Kernel(paths.netns, reach)
         stack.push_async_callback(kernel.close)
         settings = EngineSettings(
             hostname=socket.gethostname(),
@@ -101,9 +104,10 @@ async def assemble(options: NodeOptions, runtime: Runtime | None = None) -> Asyn
         _learn(engine, await kernel.host_facts())
         resolvers = SandboxResolvers(kernel)
         stack.callback(resolvers.shut)
-        carrier = Carrier(engine, store, kernel, resolvers, runtime or NoContainers(), NameFiles(paths.containers))
+        files = NameFiles(paths.containers, reach)
+        carrier = Carrier(engine, store, kernel, resolvers, runtime or NoContainers(), files, reach)
         stack.push_async_callback(carrier.close)
-        await take_up(engine, store, kernel, runtime, carrier)
+        await take_up(engine, store, kernel, runtime, carrier, reach)
         await kernel.watch(lambda facts: _learn(engine, facts))
         follower = asyncio.get_running_loop().create_task(source.follow(carrier.feed))
         stack.push_async_callback(_call_off, follower)

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from fairlead.api.server import serve
+from fairlead.daemon import faults
 from fairlead.daemon.assembly import NodeOptions, assemble
 from fairlead.daemon.node import DaemonNode, collect_facts
 from fairlead.model.errors import NetError
@@ -60,9 +61,10 @@ async def _run(options: DaemonOptions) -> None:
 
 async def _start(options: DaemonOptions, stack: AsyncExitStack) -> None:
     started, paths = time.time(), options.node.paths
-    runtime = Runtime(paths)
+    reach = faults.armed(os.environ)
+    runtime = Runtime(paths, reach=reach)
     stack.callback(runtime.close)
-    node = await stack.enter_async_context(assemble(options.node, runtime))
+    node = await stack.enter_async_context(assemble(options.node, runtime, reach))
     facts = collect_facts(
         node.node_id,
         node.settings.hostname,

@@ -10,13 +10,14 @@ from typing import TypeVar
 
 from fairlead.kernel import host, netns, observe, ports
 from fairlead.kernel.errno import from_os
-from fairlead.kernel.executor import Executor
+from fairlead.kernel.executor import PHASES, STAGES, Executor
 from fairlead.kernel.machine import Machine
 from fairlead.kernel.netlink import Netlink
 from fairlead.kernel.reckoning import Ledger, everything, inverse
 from fairlead.kernel.repair import repair
 from fairlead.kernel.worker import Worker
 from fairlead.model.events import HostChanged
+from fairlead.model.faults import Reach, pass_by
 from fairlead.plan.diff import Delete
 from fairlead.plan.objects import Plan, Veth
 
@@ -25,6 +26,8 @@ _R = TypeVar("_R")
 SocketSpec = tuple[int, int, str, int]
 #: Connections of a TCP socket of ours that may wait to be accepted.
 _BACKLOG = 128
+#: Fault points: before each stage of each kind of run, and after its last.
+POINTS = tuple(f"{phase}.{stage}" for phase in PHASES for stage in (*STAGES, "done"))
 
 
 class Kernel:
@@ -35,9 +38,9 @@ class Kernel:
     missing, ``OSError``.
     """
 
-    def __init__(self, netns_dir: str) -> None:
+    def __init__(self, netns_dir: str, reach: Reach = pass_by) -> None:
         ports.raise_file_limit()
-        self._machine = Machine(netns_dir)
+        self._machine = Machine(netns_dir, reach)
         self._ledger = Ledger()
         self._watch: host.HostWatch | None = None
         self._worker = Worker(self._patience, self._machine.trash.purge_slice)
@@ -111,7 +114,7 @@ class Kernel:
         lost = [step.object for step in failed.touched if isinstance(step, Delete)]
         with suppress(OSError):
             self._machine.trash.take([item for item in lost if isinstance(item, Veth)], ())
-        back = Executor(self._machine, whole=lambda ns: self._ledger.firewall(ns, {}), go_on=True)
+        back = Executor(self._machine, whole=lambda ns: self._ledger.firewall(ns, {}), go_on=True, phase="undo")
         back.run(inverse(failed.touched, before))
 
     def _repair(self, plans: Mapping[str, Plan]) -> list[str]:
