@@ -64,10 +64,6 @@ class NetworkCreateBody(Struct):
         """The command that this body asks for; raises ``NotImplementedHere`` for what this version lacks."""
         if self.ingress:
             raise NotImplementedHere("ingress networks are not implemented", hint="leave --ingress out")
-        if self.config_only or (self.config_from is not None and self.config_from.network):
-            raise NotImplementedHere(
-                "configuration-only networks are not implemented", hint="give the options to the network itself"
-            )
         ipam = self.ipam or IpamBody()
         return CreateNetwork(
             name=self.name,
@@ -85,6 +81,8 @@ class NetworkCreateBody(Struct):
             ),
             options=self.options or {},
             labels=self.labels or {},
+            config_only=bool(self.config_only),
+            config_from=(self.config_from.network if self.config_from else None) or "",
         )
 
 
@@ -148,13 +146,13 @@ def network_summary(network: Network) -> dict[str, object]:
         "IPAM": {
             "Driver": network.ipam_driver,
             "Options": network.ipam_options,
-            "Config": [_pool(pool) for pool in network.pools],
+            "Config": [_pool(pool) for pool in network.wanted_pools or network.pools],
         },
         "Internal": network.internal,
         "Attachable": network.attachable,
         "Ingress": False,
-        "ConfigFrom": {"Network": ""},
-        "ConfigOnly": False,
+        "ConfigFrom": {"Network": network.config_from},
+        "ConfigOnly": network.config_only,
         "Options": network.options,
         "Labels": network.labels,
     }
@@ -207,7 +205,7 @@ def endpoint_json(settings: EndpointSettings, network: Network | None, endpoint:
     }
 
 
-def _pool(pool: Pool) -> dict[str, object]:
+def _pool(pool: Pool | PoolRequest) -> dict[str, object]:
     config: dict[str, object] = {"Subnet": pool.subnet}
     if pool.ip_range:
         config["IPRange"] = pool.ip_range

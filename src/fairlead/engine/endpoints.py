@@ -28,6 +28,11 @@ def join(turn: Turn, sandbox: Sandbox, container: Container, network: Network, a
 
     Raises ``Invalid``, ``Forbidden`` (the container is there already, the address is in use) or ``Exhausted``.
     """
+    if network.config_only:
+        raise Forbidden(
+            f"cannot create endpoint on configuration-only network {network.name}",
+            hint=f"`fairlead network create --config-from {network.name} NAME` makes a network of these settings",
+        )
     if any(other.network_id == network.id for other in turn.state.endpoints_of_container(container.id)):
         raise Forbidden(
             f"endpoint with name {container.name} already exists in network {network.name}",

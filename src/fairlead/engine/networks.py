@@ -7,8 +7,9 @@ from functools import partial
 
 from fairlead.engine.core import Turn
 from fairlead.ipam.validate import check_pools
+from fairlead.model import options
 from fairlead.model.commands import CreateNetwork, RemoveNetwork
-from fairlead.model.errors import Conflict, Forbidden, Invalid
+from fairlead.model.errors import Conflict, Forbidden, Invalid, NotFound
 from fairlead.model.ids import check_name, new_id
 from fairlead.model.network import PREDEFINED, Network, Pool, PoolRequest
 
@@ -32,6 +33,8 @@ def create(turn: Turn, command: CreateNetwork) -> Network:
             f"network with name {command.name} already exists",
             hint="`fairlead network ls` lists what is there; choose another name",
         )
+    if command.config_only or command.config_from:
+        _check_config(command)
     if command.scope not in ("", "local"):
         raise Forbidden(
             "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. "
@@ -41,7 +44,9 @@ def create(turn: Turn, command: CreateNetwork) -> Network:
             hint="leave --scope out for a network of this host",
         )
     check_pools(command.pools, ipv6=bool(command.ipv6))
-    return add(turn, command)
+    if command.config_only:
+        return _add_config(turn, command)
+    return add(turn, _configured(turn, command))
 
 
 def add(turn: Turn, command: CreateNetwork) -> Network:
@@ -61,7 +66,9 @@ def add(turn: Turn, command: CreateNetwork) -> Network:
         ipam_options=dict(command.ipam_options),
         options=dict(command.options),
         labels=dict(command.labels),
+        config_from=command.config_from,
     )
+    options.announcement(network.options)
     if network.ipam_driver not in ("default", "null"):
         raise Invalid(
             f"could not find IPAM driver {network.ipam_driver!r}", hint="this node has the drivers default and null"
@@ -82,6 +89,8 @@ def remove(turn: Turn, command: RemoveNetwork) -> Network:
     network = turn.state.network(command.network)
     if network.predefined:
         raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
+    if network.config_only:
+        _check_unused(turn, network)
     endpoints = turn.state.endpoints_of_network(network.id)
     if endpoints:
         listing = ", ".join(f'name:"{endpoint.name}" id:"{endpoint.id[:12]}"' for endpoint in endpoints)
@@ -90,7 +99,8 @@ def remove(turn: Turn, command: RemoveNetwork) -> Network:
             hint=f"`fairlead network disconnect {network.name} {endpoints[0].name}` detaches the first",
         )
     forget(turn, network)
-    turn.tell_network("destroy", network)
+    if not network.config_only:  # Docker tells of the creation of a set of settings, and not of its end
+        turn.tell_network("destroy", network)
     return network
 
 
@@ -112,6 +122,85 @@ def hold(turn: Turn, network: Network) -> None:
         for address in filter(None, (pool.gateway, *pool.aux.values())):
             ipam, _ = ipam.request_address(pool.id, address, now=turn.now)
     turn.core.ipam = ipam
+
+
+def _check_config(command: CreateNetwork) -> None:
+    """What a set of settings, and a network made from one, may not say (cnm 1.4)."""
+    if command.config_only and command.config_from:
+        raise Forbidden(
+            "a configuration network cannot depend on another configuration network",
+            hint="leave out --config-only or --config-from",
+        )
+    if command.config_only and (command.internal or command.attachable or command.scope):
+        raise Forbidden(
+            "configuration network can only contain network specific fields. Network operator fields like "
+            "[ ingress | internal | attachable | scope ] are not supported.",
+            hint="give them to the networks that are made from it",
+        )
+    own = command.pools or command.labels or command.ipam_options or command.ipam_driver not in ("", "default")
+    if command.config_from and (own or command.ipv6 or command.ipv4 is False):
+        raise Forbidden(
+            "user specified configurations are not supported if the network depends on a configuration network",
+            hint=f"{command.config_from} decides subnets, labels and address families",
+        )
+    if command.config_from and command.options:
+        raise Forbidden(
+            "network driver options are not supported if the network depends on a configuration network",
+            hint=f"{command.config_from} decides the options",
+        )
+
+
+def _add_config(turn: Turn, command: CreateNetwork) -> Network:
+    """Record a set of settings: scope and driver are always ``local`` and ``null``, nothing is leased or made."""
+    network = Network(
+        id=new_id(turn.core.chance),
+        name=command.name,
+        driver="null",
+        created=turn.at,
+        ipv4=command.ipv4 is not False,
+        ipv6=bool(command.ipv6),
+        ipam_driver=command.ipam_driver or "default",
+        ipam_options=dict(command.ipam_options),
+        options=dict(command.options),
+        labels=dict(command.labels),
+        config_only=True,
+        wanted_pools=command.pools,
+    )
+    options.announcement(network.options)
+    turn.state.put(network)
+    turn.tell_network("create", network)
+    return network
+
+
+def _configured(turn: Turn, command: CreateNetwork) -> CreateNetwork:
+    """The command with what its config-only network says; raises ``NotFound``."""
+    if not command.config_from:
+        return command
+    source = turn.state.network_named(command.config_from)
+    if source is None or not source.config_only:
+        raise NotFound(
+            f'configuration network "{command.config_from}" not found',
+            hint=f"`fairlead network create --config-only {command.config_from}` makes it",
+        )
+    return replace(
+        command,
+        ipv4=source.ipv4,
+        ipv6=source.ipv6,
+        ipam_driver=source.ipam_driver,
+        ipam_options=source.ipam_options,
+        pools=source.wanted_pools,
+        options=source.options,
+        labels=source.labels,
+    )
+
+
+def _check_unused(turn: Turn, config: Network) -> None:
+    """Raises ``Forbidden`` when a network was made from these settings."""
+    for network in turn.state.networks.values():
+        if network.config_from == config.name:
+            raise Forbidden(
+                f'configuration network "{config.name}" is in use', hint=f"`fairlead network rm {network.name}` first"
+            )
 
 
 def _lease_pools(turn: Turn, network: Network, requests: tuple[PoolRequest, ...]) -> tuple[Pool, ...]:
@@ -153,7 +242,7 @@ def _lease(turn: Turn, request: PoolRequest) -> Pool:
 def _claim(turn: Turn, network: Network) -> None:
     """Keep other networks from what this one's driver needs for itself; raises ``Forbidden`` when one has it."""
     claims = turn.core.claims
-    for claim in turn.core.drivers[network.driver].claims(network, turn.core.node):
+    for claim in _claims(turn, network):
         holder = turn.state.networks.get(claims.get(claim, ""))
         if holder is not None:
             raise Forbidden(
@@ -164,7 +253,11 @@ def _claim(turn: Turn, network: Network) -> None:
         turn.undo.append(partial(claims.pop, claim, None))
 
 
+def _claims(turn: Turn, network: Network) -> frozenset[str]:
+    return frozenset() if network.config_only else turn.core.drivers[network.driver].claims(network, turn.core.node)
+
+
 def _unclaim(turn: Turn, network: Network) -> None:
-    for claim in turn.core.drivers[network.driver].claims(network, turn.core.node):
+    for claim in _claims(turn, network):
         turn.core.claims.pop(claim, None)
         turn.undo.append(partial(turn.core.claims.__setitem__, claim, network.id))

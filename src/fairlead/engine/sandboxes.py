@@ -10,16 +10,19 @@ from fairlead.discovery.resolver import View
 from fairlead.engine import ports
 from fairlead.engine.core import Core, Turn
 from fairlead.engine.outcome import CloseResolver, EditHosts, OpenResolver, WriteFiles
-from fairlead.model.addresses import bare, is_v6
+from fairlead.model import options
+from fairlead.model.addresses import bare, is_v6, parse_address
 from fairlead.model.container import Container
 from fairlead.model.endpoint import Endpoint, PortBinding, PortRequest
 from fairlead.model.events import ResolverFileChanged
 from fairlead.model.network import Network
 from fairlead.model.sandbox import Sandbox
-from fairlead.plan.objects import NOTHING, Chain, Netns, Object, Plan, Route, Sysctl, Table
+from fairlead.plan.objects import NOTHING, Address, Announce, Chain, Netns, Object, Plan, Route, Sysctl, Table
 
 #: What programs without privileges may do in a sandbox of their own, as Docker sets it since 20.10: bind any port, ping.
 _SANDBOX_SYSCTLS = (("net/ipv4/ip_unprivileged_port_start", "0"), ("net/ipv4/ping_group_range", "0 2147483647"))
+#: Prefix lengths of link-local addresses of IPv4 (RFC 3927) and IPv6 (RFC 4291 section 2.5.6), as Docker sets them.
+_LINK_LOCAL_LENGTH = {False: 16, True: 64}
 _DEFAULT_ROUTE = {False: "0.0.0.0/0", True: "::/0"}
 
 
@@ -34,6 +37,7 @@ def plan(core: Core, sandbox: Sandbox) -> Plan:
         network = core.state.networks[endpoint.network_id]
         driver = core.drivers[network.driver]
         objects += driver.endpoint_plan(endpoint, network, sandbox.netns, core.node).values()
+        objects += _interface(endpoint, network, sandbox.netns)
         publisher = core.drivers.publishing(network.driver)
         if endpoint.bindings and publisher is not None:
             objects += publisher.publish_plan(endpoint, endpoint.bindings).values()
@@ -45,6 +49,21 @@ def plan(core: Core, sandbox: Sandbox) -> Plan:
         # Kept as long as the sandbox, also where no network has names yet: taking a chain out makes the kernel wait.
         objects += _resolver_rules(sandbox.netns)
     return Plan(objects)
+
+
+def _interface(endpoint: Endpoint, network: Network, netns: str) -> list[Object]:
+    """What every interface has, whoever made it: link-local addresses that were asked for, and its announcement."""
+    if not endpoint.ifname:
+        return []
+    found: list[Object] = [
+        Address(netns, endpoint.ifname, f"{parse_address(address)}/{_LINK_LOCAL_LENGTH[is_v6(address)]}")
+        for address in endpoint.settings.link_local
+    ]
+    messages, interval_ms = options.announcement(network.options)
+    if messages and (endpoint.ipv4 or endpoint.ipv6):
+        ipv4, ipv6 = bare(endpoint.ipv4), bare(endpoint.ipv6)
+        found.append(Announce(netns, endpoint.ifname, endpoint.mac, ipv4, ipv6, messages, interval_ms))
+    return found
 
 
 def leaders(core: Core, endpoints: list[Endpoint]) -> dict[bool, Endpoint | None]:

@@ -2,27 +2,29 @@
 
 Stages: routes and addresses away; links made harmless; ports let go, ports held; namespaces made; one firewall
 transaction for each namespace; settings of the node; links made, down; settings of links; per namespace one batch that
-brings links up, then addresses, then routes; namespaces dropped; connection tracking. A stage does all it can; the
-executor stops after the first stage with a fault unless told to go on.
+brings links up, then addresses, then routes; namespaces dropped; connection tracking; announcements. A stage does all
+it can; the executor stops after the first stage with a fault unless told to go on.
 """
 
 from __future__ import annotations
 
 import errno
 import functools
+import logging
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import TypeVar
 
-from fairlead.kernel import conntrack, netns, requests, ruleset, sysctl
+from fairlead.kernel import announce, conntrack, netns, requests, ruleset, sysctl
 from fairlead.kernel.errno import HostPortInUse, Refused, from_os, refused
 from fairlead.kernel.machine import Machine
 from fairlead.kernel.netlink import BATCH_MAX, Fault, Netlink
 from fairlead.plan.diff import Change, Create, Delete, Step
 from fairlead.plan.objects import (
     Address,
+    Announce,
     Bridge,
     Chain,
     Element,
@@ -37,6 +39,8 @@ from fairlead.plan.objects import (
     Table,
     Veth,
 )
+
+log = logging.getLogger(__name__)
 
 _T = TypeVar("_T", bound=Object)
 _I = TypeVar("_I", bound=Object | Step)
@@ -55,6 +59,7 @@ class Executor:
         self._whole = whole
         self._go_on = go_on
         self._indices: dict[tuple[str, str], int] = {}
+        self._senders: dict[Key, socket.socket] = {}
         self.failures: list[Failure] = []
         self.touched: list[Step] = []
         #: Firewall transactions to run as soon as the namespaces are made, by namespace.
@@ -76,10 +81,12 @@ class Executor:
             lambda: self._addressing(steps),
             lambda: self._drop_namespaces(steps),
             lambda: self._flows(steps),
+            lambda: self._announcements(steps),
         )
         for stage in stages:
             stage()
             if self.failures and not self._go_on:
+                self._drop_senders()
                 return
 
     def _touch(self, step: Step) -> None:
@@ -261,7 +268,7 @@ class Executor:
     def _addressing(self, steps: Sequence[Step]) -> None:
         """Links up, then addresses, then routes, in one batch for each namespace, the node's own first."""
         by_ns: dict[str, list[Step]] = {"": []}
-        for kind in (Bridge, Veth, Address, Route):
+        for kind in (Bridge, Veth, Address, Route, Announce):
             for step in steps:
                 item = step.after if isinstance(step, Change) else step.object
                 if isinstance(step, Delete) or not isinstance(item, kind):
@@ -277,7 +284,9 @@ class Executor:
         batch: list[tuple[Object, bytearray]] = []
         for step in steps:
             item = step.after if isinstance(step, Change) else step.object
-            if isinstance(item, Address | Route):
+            if isinstance(item, Announce):
+                self._open_sender(item)
+            elif isinstance(item, Address | Route):
                 self._touch(step)
                 index = self._index(ns, item.link)
                 if index:
@@ -318,6 +327,27 @@ class Executor:
                 if ns:
                     continue  # a namespace that is gone tracks nothing
                 self._fail(from_os(error, "forget connections of published ports"))
+
+    def _announcements(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            if isinstance(step, Delete) and isinstance(step.object, Announce):
+                self._machine.announcer.stop(step.object)
+        for item in _created(steps, Announce):
+            sender = self._senders.pop(item.key, None)
+            if sender is not None:
+                self._touch(Create(item))
+                self._machine.announcer.start(item, sender)
+
+    def _drop_senders(self) -> None:
+        while self._senders:
+            self._machine.announcer.drop(self._senders.popitem()[1])
+
+    def _open_sender(self, item: Announce) -> None:
+        """Done while the thread is in the namespace anyway; entering it costs more than the rest."""
+        try:
+            self._senders[item.key] = announce.sender_here()
+        except OSError as error:
+            log.warning("cannot announce the addresses of %s: %s", item.link, error.strerror)
 
     def _in_namespace(self, ns: str, items: Sequence[_I], work: Callable[[Netlink, Sequence[_I]], None]) -> None:
         try:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fairlead.kernel import netns
+from fairlead.kernel.announce import Announcer
 from fairlead.kernel.netlink import Netlink
 from fairlead.kernel.nft import Nft
 from fairlead.kernel.ports import Holds
@@ -19,6 +20,7 @@ class Machine:
         self.netns_dir = netns_dir
         self.holds = Holds()
         self.trash = Trash(self.enter)
+        self.announcer = Announcer()
         self.own_indices: set[int] = set()
         self._netlink: Netlink | None = None
         self._nft: Nft | None = None
@@ -51,6 +53,7 @@ class Machine:
 
     def close(self) -> None:
         """Delete what waits and let everything go that ends with this process."""
+        self.announcer.close()
         self.trash.purge()
         self.holds.release_all()
         if self._netlink is not None:

@@ -9,6 +9,7 @@ from fairlead.plan.diff import Change, Create, Delete, Step, diff
 from fairlead.plan.objects import (
     NOTHING,
     Address,
+    Announce,
     Bridge,
     Chain,
     Element,
@@ -119,7 +120,7 @@ def _with_dependents(steps: list[Step], after: Iterable[Object]) -> list[Step]:
         return steps
     extra: list[Step] = []
     for item in after:
-        if item.key in created or not isinstance(item, Address | Route | Sysctl) or not item.link:
+        if item.key in created or not isinstance(item, Address | Route | Sysctl | Announce) or not item.link:
             continue
         link = (item.ns, item.link)
         if link in remade:

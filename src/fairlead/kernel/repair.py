@@ -13,6 +13,7 @@ from fairlead.kernel.machine import Machine
 from fairlead.plan.diff import Change, Create, Delete, Step, diff
 from fairlead.plan.objects import (
     Address,
+    Announce,
     Bridge,
     Chain,
     Element,
@@ -49,7 +50,7 @@ def repair(machine: Machine, desired: Mapping[Key, Object]) -> list[str]:
     executor.run(steps)
     with suppress(OSError):
         words += _clear_trash(machine, seen.trash)
-    words += [_words(step) for step in steps if not isinstance(_object(step), PortHold)]
+    words += [_words(step) for step in steps if not isinstance(_object(step), PortHold | Announce)]
     words += [f"could not mend: {failure}" for failure in executor.failures]
     return words
 
@@ -80,6 +81,7 @@ def _steps(machine: Machine, seen: observe.Seen, desired: Mapping[Key, Object]) 
     steps += _reattached(steps, actual, wanted)
     steps += [Delete(hold) for hold in machine.holds.held if hold.key not in desired]
     steps += [Create(item) for item in desired.values() if isinstance(item, PortHold)]
+    steps += [Create(item) for item in desired.values() if isinstance(item, Announce)]
     steps += [Create(item) for item in _unset(machine, desired.values(), actual)]
     return steps
 

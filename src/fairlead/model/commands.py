@@ -11,7 +11,8 @@ from fairlead.model.network import PoolRequest
 
 @dataclass(frozen=True, slots=True)
 class CreateNetwork:
-    """Make a network; the answer is the new ``Network``. ``ipv4`` None means the default (on)."""
+    """Make a network; the answer is the new ``Network``. ``ipv4`` None means the default (on). ``config_only`` makes a
+    set of settings only, ``config_from`` names the one to copy (Docker)."""
 
     name: str
     driver: str = ""
@@ -25,6 +26,8 @@ class CreateNetwork:
     pools: tuple[PoolRequest, ...] = ()
     options: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
+    config_only: bool = False
+    config_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)

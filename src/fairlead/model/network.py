@@ -54,6 +54,12 @@ class Network:
     pools: tuple[Pool, ...] = ()
     options: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
+    #: A set of settings for other networks: no driver, no subnets of its own, no endpoints.
+    config_only: bool = False
+    #: Name of the config-only network that the settings were copied from, or empty text.
+    config_from: str = ""
+    #: The subnets that networks made from this config-only network are to have.
+    wanted_pools: tuple[PoolRequest, ...] = ()
 
     @property
     def predefined(self) -> bool:

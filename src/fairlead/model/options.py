@@ -23,7 +23,13 @@ IFNAME_PREFIX = _PREFIX + "container_iface_prefix"
 ENDPOINT_IFNAME = _PREFIX + "endpoint.ifname"
 #: Settings of an endpoint's interface, ``net.ipv4.conf.IFNAME.log_martians=1`` and so on, comma separated.
 ENDPOINT_SYSCTLS = _PREFIX + "endpoint.sysctls"
+#: How often, and how many milliseconds apart, a new endpoint tells its neighbours where its addresses are.
+ADVERTISE_MESSAGES = _PREFIX + "advertise_addr_nmsgs"
+ADVERTISE_INTERVAL = _PREFIX + "advertise_addr_ms"
 
+#: Least, most and usual number of such messages, and milliseconds between two (Docker, since v28.2).
+_ADVERTISED = (0, 3, 3)
+_ADVERTISED_MS = (100, 2000, 1000)
 #: Smallest MTU that IPv4 links must carry (RFC 791 section 3.2), and what IPv6 needs (RFC 8200 section 5).
 MTU_MIN = 68
 MTU_MIN_V6 = 1280
@@ -44,6 +50,23 @@ def flag(options: Mapping[str, str], name: str, default: bool) -> bool:
     if text.lower() in _FALSE:
         return False
     raise Invalid(f"failed to parse {name} value: {text!r}", hint="write true or false")
+
+
+def announcement(options: Mapping[str, str]) -> tuple[int, int]:
+    """(messages, milliseconds between two) with which an endpoint's addresses are announced; raises ``Invalid``."""
+    return (
+        _bounded(options, ADVERTISE_MESSAGES, *_ADVERTISED),
+        _bounded(options, ADVERTISE_INTERVAL, *_ADVERTISED_MS),
+    )
+
+
+def _bounded(options: Mapping[str, str], name: str, least: int, most: int, usual: int) -> int:
+    text = options.get(name, "")
+    if not text:
+        return usual
+    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+        raise Invalid(f"{name} must be in the range {least} to {most}", hint=f"{text!r} is not; {usual} is the default")
+    return int(text)
 
 
 def interface_sysctls(options: Mapping[str, str], ifname: str) -> tuple[tuple[str, str], ...]:

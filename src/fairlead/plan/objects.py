@@ -227,7 +227,29 @@ class Flow:
         return ("flow", self.ns, self.proto, str(self.host_port), self.address, str(self.port))
 
 
-Object = Netns | PortHold | Sysctl | Bridge | Veth | Address | Route | Table | Set | Chain | Element | Flow
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Telling the neighbours of a link where its addresses are: gratuitous ARP (RFC 5227 section 3, a broadcast request
+    for one's own address) and unsolicited neighbour advertisement (RFC 4861 section 7.2.6). An act, like ``Flow``:
+    when the object appears the first of ``messages`` is sent at once, the others follow every ``interval_ms``, until the
+    object disappears. Addresses are without length, or empty."""
+
+    rank: ClassVar[int] = 9
+    ns: str
+    link: str
+    mac: str
+    ipv4: str
+    ipv6: str
+    messages: int
+    interval_ms: int
+
+    @property
+    def key(self) -> Key:
+        """Identity."""
+        return ("announce", self.ns, self.link)
+
+
+Object = Netns | PortHold | Sysctl | Bridge | Veth | Address | Route | Table | Set | Chain | Element | Flow | Announce
 
 
 class Plan(Mapping[Key, Object]):

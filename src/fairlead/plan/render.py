@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from fairlead.plan.diff import Change, Create, Step
 from fairlead.plan.objects import (
     Address,
+    Announce,
     Bridge,
     Chain,
     Element,
@@ -73,6 +74,11 @@ def line(item: Object) -> str:
         case Flow():
             host = f"[{item.address}]" if ":" in item.address else item.address
             return f"flow {item.proto} {item.host_port} -> {host}:{item.port}{_at(item.ns)}"
+        case Announce():
+            addresses = " ".join(filter(None, (item.ipv4, item.ipv6)))
+            return (
+                f"announce {addresses} on {item.link}{_at(item.ns)} {item.messages} times every {item.interval_ms} ms"
+            )
 
 
 def _veth(item: Veth) -> str:

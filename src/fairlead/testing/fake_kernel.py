@@ -19,6 +19,7 @@ from fairlead.model.events import HostChanged
 from fairlead.plan.diff import Change, Create, Delete, Step, diff
 from fairlead.plan.objects import (
     Address,
+    Announce,
     Bridge,
     Chain,
     Element,
@@ -40,7 +41,7 @@ _WILDCARDS = ("0.0.0.0", "::")
 _TARGET = re.compile(r"\b(?:jump|goto) ([A-Za-z][\w./-]*)")
 _SET = re.compile(r"@([A-Za-z][\w./-]*)")
 #: Order in which the real one makes things (settings of links after links).
-_ORDER = (PortHold, Netns, Table, Set, Chain, Element, Bridge, Veth, Sysctl, Address, Route, Flow)
+_ORDER = (PortHold, Netns, Table, Set, Chain, Element, Bridge, Veth, Sysctl, Address, Route, Flow, Announce)
 _NAME_MAX = 15
 
 #: A host with one address, from the range for documentation (RFC 5737).
@@ -82,7 +83,10 @@ class FakeKernel:
     async def repair(self, plans: Mapping[str, Plan]) -> list[str]:
         """As the real one, except that a refusal is raised."""
         desired = everything(plans)
-        steps = diff(self._state(), {key: item for key, item in desired.items() if not isinstance(item, Sysctl | Flow)})
+        steps = diff(
+            self._state(),
+            {key: item for key, item in desired.items() if not isinstance(item, Sysctl | Flow | Announce)},
+        )
         self._carry_out(steps)
         for item in desired.values():
             if isinstance(item, Sysctl):
@@ -122,7 +126,7 @@ class FakeKernel:
         self._watchers = []
 
     def _state(self) -> dict[Key, Object]:
-        return {key: item for key, item in self.objects.items() if not isinstance(item, Sysctl | Flow)}
+        return {key: item for key, item in self.objects.items() if not isinstance(item, Sysctl | Flow | Announce)}
 
     def _carry_out(self, steps: Sequence[Step]) -> None:
         before = dict(self.objects)
@@ -148,7 +152,7 @@ class FakeKernel:
         if item.key in self.objects and isinstance(step, Create) and not isinstance(item, Sysctl | Address | Route):
             raise refused(f"make {line(item)}", errno.EEXIST, item=item)
         self._check(item)
-        if not isinstance(item, Flow):
+        if not isinstance(item, Flow | Announce):
             self.objects[item.key] = item
 
     def _check(self, item: Object) -> None:
@@ -173,7 +177,7 @@ class FakeKernel:
             case Element():
                 owner = ("set", item.ns, item.family, item.table, item.set)
                 self._need(owner in self.objects, item, errno.ENOENT)
-            case Flow():
+            case Flow() | Announce():
                 return
 
     def _check_port(self, item: PortHold) -> None:

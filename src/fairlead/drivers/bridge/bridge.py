@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fairlead.drivers.bridge import firewall
 from fairlead.drivers.contract import Node
 from fairlead.model import options
-from fairlead.model.addresses import bare, parse_address, prefix_length
+from fairlead.model.addresses import bare, is_v6, parse_address, prefix_length
 from fairlead.model.endpoint import Endpoint, PortBinding
 from fairlead.model.errors import Forbidden, Invalid
 from fairlead.model.ids import SHORT_ID_LENGTH, check_link_name, derived_mac
@@ -85,7 +85,7 @@ class BridgeDriver:
             isolated=isolated,
             hairpin=bool(endpoint.bindings) and not node.bridge_nf_off,
         )
-        disable = "0" if endpoint.ipv6 else "1"
+        disable = "0" if endpoint.ipv6 or any(map(is_v6, endpoint.settings.link_local)) else "1"
         objects: list[Object] = [
             veth,
             Sysctl(netns, f"net/ipv6/conf/{endpoint.ifname}/disable_ipv6", disable, endpoint.ifname),
