@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,17 +48,42 @@ class Stream(Protocol):
         """Let go; the command goes on if it can."""
 
 
+class Preview(Protocol):
+    """Tells what a command would do."""
+
+    def __call__(self, command: Command, /, *, start: bool) -> list[str]:
+        """Lines for people, with ``start`` also of starting the container that it makes; raises as ``submit`` does."""
+
+
+class Notices(Protocol):
+    """What happens on a node."""
+
+    def tell(self, kind: str, action: str, identifier: str, attributes: Mapping[str, str]) -> None:
+        """Something has happened now: Docker's type, action, id and attributes."""
+
+    def subscribe(self, since: float | None) -> AsyncIterator[Notice]:
+        """Notices from this call on (after those kept since ``since``), until the caller stops iterating or is too far
+        behind."""
+
+
+class Usage(Protocol):
+    """What containers take of the disk or of memory that stands for one."""
+
+    def container_bytes(self, container_id: str) -> int:
+        """Bytes of what a container has written into its root file system."""
+
+
 class Node(Protocol):
     """A node as the API sees it."""
 
     facts: NodeFacts
     state: State
+    notices: Notices
+    usage: Usage
+    preview: Preview
 
     async def submit(self, command: Command) -> object:
         """Carry a command out; returns its answer or raises ``NetError``."""
-
-    def subscribe(self, since: float | None) -> AsyncIterator[Notice]:
-        """Notices from this call on (after those kept since ``since``), until the caller stops iterating."""
 
     def pool_usage(self, network_id: str) -> dict[str, tuple[int, int]]:
         """Subnet -> (addresses in use, addresses that automatic choice can still take)."""

@@ -28,7 +28,7 @@ async def events(call: Call) -> web.StreamResponse:
     since, until = optional_moment(call.text("since"), now), optional_moment(call.text("until"), now)
     if since is not None and until is not None and until < since:
         raise Invalid(f"`since` time ({since:f}) cannot be after `until` time ({until:f})")
-    notices = call.node.subscribe(since)
+    notices = call.node.notices.subscribe(since)
     response = await call.stream("application/json")
     try:
         while (notice := await _next(notices, until)) is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 
 from fairlead.api.contract import NodeFacts
@@ -74,6 +74,46 @@ class EchoStream:
         self.gone.set()
 
 
+class FakeNotices:
+    """What happened, at moments of their own: one second after the other since birth."""
+
+    def __init__(self) -> None:
+        self._kept: list[Notice] = []
+        self._listeners: set[asyncio.Event] = set()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def tell(self, kind: str, action: str, identifier: str, attributes: Mapping[str, str]) -> None:
+        self._kept.append(Notice(kind, action, identifier, dict(attributes), BIRTH + 1 + len(self._kept)))
+        for listener in self._listeners:
+            listener.set()
+
+    def subscribe(self, since: float | None) -> AsyncIterator[Notice]:
+        return self._follow(0 if since is not None else len(self._kept), since or 0.0)
+
+    async def _follow(self, position: int, since: float) -> AsyncIterator[Notice]:
+        changed = asyncio.Event()
+        self._listeners.add(changed)
+        try:
+            while True:
+                for notice in self._kept[position:]:
+                    position += 1
+                    if notice.at >= since:
+                        yield notice
+                await changed.wait()
+                changed.clear()
+        finally:
+            self._listeners.discard(changed)
+
+
+class FakeUsage:
+    """Every container has written as many bytes as its id has digits."""
+
+    def container_bytes(self, container_id: str) -> int:
+        return len(container_id)
+
+
 class FakeNode:
     """Fits ``fairlead.api.contract.Node``."""
 
@@ -81,7 +121,8 @@ class FakeNode:
         self.facts = FACTS
         self.state = State()
         self.seen: list[Command] = []
-        self.notices: list[Notice] = []
+        self.notices = FakeNotices()
+        self.usage = FakeUsage()
         self.imported: dict[str, bytes] = {}
         self.sizes: list[tuple[str, int, int]] = []
         self.streams: list[EchoStream] = []
@@ -90,6 +131,9 @@ class FakeNode:
         self._changed = asyncio.Condition()
         for name, driver in (("bridge", "bridge"), ("host", "host"), ("none", "null")):
             self.state.put(Network(id=new_id(self._chance), name=name, driver=driver, created=BIRTH))
+
+    def preview(self, command: Command, /, *, start: bool) -> list[str]:
+        return [f"+ {type(command).__name__}{' and start' if start else ''}"]
 
     async def submit(self, command: Command) -> object:
         self.seen.append(command)
@@ -244,22 +288,7 @@ class FakeNode:
         self._tell("container", "destroy", container.id, {"name": container.name})
 
     def _tell(self, kind: str, action: str, identifier: str, attributes: dict[str, str]) -> None:
-        self.notices.append(Notice(kind, action, identifier, attributes, BIRTH + 1 + len(self.notices)))
-
-    def subscribe(self, since: float | None) -> AsyncIterator[Notice]:
-        position = 0 if since is not None else len(self.notices)
-        return self._follow(position, since or 0.0)
-
-    async def _follow(self, position: int, since: float) -> AsyncIterator[Notice]:
-        while True:
-            while position < len(self.notices):
-                notice = self.notices[position]
-                position += 1
-                if notice.at >= since:
-                    yield notice
-            async with self._changed:
-                if position >= len(self.notices):
-                    await self._changed.wait()
+        self.notices.tell(kind, action, identifier, attributes)
 
     def pool_usage(self, network_id: str) -> dict[str, tuple[int, int]]:
         used = 3 + len(self.state.endpoints_of_network(network_id))
