@@ -9,6 +9,7 @@ from aiohttp import web
 
 from fairlead.api.filters import Filters
 from fairlead.api.ports import parse_key
+from fairlead.api.pruning import PRUNE_FILTERS, Age, Pruned, Pruner
 from fairlead.api.router import Call, Route, answer, empty
 from fairlead.api.schema import encode
 from fairlead.api.schema_container import (
@@ -31,7 +32,7 @@ from fairlead.model.commands import (
     StopContainer,
 )
 from fairlead.model.container import Container
-from fairlead.model.errors import Internal, Invalid, NetError
+from fairlead.model.errors import Conflict, Internal, Invalid, NetError, NotFound
 from fairlead.model.state import State
 
 _LIST_FILTERS = (
@@ -67,8 +68,16 @@ async def list_containers(call: Call) -> web.StreamResponse:
     chosen = [container for container in newest if (every or container.running) and _chosen(state, container, filters)]
     rows = [container_row(state, container, now) for container in (chosen[:limit] if limit > 0 else chosen)]
     if call.flag("size"):
-        rows = [{**row, "SizeRw": 0, "SizeRootFs": 0} for row in rows]
+        rows = [{**row, **await sizes(call, str(row["Id"]))} for row in rows]
     return answer(rows)
+
+
+async def sizes(call: Call, container_id: str) -> dict[str, object]:
+    """What a container has written, and that with the image below it (bytes)."""
+    written = call.node.usage.container_bytes(container_id)
+    image = call.node.state.containers[container_id].config.image.removesuffix(":latest")
+    below = next((row["size_bytes"] for row in await call.node.images() if row["name"] == image), 0)
+    return {"SizeRw": written, "SizeRootFs": written + (below if isinstance(below, int) else 0)}
 
 
 async def create(call: Call) -> web.StreamResponse:
@@ -82,7 +91,9 @@ async def create(call: Call) -> web.StreamResponse:
 
 async def inspect(call: Call) -> web.StreamResponse:
     """``GET /containers/{ref}/json``."""
-    return answer(container_inspect(call.node.state, call.node.state.container(call.path["ref"])))
+    container = call.node.state.container(call.path["ref"])
+    more = await sizes(call, container.id) if call.flag("size") else {}
+    return answer({**container_inspect(call.node.state, container), **more})
 
 
 async def start(call: Call) -> web.StreamResponse:
@@ -128,15 +139,22 @@ async def remove(call: Call) -> web.StreamResponse:
     return empty(204)
 
 
-async def prune(call: Call) -> web.StreamResponse:
-    """``POST /containers/prune``: remove every container that does not run."""
+async def _prune(call: Call) -> Pruned:
+    """Remove every container that does not run."""
     filters = call.filters()
-    deleted = []
+    age, deleted, freed = Age.asked(filters), [], 0
     for container in list(call.node.state.containers.values()):
-        if shown_status(container) in ("created", "exited", "dead") and filters.labels(container.config.labels):
+        spared = age.spares(container.created) or not filters.labels(container.config.labels)
+        if spared or shown_status(container) not in ("created", "exited", "dead"):
+            continue
+        size_bytes = call.node.usage.container_bytes(container.id)
+        try:
             await call.submit(RemoveContainer(container.id))
-            deleted.append(container.id)
-    return answer({"ContainersDeleted": deleted or None, "SpaceReclaimed": 0})
+        except (NotFound, Conflict):  # removed or started meanwhile
+            continue
+        freed += size_bytes
+        deleted.append(container.id)
+    return Pruned({"ContainersDeleted": deleted}, freed)
 
 
 async def wait(call: Call) -> web.StreamResponse:
@@ -229,8 +247,8 @@ def routes() -> tuple[Route, ...]:
     return (
         Route("GET", "/containers/json", list_containers, query=_LIST_QUERY, filters=_LIST_FILTERS),
         Route("POST", "/containers/create", create, query={"name": str, "platform": str}, body=ContainerCreateBody),
-        Route("POST", "/containers/prune", prune, filters=("label", "label!")),
-        Route("GET", "/containers/{ref}/json", inspect),
+        Route("POST", "/containers/prune", Pruner("container", _prune), filters=PRUNE_FILTERS),
+        Route("GET", "/containers/{ref}/json", inspect, query={"size": bool}),
         Route("POST", "/containers/{ref}/start", start),
         Route("POST", "/containers/{ref}/stop", stop, query={"t": int}),
         Route("POST", "/containers/{ref}/restart", restart, query={"t": int}),

@@ -21,16 +21,16 @@ _IMPORT_HINT = "there is no registry: `fairlead image import NAME TARBALL` adds 
 
 async def list_images(call: Call) -> web.StreamResponse:
     """``GET /images/json``."""
-    return answer([_row(image) for image in await _images(call)])
+    return answer([image_row(image) for image in await images_of(call)])
 
 
 async def inspect_image(call: Call) -> web.StreamResponse:
     """``GET /images/{name}/json``."""
     wanted = call.path["name"]
-    for image in await _images(call):
+    for image in await images_of(call):
         name = str(image.get("name", ""))
         if wanted in (name, f"{name}:latest"):
-            row = _row(image)
+            row = image_row(image)
             created = image.get("created", 0)
             facts = call.node.facts
             row["Created"] = stamp(float(created) if isinstance(created, int | float) else 0.0)
@@ -58,11 +58,13 @@ async def _chunks(call: Call) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def _images(call: Call) -> list[Mapping[str, object]]:
+async def images_of(call: Call) -> list[Mapping[str, object]]:
+    """Every image: the host's own root file system, then what was imported."""
     return [{"name": HOST_IMAGE, "size_bytes": 0, "created": call.node.facts.started}, *await call.node.images()]
 
 
-def _row(image: Mapping[str, object]) -> dict[str, object]:
+def image_row(image: Mapping[str, object]) -> dict[str, object]:
+    """A line of ``docker image ls``."""
     name, created, size = str(image.get("name", "")), image.get("created", 0), image.get("size_bytes", 0)
     return {
         "Id": name,

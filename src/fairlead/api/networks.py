@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 from aiohttp import web
 
 from fairlead.api.filters import Filters
-from fairlead.api.moments import parse_moment
+from fairlead.api.pruning import PRUNE_FILTERS, Age, Pruned, Pruner
 from fairlead.api.router import Call, Route, answer, empty
 from fairlead.api.schema_network import (
     ConnectBody,
@@ -20,10 +18,10 @@ from fairlead.model.commands import ConnectNetwork, CreateNetwork, DisconnectNet
 from fairlead.model.endpoint import EndpointSettings
 from fairlead.model.errors import Conflict, Forbidden, Internal, Invalid, NetError, NotFound
 from fairlead.model.network import Network
+from fairlead.model.sandbox import SandboxSettings
 from fairlead.model.state import State
 
 _LIST_FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
-_PRUNE_FILTERS = ("label", "label!", "until")
 
 
 async def list_networks(call: Call) -> web.StreamResponse:
@@ -65,7 +63,8 @@ async def connect(call: Call) -> web.StreamResponse:
     """``POST /networks/{ref}/connect``."""
     body = await call.body(ConnectBody)
     settings = body.endpoint.settings() if body.endpoint else EndpointSettings()
-    await call.submit(ConnectNetwork(call.path["ref"], _named(body.container), settings))
+    sandbox = body.sandbox.settings() if body.sandbox else SandboxSettings()
+    await call.submit(ConnectNetwork(call.path["ref"], _named(body.container), settings, sandbox))
     return empty(200)
 
 
@@ -76,41 +75,25 @@ async def disconnect(call: Call) -> web.StreamResponse:
     return empty(200)
 
 
-class Pruner:
-    """``POST /networks/prune``: one at a time, as in Docker."""
-
-    def __init__(self) -> None:
-        self._busy = False
-
-    async def __call__(self, call: Call) -> web.StreamResponse:
-        """Remove every network that nobody uses; what is refused stays, silently."""
-        filters = call.filters()
-        before = min((parse_moment(text, time.time()) for text in filters.get("until")), default=None)
-        if self._busy:
-            raise Conflict("a prune operation is already running", hint="wait for it to end")
-        self._busy = True
+async def _prune(call: Call) -> Pruned:
+    """Remove every network that nobody uses; what is refused stays, silently."""
+    filters, state = call.filters(), call.node.state
+    age = Age.asked(filters)
+    deleted: list[str] = []
+    for network in list(state.networks.values()):
+        spared = network.config_only or age.spares(network.created)
+        if spared or not filters.labels(network.labels) or not _dangling(state, network):
+            continue
         try:
-            return answer({"NetworksDeleted": await self._prune(call, filters, before) or None})
-        finally:
-            self._busy = False
-
-    async def _prune(self, call: Call, filters: Filters, before: float | None) -> list[str]:
-        state = call.node.state
-        deleted: list[str] = []
-        for network in list(state.networks.values()):
-            spared = network.config_only or (before is not None and network.created >= before)
-            if spared or not filters.labels(network.labels) or not _dangling(state, network):
-                continue
-            try:
-                await call.submit(RemoveNetwork(network.id))
-            except (Forbidden, NotFound, Conflict):
-                continue
-            except NetError:
-                if not deleted:
-                    raise
-                break
-            deleted.append(network.name)
-        return deleted
+            await call.submit(RemoveNetwork(network.id))
+        except (Forbidden, NotFound, Conflict):
+            continue
+        except NetError:
+            if not deleted:
+                raise
+            break
+        deleted.append(network.name)
+    return Pruned({"NetworksDeleted": deleted})
 
 
 def _named(container: str) -> str:
@@ -144,7 +127,7 @@ def routes() -> tuple[Route, ...]:
     return (
         Route("GET", "/networks", list_networks, filters=_LIST_FILTERS),
         Route("POST", "/networks/create", create_network, body=NetworkCreateBody),
-        Route("POST", "/networks/prune", Pruner(), filters=_PRUNE_FILTERS),
+        Route("POST", "/networks/prune", Pruner("network", _prune, tell_space=False), filters=PRUNE_FILTERS),
         Route("GET", "/networks/{ref}", inspect_network, query={"verbose": bool, "scope": str}),
         Route("DELETE", "/networks/{ref}", remove_network),
         Route("POST", "/networks/{ref}/connect", connect, body=ConnectBody),

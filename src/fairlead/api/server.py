@@ -18,7 +18,8 @@ from pathlib import Path
 from aiohttp import web
 
 import fairlead
-from fairlead.api import containers, events, execs, images, networks, output, system, versions
+from fairlead.api import containers, events, execs, images, networks, output, sandboxes, system, versions, volumes
+from fairlead.api.client import DRY_RUN, Planned
 from fairlead.api.connections import Connections
 from fairlead.api.contract import Node
 from fairlead.api.openapi import description
@@ -52,10 +53,13 @@ _NOWHERE = Route("", "", _nowhere)
 class ApiServer:
     """A running server."""
 
-    def __init__(self, runner: web.ServerRunner, path: Path, inode: int) -> None:
+    def __init__(self, runner: web.ServerRunner, path: Path, listener: socket.socket) -> None:
         self._runner = runner
-        self._inode = inode
+        self._inode = path.stat().st_ino
         self.path = path
+        self.listener = listener
+        #: Whether the listening socket lives on elsewhere, so that its file must stay.
+        self.kept = False
 
     @property
     def connections(self) -> int:
@@ -63,15 +67,22 @@ class ApiServer:
         return len(self._runner.server.connections) if self._runner.server else 0
 
     async def close(self) -> None:
-        """Stop listening, give open requests a moment, cut the rest, remove the socket file if it is still ours."""
+        """Stop listening, give open requests a moment, cut the rest, remove the socket file if it is still ours and the
+        socket is not ``kept``."""
         with suppress(FileNotFoundError):
-            if self.path.stat().st_ino == self._inode:
+            if self.path.stat().st_ino == self._inode and not self.kept:
                 self.path.unlink()
         await self._runner.cleanup()
 
 
-async def serve(node: Node, socket_path: str | os.PathLike[str], extra: Iterable[Route] = ()) -> ApiServer:
-    """Answer the Engine API for ``node`` until the result is closed. ``extra`` are further routes, asked first.
+async def serve(
+    node: Node,
+    socket_path: str | os.PathLike[str],
+    extra: Iterable[Route] = (),
+    inherited: socket.socket | None = None,
+) -> ApiServer:
+    """Answer the Engine API for ``node`` until the result is closed. ``extra`` are further routes, asked first;
+    ``inherited`` is the socket that listens at the path already.
 
     A socket file left by a daemon that is gone is replaced in one step; raises ``Conflict`` when a daemon still
     answers there, ``Invalid`` or ``Internal`` when the socket cannot be made.
@@ -80,10 +91,10 @@ async def serve(node: Node, socket_path: str | os.PathLike[str], extra: Iterable
     routes = [*extra, *own_routes()]
     routes.append(description(routes))
     runner = web.ServerRunner(Connections(_Door(node, Router(routes))), shutdown_timeout=_CLOSE_GRACE_S)
-    listener, inode = _listen(path)
+    listener = inherited or _listen(path)
     await runner.setup()
     await web.SockSite(runner, listener, backlog=_BACKLOG).start()
-    return ApiServer(runner, path, inode)
+    return ApiServer(runner, path, listener)
 
 
 class _Door:
@@ -103,6 +114,9 @@ class _Door:
         try:
             call.route, call.version, call.path = self._router.find(request.method, request.path)
             response = await call.route.handler(call)
+        except Planned as planned:
+            response = answer(planned.lines)
+            response.headers[DRY_RUN] = "plan"
         except NetError as error:
             response = _failed(call, error)
         except (ConnectionError, asyncio.CancelledError):
@@ -125,12 +139,12 @@ def _failed(call: Call, error: NetError) -> web.StreamResponse:
 
 def own_routes() -> list[Route]:
     """Every call that this room answers."""
-    rooms = (system, networks, containers, output, execs, events, images)
+    rooms = (system, networks, containers, output, sandboxes, execs, events, images, sandboxes, volumes)
     return [route for room in rooms for route in room.routes()]
 
 
-def _listen(path: Path) -> tuple[socket.socket, int]:
-    """A listening socket at ``path``, with its mode set before anyone can see it, and its file's inode."""
+def _listen(path: Path) -> socket.socket:
+    """A listening socket at ``path``, with its mode set before anyone can see it."""
     if len(os.fsencode(path)) > SOCKET_PATH_MAX:
         raise Invalid(f"socket path '{path}' is longer than {SOCKET_PATH_MAX} bytes", hint="use a shorter --run-dir")
     _refuse_living(path)
@@ -142,11 +156,10 @@ def _listen(path: Path) -> tuple[socket.socket, int]:
         fresh.chmod(SOCKET_MODE)
         listener.listen(_BACKLOG)
         fresh.rename(path)
-        inode = path.stat().st_ino
     except OSError as error:
         listener.close()
         raise Internal(f"cannot listen at {path}: {error.strerror}", hint="check the directory and its mode") from error
-    return listener, inode
+    return listener
 
 
 def _refuse_living(path: Path) -> None:

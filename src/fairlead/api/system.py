@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from datetime import UTC, datetime
 
 from aiohttp import web
 
 import fairlead
 from fairlead.api import versions
+from fairlead.api.containers import sizes
 from fairlead.api.contract import NodeFacts
+from fairlead.api.images import image_row, images_of
 from fairlead.api.router import Call, Route, answer
 from fairlead.api.schema import stamp
+from fairlead.api.schema_container import container_row
 
 #: What a ping tells beside "OK"; 20.10 reads the builder's version and the swarm state from here.
 _PING_HEADERS = {
@@ -105,6 +110,27 @@ async def info(call: Call) -> web.StreamResponse:
     )
 
 
+async def disk_usage(call: Call) -> web.StreamResponse:
+    """``GET /system/df``."""
+    now, state = time.time(), call.node.state
+    rows, used = [], Counter[str]()
+    for container in state.containers.values():
+        rows.append({**container_row(state, container, now), **await sizes(call, container.id)})
+        used[container.config.image.removesuffix(":latest")] += 1
+    found = await images_of(call)
+    kept = [{**image_row(image), "Containers": used[str(image["name"])], "SharedSize": 0} for image in found]
+    return answer(
+        {
+            "LayersSize": sum(size for image in found if isinstance(size := image["size_bytes"], int)),
+            "Images": kept,
+            "Containers": rows,
+            "Volumes": [],
+            "BuildCache": [],
+            "BuilderSize": 0,
+        }
+    )
+
+
 def _arch(facts: NodeFacts) -> str:
     """Go's name of an architecture, as clients expect it here."""
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(facts.architecture, facts.architecture)
@@ -117,4 +143,5 @@ def routes() -> tuple[Route, ...]:
         Route("HEAD", "/_ping", ping),
         Route("GET", "/version", version),
         Route("GET", "/info", info),
+        Route("GET", "/system/df", disk_usage, query={"type": str}),
     )
