@@ -106,7 +106,7 @@ class World:
         self._stack = stack
         self._home = self._namespace()
         self._inside = self._namespace(back_to=self._home)
-        self.server = DnsServer(lambda name, family, kind: self.inside(family, kind) if name == "box" else None)
+        self.server = DnsServer(self._fresh)
         stack.callback(self.server.close)
         self.udp, self.listener = (self.inside(socket.AF_INET, k) for k in (socket.SOCK_DGRAM, socket.SOCK_STREAM))
         for each in (self.udp, self.listener):
@@ -134,6 +134,10 @@ class World:
             _check(_libc.setns(self._home, CLONE_NEWNET))
         made.settimeout(WAIT_S)
         return made
+
+    def _fresh(self, name, family, kind, count):
+        assert name == "box"
+        return [self.inside(family, kind) for _ in range(count)]
 
     @staticmethod
     def outside(family, kind):
@@ -287,6 +291,32 @@ def test_outside_names_are_forwarded_over_the_same_transport(scene, from_host):
         assert len(stub.seen) == 2
         for query, _ in stub.seen:
             assert dns.message.from_wire(query).question[0].name == dns.name.from_text("www.example.org")
+
+    scene(scenario)
+
+
+def test_a_reply_from_outside_is_kept_for_its_sandbox_until_names_or_servers_change(scene):
+    def scenario(world):
+        stub = world.stub(world.outside)
+        world.serve(View(("n",), True, OUT))
+
+        def asked(count):
+            assert all(texts(world.ask("www.net.example")) == ["192.0.2.80"] for _ in range(3))
+            assert len(stub.seen) == count
+
+        asked(1)
+        world.server.register("elsewhere", "elsewhere", "e", ("www",), "10.9.9.9", "")
+        asked(1)
+        world.server.register("n", "net", "new", ("other",), "10.0.0.8", "")
+        asked(2)
+        world.server.register("n", "net", "new", ("www.net.example",), "10.0.0.9", "")
+        assert texts(world.ask("www.net.example")) == ["10.0.0.9"]
+        world.server.unregister("n", "new")
+        asked(3)
+        world.server.update_view("s", View(("n",), True, OUT))
+        asked(4)
+        world.server.update_view("s", View(("n",), False, OUT))
+        assert world.ask("www.net.example").rcode() == dns.rcode.NXDOMAIN
 
     scene(scenario)
 

@@ -31,7 +31,7 @@ class SandboxResolvers:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._open: set[str] = set()
-        self.server = DnsServer(kernel.socket_in)
+        self.server = DnsServer(kernel.fresh_sockets)
         self.server.start()
 
     async def open(self, message: OpenResolver) -> None:

@@ -23,7 +23,7 @@ from functools import partial
 
 from fairlead.discovery.batch import QUERY_SIZE, Batch, Calls
 from fairlead.discovery.cache import NOTHING, Shelf, WireCache
-from fairlead.discovery.clients import Box, Client, PacketClient, Statistics, StreamClient
+from fairlead.discovery.clients import Box, Client, KeepingClient, PacketClient, Statistics, StreamClient
 from fairlead.discovery.connections import Connection
 from fairlead.discovery.dialler import Dialler, Outside
 from fairlead.discovery.names import Tables
@@ -48,8 +48,9 @@ _Socket = socket.SocketType
 _Box = Box[socket.socket]
 _Stream = StreamClient[socket.socket]
 
-#: Makes a socket in a sandbox's namespace: (namespace name, family, type). Called in the DNS thread; may raise OSError.
-SocketFactory = Callable[[str, int, int], socket.socket]
+#: Makes sockets in a sandbox's namespace: (namespace name, family, type, how many). Called in the DNS thread; may raise
+#: OSError, and then has made none.
+SocketFactory = Callable[[str, int, int, int], list[socket.socket]]
 
 
 _libc = ctypes.PyDLL(None)  # keeps the interpreter's lock: the calls never wait, and handing it over costs more
@@ -62,20 +63,20 @@ _CALLS = Calls(
 )
 
 
-def _host_socket(_netns: str, family: int, kind: int) -> socket.socket:
-    return socket.socket(family, kind)
+def _host_sockets(_netns: str, family: int, kind: int, count: int) -> list[socket.socket]:
+    return [socket.socket(family, kind) for _ in range(count)]
 
 
 class DnsServer:
     """The embedded DNS of all sandboxes of a node. All methods may be called from any thread and return at once;
     ``socket_factory`` makes the sockets to servers that are asked from a sandbox's namespace."""
 
-    def __init__(self, socket_factory: SocketFactory = _host_socket, chance: random.Random | None = None) -> None:
+    def __init__(self, socket_factory: SocketFactory = _host_sockets, chance: random.Random | None = None) -> None:
         self._factory = socket_factory
         self._chance = chance or random.SystemRandom()
         self._lock = threading.Lock()
         self._tables = Tables()
-        self._shelf = Shelf()
+        self._shelf = Shelf(time.monotonic)
         self._forwarder: Forwarder[Client] = Forwarder(self._chance)
         outside = Outside(self._open, self._watch, self._attend, self._want_write, self._forget, time.monotonic)
         self._dialler: Dialler[_Socket] = Dialler(self._forwarder, outside)
@@ -84,6 +85,9 @@ class DnsServer:
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._commands: deque[Callable[[], None]] = deque()
         self._hits = self._misses = self._faults = 0
+        self._spare: list[socket.socket] = []
+        self._spare_for: tuple[str, int, int] | None = None
+        self._wanted = 1
         self._next_sweep = 0.0
         self._stopping = False
         self._batch, self._later = Batch(_CALLS), Batch(_CALLS)
@@ -235,6 +239,7 @@ class DnsServer:
         """The hot path: up to ``SLOTS`` packets of one sandbox."""
         tables, batch, fd, ready = self._tables, self._batch, box.udp.fileno(), 0
         queries, sizes = batch.queries, batch.query_sizes
+        misses: list[tuple[bytes, Client]] = []
         for slot in range(batch.receive(fd)):
             at = slot * QUERY_SIZE
             query = queries[at : at + sizes[slot]].tobytes()
@@ -244,24 +249,43 @@ class DnsServer:
                     cache.refresh()
             body = next(cache.entries.get(query[2:], NOTHING), None)
             if body is None:
-                self._ask(box, query, PacketClient(box.udp, batch.peer(slot), self._later))
+                misses.append((query, PacketClient(box.udp, batch.peer(slot), self._later)))
             else:
                 batch.put(ready, slot, query[:2] + body)
                 ready += 1
         if ready:
             self._faults += batch.send(fd, ready)
             self._hits += ready
+        if misses:
+            self._ask_all(box, misses)
+
+    def _ask_all(self, box: _Box, misses: list[tuple[bytes, Client]]) -> None:
+        """Sockets for all that may have to go out are made at one visit to the sandbox's namespace."""
+        self._wanted = len(misses)
+        try:
+            for query, client in misses:
+                self._ask(box, query, client)
+                self._wanted -= 1
+        finally:
+            self._wanted = 1
+            for sock in self._spare:
+                sock.close()
+            self._spare.clear()
+            self._spare_for = None
 
     def _ask(self, box: _Box, query: bytes, client: Client, *, tcp: bool = False) -> None:
         """The long path: let the resolver decide, and do as it says."""
         self._misses += 1
         with self._lock:
+            epoch = self._tables.epoch
             outcome = resolve(self._tables, box.view, query, self._chance, tcp=tcp)
             if isinstance(outcome, Answer) and outcome.keep and not tcp:
                 box.cache.keep(query[2:], outcome.bodies)
         if isinstance(outcome, Answer):
             client.reply(query[:2] + outcome.bodies[0])
         elif isinstance(outcome, Forward):
+            if not tcp:
+                client = KeepingClient(client, box.cache, query, outcome.end, epoch, self._lock)
             self._dialler.ask(box.id, client, outcome, tcp=tcp)
         else:
             client.ignore()
@@ -308,7 +332,12 @@ class DnsServer:
         if send.server.from_host:
             return _Socket(family, kind | socket.SOCK_NONBLOCK)
         box = self._boxes.get(send.owner)
-        sock = self._factory(box.view.netns if box else "", family, kind)
+        place = (box.view.netns if box else "", family, kind)
+        if place != self._spare_for or not self._spare:
+            for sock in self._spare:
+                sock.close()
+            self._spare, self._spare_for = self._factory(*place, self._wanted), place
+        sock = self._spare.pop()
         sock.setblocking(False)
         return sock
 

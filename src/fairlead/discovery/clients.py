@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -79,6 +79,33 @@ class PacketClient:
         else:
             with suppress(OSError):
                 self._socket.sendto(data, address(self._peer))
+
+    def ignore(self) -> None:
+        """Send nothing."""
+
+
+class KeepingClient:
+    """A client whose reply from outside is kept for those who ask the same; ``lock`` guards the tables."""
+
+    __slots__ = ("_cache", "_client", "_end", "_epoch", "_key", "_lock")
+
+    def __init__(
+        self,
+        client: Client,
+        cache: WireCache,
+        query: bytes,
+        end: int,
+        epoch: int,
+        lock: AbstractContextManager[object],
+    ) -> None:
+        self._client, self._cache, self._key, self._end, self._epoch = client, cache, query[2:], end, epoch
+        self._lock = lock
+
+    def reply(self, data: bytes) -> None:
+        """Send the answer, then see to keeping it."""
+        self._client.reply(data)
+        with self._lock:
+            self._cache.keep_reply(self._key, data, self._end, self._epoch)
 
     def ignore(self) -> None:
         """Send nothing."""

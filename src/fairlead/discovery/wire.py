@@ -35,7 +35,7 @@ TTL_S = 600
 #: Response codes (RFC 1035 section 4.1.1, BADVERS RFC 6891 section 9).
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 5, 16
 #: Record types and classes (RFC 1035 section 3.2, AAAA RFC 3596, OPT RFC 6891, transfers RFC 5936 and 1995).
-A, PTR, AAAA, OPT, IXFR, AXFR, ANY = 1, 12, 28, 41, 251, 252, 255
+A, SOA, PTR, AAAA, OPT, IXFR, AXFR, ANY = 1, 6, 12, 28, 41, 251, 252, 255
 IN = 1
 
 _QR, _OPCODE, _TC, _RD, _RA, _CD, _DO = 0x8000, 0x7800, 0x0200, 0x0100, 0x0080, 0x0010, 0x8000
@@ -44,10 +44,14 @@ _NAME_SIZE = 255
 _LABEL_SIZE = 63
 #: Compression pointer to the question's name, which always follows the header (RFC 1035 section 4.1.4).
 _TO_QUESTION = b"\xc0\x0c"
+#: First octet of a compression pointer (RFC 1035 section 4.1.4); a time to live from 2^31 on counts as none (RFC 2181
+#: section 8).
+_POINTER, _TTL_SIGN = 0xC0, 1 << 31
 
 _BODY_HEADER = Struct("!HHHHH")
 _TYPE_CLASS = Struct("!HH")
 _RECORD = Struct("!HHIH")
+_NUMBER = Struct("!I")
 _OPT_RECORD = Struct("!BHHBBHH")
 
 
@@ -165,6 +169,63 @@ def body(query: bytes, question: Question, rcode: int, records: Sequence[bytes],
         kept = kept[:used]
     flags = _QR | _RA | cut | (_flags(query) & (_RD | _CD)) | (rcode & 0xF)
     return _BODY_HEADER.pack(flags, 1, count, 0, 1 if opt else 0) + query[HEADER_SIZE : question.end] + kept + opt
+
+
+class Life(NamedTuple):
+    """How long a reply may be kept, in seconds, and where the times to live stand in it without its id."""
+
+    seconds: int
+    places: tuple[int, ...]
+
+
+def life(reply: bytes, end: int) -> Life | None:
+    """The life of a reply whose question ends at ``end``: the shortest of its records', for a name or type that does
+    not exist also the last number of the SOA record (RFC 2308 section 5). None if it must not be kept: an error, cut
+    off, malformed, or with no time to live."""
+    flags, _, answers, authorities, additional = _BODY_HEADER.unpack_from(reply, 2)
+    if flags & _TC or flags & 0xF not in (NOERROR, NXDOMAIN):
+        return None
+    seconds, places, at = [], [], end
+    negative = not answers or flags & 0xF == NXDOMAIN
+    for number in range(answers + authorities + additional):
+        at = _after_name(reply, at)
+        if at + _RECORD.size > len(reply):
+            return None
+        kind, _, ttl, size = _RECORD.unpack_from(reply, at)
+        data = at + _RECORD.size
+        if data + size > len(reply):
+            return None
+        if kind != OPT:
+            places.append(at + 2)
+            seconds.append(ttl if ttl < _TTL_SIGN else 0)
+        if kind == SOA and size >= _NUMBER.size and answers <= number < answers + authorities:
+            seconds.append(_NUMBER.unpack_from(reply, data + size - _NUMBER.size)[0])
+            negative = False
+        at = data + size
+    if negative or at != len(reply) or not seconds or not min(seconds):
+        return None
+    return Life(min(seconds), tuple(places))
+
+
+def aged(body: bytes, life: Life, seconds: int) -> bytes:
+    """A reply without its id, that many seconds later; not later than its life."""
+    older = bytearray(body)
+    for place in life.places:
+        (ttl,) = _NUMBER.unpack_from(older, place)
+        _NUMBER.pack_into(older, place, ttl - seconds)
+    return bytes(older)
+
+
+def _after_name(message: bytes, at: int) -> int:
+    """Where a name ends; beyond the message if it is malformed."""
+    while at < len(message):
+        size = message[at]
+        if size >= _POINTER:
+            return at + 2
+        if not size:
+            return at + 1
+        at += 1 + size
+    return at
 
 
 def refusal(query: bytes, rcode: int) -> bytes:

@@ -76,9 +76,9 @@ class Kernel:
         port). When one cannot be made, none is left open."""
         return await self._ask(lambda: self._sockets(netns_name, specs))
 
-    def socket_in(self, netns_name: str, family: int, kind: int) -> socket.socket:
-        """An unbound socket of a sandbox, made by the calling thread. Raises ``OSError``."""
-        return netns.socket_in(self._machine.path(netns_name), family, kind)
+    def fresh_sockets(self, netns_name: str, family: int, kind: int, count: int) -> list[socket.socket]:
+        """Unbound sockets of a sandbox, made by the calling thread. Raises ``OSError``; then none is left open."""
+        return netns.fresh_sockets(self._machine.path(netns_name), family, kind, count)
 
     async def foreign_bridges(self) -> tuple[str, ...]:
         """Names of the bridges of the node's own namespace that are not ours."""

@@ -114,7 +114,15 @@ def is_namespace(path: str) -> bool:
         return False
 
 
-def socket_in(path: str, family: int, kind: int, proto: int = 0) -> socket.socket:
-    """A socket that belongs to the namespace at ``path``. Raises ``OSError``."""
+def fresh_sockets(path: str, family: int, kind: int, count: int) -> list[socket.socket]:
+    """Sockets that belong to the namespace at ``path``. Raises ``OSError``; then none is left open."""
+    made: list[socket.socket] = []
     with inside(path):
-        return socket.socket(family, kind | socket.SOCK_CLOEXEC, proto)
+        try:
+            for _ in range(count):
+                made.append(socket.socket(family, kind | socket.SOCK_CLOEXEC))
+        except OSError:
+            for each in made:
+                each.close()
+            raise
+    return made

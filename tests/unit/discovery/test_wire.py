@@ -104,3 +104,11 @@ def test_names_that_do_not_fit_into_dns_have_no_data():
     assert wire.name_data("web.net.") == b"\3web\3net\0"
     assert wire.name_data("a" * 64 + ".net.") is None
     assert wire.name_data("a..b.") is None
+
+
+@given(st.binary(max_size=200), st.integers(12, 100))
+def test_the_life_of_any_octets_is_read(data, end):
+    for reply in (bytes(12) + data, b"\0\1\x80\0\0\1\0\1\0\1\0\1" + data):
+        found = wire.life(reply, end)
+        if found is not None:
+            assert len(wire.aged(reply[2:], found, found.seconds)) == len(reply) - 2
