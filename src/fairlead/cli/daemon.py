@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from fairlead.cli.networkopts import parse_network_opts
 from fairlead.cli.poolspec import parse_pool
 from fairlead.model.settings import Paths
 
@@ -27,6 +28,24 @@ _LEVELS = ("debug", "info", "warning", "error")
 @click.option("--dns", multiple=True, metavar="IP", help="Name server of containers that name none.")
 @click.option("--dns-search", multiple=True, metavar="DOMAIN", help="Search domain of containers that name none.")
 @click.option("--dns-opt", "dns_options", multiple=True, metavar="TEXT", help="Resolver option of such containers.")
+@click.option(
+    "--default-network-opt",
+    "network_opts",
+    multiple=True,
+    metavar="DRIVER=KEY=VALUE",
+    help="Option of networks to come that do not say otherwise.",
+)
+@click.option(
+    "--docker-host",
+    envvar="DOCKER_HOST",
+    default="unix:///var/run/docker.sock",
+    show_default=True,
+    metavar="URL",
+    help="The Docker engine whose containers docker:NAME means.",
+)
+@click.option("--podman-root", default="", metavar="PATH", help="Podman's option --root, for podman:NAME.")
+@click.option("--podman-runroot", default="", metavar="PATH", help="Podman's option --runroot, for podman:NAME.")
+@click.option("--containers/--no-containers", default=True, help="Run containers, or only connect those of others.")
 def command(
     state_dir: str,
     run_dir: str,
@@ -36,6 +55,11 @@ def command(
     dns: tuple[str, ...],
     dns_search: tuple[str, ...],
     dns_options: tuple[str, ...],
+    network_opts: tuple[str, ...],
+    docker_host: str,
+    podman_root: str,
+    podman_runroot: str,
+    containers: bool,
 ) -> int:
     """Be the daemon of this host, in the foreground, until SIGTERM. Containers outlive it.
 
@@ -51,5 +75,9 @@ def command(
         dns=dns,
         dns_search=dns_search,
         dns_options=dns_options,
+        default_network_opts=parse_network_opts(network_opts),
     )
-    return int(daemon.main(daemon.DaemonOptions(node=node, log_level=log_level)))
+    engines = daemon.ForeignEngines(docker_host, podman_root, podman_runroot)
+    return int(
+        daemon.main(daemon.DaemonOptions(node=node, engines=engines, log_level=log_level, containers=containers))
+    )

@@ -16,19 +16,22 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fairlead.daemon.carrier import Carrier
 from fairlead.daemon.contract import NoContainers
 from fairlead.daemon.files import NameFiles
-from fairlead.daemon.recovery import take_up
+from fairlead.daemon.keeping import KeepingKernel
+from fairlead.daemon.recovery import mend, take_up
 from fairlead.daemon.resolvers import HostResolverFile, SandboxResolvers
+from fairlead.daemon.service import ServiceManager
 from fairlead.discovery import resolvconf
 from fairlead.drivers.contract import Node
 from fairlead.drivers.registry import built_in
 from fairlead.engine.engine import Engine
 from fairlead.kernel.apply import Kernel
+from fairlead.kernel.foreign import NamespaceWatch
 from fairlead.model.errors import Conflict
 from fairlead.model.events import Event
 from fairlead.model.faults import Reach, pass_by
@@ -54,6 +57,7 @@ class NodeOptions:
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
+    default_network_opts: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +75,30 @@ class Assembly:
     resolvers: SandboxResolvers
     warnings: tuple[str, ...]
 
+    async def check(self) -> str:
+        """Return how the node is when its threads have answered."""
+        await self.kernel.answer()
+        await self.store.answer()
+        state = self.engine.state
+        running = sum(container.running for container in state.containers.values())
+        return f"{len(state.networks)} networks, {running} containers running"
+
+    async def mend(self) -> None:
+        """Make Linux what the records say, whatever has been done to it."""
+        await mend(self.engine, self.kernel)
+
 
 @asynccontextmanager
 async def assemble(
-    options: NodeOptions, runtime: Runtime | None = None, reach: Reach = pass_by
+    options: NodeOptions,
+    runtime: Runtime | None = None,
+    *,
+    reach: Reach = pass_by,
+    service: ServiceManager | None = None,
 ) -> AsyncIterator[Assembly]:
     """A node that is put together on entry and let go of on exit; what stands in Linux stays. Without ``runtime`` it
-    has sandboxes of others only, and containers in the records are left as they are. ``reach`` is told fault points. Raises ``Invalid`` for options that
+    has sandboxes of others only, and containers in the records are left as they are. ``reach`` is told fault points,
+    ``service`` keeps sockets and namespaces while we are away. Raises ``Invalid`` for options that
     cannot be, ``Conflict`` when another process uses the state directory, and what store and kernel raise."""
     paths, chance = options.paths, random.SystemRandom()
     resolvconf.check_servers(options.dns)
@@ -96,18 +117,25 @@ async def assemble(
             dns=options.dns,
             dns_search=options.dns_search,
             dns_options=options.dns_options,
+            default_network_opts=options.default_network_opts,
         )
         node, warnings = await _survey(settings, store, kernel)
         engine = Engine(settings, paths, built_in(), chance, node, node_id)
         source = HostResolverFile(options.resolv_conf)
         _learn(engine, source.read())
         _learn(engine, await kernel.host_facts())
-        resolvers = SandboxResolvers(kernel)
+        service = service or ServiceManager({})
+        keeping = KeepingKernel(kernel, service, paths.netns)
+        keeping.find_again()
+        resolvers = SandboxResolvers(kernel, service)
         stack.callback(resolvers.shut)
         files = NameFiles(paths.containers, reach)
-        carrier = Carrier(engine, store, kernel, resolvers, runtime or NoContainers(), files, reach)
+        namespaces = NamespaceWatch()
+        stack.callback(namespaces.close)
+        carrier = Carrier(engine, store, keeping, resolvers, runtime or NoContainers(), files, namespaces, reach)
         stack.push_async_callback(carrier.close)
         await take_up(engine, store, kernel, runtime, carrier, reach)
+        keeping.note(engine.plans())
         await kernel.watch(lambda facts: _learn(engine, facts))
         follower = asyncio.get_running_loop().create_task(source.follow(carrier.feed))
         stack.push_async_callback(_call_off, follower)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import os
 import signal
@@ -14,10 +15,13 @@ from dataclasses import dataclass
 
 from fairlead.api.server import serve
 from fairlead.daemon import faults
-from fairlead.daemon.assembly import NodeOptions, assemble
+from fairlead.daemon.assembly import Assembly, NodeOptions, assemble
+from fairlead.daemon.foreign import ForeignTargets
 from fairlead.daemon.node import DaemonNode, collect_facts
+from fairlead.daemon.service import ServiceManager
 from fairlead.model.errors import NetError
 from fairlead.runtime.containers import Runtime
+from fairlead.runtime.foreign import ForeignEngines
 
 log = logging.getLogger(__name__)
 
@@ -28,15 +32,19 @@ _SWITCH_INTERVAL_S = 0.0005
 
 @dataclass(frozen=True, slots=True)
 class DaemonOptions:
-    """What the command line says: ``node`` of the node itself, the rest of the process around it."""
+    """What the command line says: ``node`` of the node itself, ``engines`` where those of others are, the rest of the
+    process around it. Without ``containers`` it starts none: it has networks for namespaces of others only."""
 
     node: NodeOptions = NodeOptions()
+    engines: ForeignEngines = ForeignEngines()
     log_level: str = "info"
+    containers: bool = True
 
 
 def main(options: DaemonOptions) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code. Containers go on running afterwards."""
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    faulthandler.enable()  # a watchdog's SIGABRT leaves the stacks of all threads in the log
     logging.basicConfig(
         level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
@@ -49,22 +57,29 @@ def main(options: DaemonOptions) -> int:
 
 
 async def _run(options: DaemonOptions) -> None:
+    service = ServiceManager()
     async with AsyncExitStack() as stack:
         stop = _stop_event()
-        await _start(options, stack)
-        _notify("READY=1")
+        node = await _start(options, stack, service)
+        _on_hang_up(node, service, stack)
+        service.drop_rest()
+        service.tell("READY=1", f"STATUS={await node.check()}")
         log.info("ready")
+        life = asyncio.get_running_loop().create_task(service.live(node.check))
+        stack.callback(life.cancel)
         await stop.wait()
-        _notify("STOPPING=1")
+        service.tell("STOPPING=1", "STATUS=stopping; containers go on running")
         log.info("stopping; containers go on running")
 
 
-async def _start(options: DaemonOptions, stack: AsyncExitStack) -> None:
+async def _start(options: DaemonOptions, stack: AsyncExitStack, service: ServiceManager) -> Assembly:
     started, paths = time.time(), options.node.paths
     reach = faults.armed(os.environ)
     runtime = Runtime(paths, reach=reach)
     stack.callback(runtime.close)
-    node = await stack.enter_async_context(assemble(options.node, runtime, reach))
+    node = await stack.enter_async_context(
+        assemble(options.node, runtime if options.containers else None, reach=reach, service=service)
+    )
     facts = collect_facts(
         node.node_id,
         node.settings.hostname,
@@ -73,8 +88,48 @@ async def _start(options: DaemonOptions, stack: AsyncExitStack) -> None:
         node.engine.core.drivers.names(),
         node.warnings,
     )
-    server = await serve(DaemonNode(facts, node.engine, node.carrier, runtime, paths), paths.socket)
+    targets = ForeignTargets(node.kernel, options.engines)
+    door = DaemonNode(facts, node.engine, node.carrier, runtime, paths, targets)
+    server = await serve(door, paths.socket, inherited=_kept_listener(paths.socket, service))
     stack.push_async_callback(server.close)
+    server.kept = service.keeps
+    service.keep(_kept_as(paths.socket), server.listener.fileno())
+    return node
+
+
+def _kept_listener(path: str, service: ServiceManager) -> socket.socket | None:
+    """The socket that was kept while no daemon ran, if the file at ``path`` still leads to it."""
+    try:
+        found = service.take(_kept_as(path))
+    except FileNotFoundError:
+        return None
+    return socket.socket(fileno=found[0]) if found else None
+
+
+def _kept_as(path: str) -> str:
+    """The listener's name: a file made by others is another inode."""
+    return f"api.{os.stat(path).st_ino}"
+
+
+def _on_hang_up(node: Assembly, service: ServiceManager, stack: AsyncExitStack) -> None:
+    """At SIGHUP make Linux what the records say (systemctl reload)."""
+    under_way: set[asyncio.Task[None]] = set()
+
+    async def reload() -> None:
+        service.reloading()
+        try:
+            await node.mend()
+        except NetError as error:
+            log.error("cannot repair: %s", error)
+        service.tell("READY=1", f"STATUS={await node.check()}")
+
+    def begin() -> None:
+        task = asyncio.get_running_loop().create_task(reload())
+        under_way.add(task)
+        task.add_done_callback(under_way.discard)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, begin)
+    stack.callback(asyncio.get_running_loop().remove_signal_handler, signal.SIGHUP)
 
 
 def _stop_event() -> asyncio.Event:
@@ -82,16 +137,3 @@ def _stop_event() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
-
-
-def _notify(state: str) -> None:
-    """Tell systemd (sd_notify(3)); without it nobody listens."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    target = "\0" + address[1:] if address.startswith("@") else address
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-        try:
-            sender.sendto(state.encode(), target)
-        except OSError as error:
-            log.warning("cannot notify the service manager: %s", error)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 
 from fairlead.daemon.carrier import Carrier
 from fairlead.engine.engine import Engine
+from fairlead.engine.outcome import Outcome
 from fairlead.kernel.apply import Kernel
+from fairlead.kernel.foreign import holds
 from fairlead.model.errors import NetError
-from fairlead.model.events import ContainerExited, ContainerFailed, ContainerRunning
+from fairlead.model.events import Applied, ContainerExited, ContainerFailed, ContainerRunning, NamespaceGone
 from fairlead.model.faults import Reach, pass_by
 from fairlead.runtime.containers import Exited, Runtime
 from fairlead.store.sqlite import LocalStore
@@ -36,15 +39,14 @@ async def take_up(
     outcome = engine.restore(store.load(), time.monotonic(), time.time())
     await store.write(outcome.changes)
     reach("recovery.loaded")
+    released = await _release_gone(engine, store)
     living, events = await _ask_runtime(engine, runtime) if runtime else ([], [])
     reach("recovery.asked")
-    for words in await kernel.repair(engine.plans()):
-        if words.startswith("could not"):
-            log.error("%s", words)
-        else:
-            log.info("repaired: %s", words)
+    await mend(engine, kernel)
     reach("recovery.repaired")
     await carrier.act(outcome)
+    for release in released:
+        await carrier.act(release)
     reach("recovery.acted")
     for event in events:
         try:
@@ -57,6 +59,29 @@ async def take_up(
     if runtime:
         await _sweep(engine, runtime)
     reach("recovery.swept")
+
+
+async def _release_gone(engine: Engine, store: LocalStore) -> list[Outcome]:
+    """Sandboxes whose namespace is gone are dropped from the records before Linux is compared with them: what is left
+    of them is then nobody's. What is still to be done and told comes back."""
+    outcomes = []
+    for sandbox in list(engine.state.bare_sandboxes.values()):
+        if sandbox.foreign is not None and not await asyncio.to_thread(holds, sandbox.foreign):
+            log.info("namespace is gone", extra={"sandbox": sandbox.id, "target": sandbox.foreign.target})
+            outcome = engine.handle(NamespaceGone(sandbox.id), time.monotonic(), time.time())
+            await store.write(outcome.changes)
+            engine.handle(Applied(outcome.operation), time.monotonic(), time.time())
+            outcomes.append(outcome)
+    return outcomes
+
+
+async def mend(engine: Engine, kernel: Kernel) -> None:
+    """Repair Linux by the records, and tell what had to be done."""
+    for words in await kernel.repair(engine.plans()):
+        if words.startswith("could not"):
+            log.error("%s", words)
+        else:
+            log.info("repaired: %s", words)
 
 
 async def _ask_runtime(

@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
+from fairlead.daemon.service import ServiceManager
 from fairlead.daemon.watch import FileWatch
 from fairlead.discovery import resolvconf
 from fairlead.discovery.aio import DnsServer
-from fairlead.discovery.names import DNS_ADDRESS, DNS_LISTEN_PORT
+from fairlead.discovery.names import DNS_ADDRESS, DNS_FORWARD_MARK, DNS_LISTEN_PORT
 from fairlead.engine.outcome import CloseResolver, OpenResolver
 from fairlead.kernel.apply import Kernel
 from fairlead.model.errors import NetError
@@ -22,16 +23,22 @@ from fairlead.model.events import ResolverFileChanged
 #: Where systemd-resolved writes the servers behind its stub (systemd-resolved(8)).
 RESOLVED_FILE = "/run/systemd/resolve/resolv.conf"
 
+#: What a sandbox's server listens on.
+_KINDS = (socket.SOCK_DGRAM, socket.SOCK_STREAM)
+#: Socket option that tells which network namespace a socket is of, 8 octets (asm-generic/socket.h, Linux 5.14).
+_SO_NETNS_COOKIE = 71
+
 log = logging.getLogger(__name__)
 
 
 class SandboxResolvers:
     """Opens a server for a sandbox the first time it is asked for, and changes its view afterwards."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel, service: ServiceManager) -> None:
         self._kernel = kernel
+        self._service = service
         self._open: set[str] = set()
-        self.server = DnsServer(kernel.fresh_sockets)
+        self.server = DnsServer(self._socket_in)
         self.server.start()
 
     async def open(self, message: OpenResolver) -> None:
@@ -39,10 +46,7 @@ class SandboxResolvers:
         if message.sandbox_id in self._open:
             self.server.update_view(message.sandbox_id, message.view)
             return
-        wanted = [
-            (socket.AF_INET, kind, DNS_ADDRESS, DNS_LISTEN_PORT) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)
-        ]
-        udp, listener = await self._kernel.sockets_in(message.view.netns, wanted)
+        udp, listener = self._kept(message) or await self._fresh(message)
         self._open.add(message.sandbox_id)
         self.server.add_sandbox(message.sandbox_id, udp, listener, message.view)
 
@@ -50,10 +54,48 @@ class SandboxResolvers:
         """Serve names there no more."""
         self._open.discard(message.sandbox_id)
         self.server.remove_sandbox(message.sandbox_id)
+        self._service.drop(_kept_as(message.sandbox_id))
+
+    def _socket_in(self, netns: str, family: int, kind: int) -> socket.socket:
+        """A socket to ask a server from a sandbox's namespace, marked so that rules there which lead queries to us leave
+        it alone. Raises ``OSError``."""
+        made = self._kernel.socket_in(netns, family, kind)
+        try:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, DNS_FORWARD_MARK)
+        except OSError:
+            made.close()
+            raise
+        return made
 
     def shut(self) -> None:
-        """Close everything."""
+        """Close everything; what the service manager keeps goes on taking queries, answered by whom it hands them."""
         self.server.close()
+
+    def _kept(self, message: OpenResolver) -> tuple[socket.socket, socket.socket] | None:
+        """The sockets that were kept while no daemon ran, if they are of the namespace that the sandbox has now."""
+        found = [socket.socket(fileno=descriptor) for descriptor in self._service.take(_kept_as(message.sandbox_id))]
+        if not found:
+            return None
+        by_type = {kept.type: kept for kept in found}
+        with self._kernel.socket_in(message.view.netns, socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            here = probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
+        of_here = [kept for kept in found if kept.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8) == here]
+        if len(of_here) == len(by_type) == len(found) == len(_KINDS):
+            return by_type[socket.SOCK_DGRAM], by_type[socket.SOCK_STREAM]
+        for kept in found:
+            kept.close()
+        self._service.drop(_kept_as(message.sandbox_id))
+        return None
+
+    async def _fresh(self, message: OpenResolver) -> tuple[socket.socket, socket.socket]:
+        wanted = [(socket.AF_INET, kind, DNS_ADDRESS, DNS_LISTEN_PORT) for kind in _KINDS]
+        udp, listener = await self._kernel.sockets_in(message.view.netns, wanted)
+        self._service.keep(_kept_as(message.sandbox_id), udp.fileno(), listener.fileno())
+        return udp, listener
+
+
+def _kept_as(sandbox_id: str) -> str:
+    return f"dns.{sandbox_id[:12]}"
 
 
 class HostResolverFile:

@@ -92,6 +92,14 @@ def remove(text: str, lines: tuple[HostLine, ...]) -> str:
     return "".join(line for line in _with_ends(text) if line not in gone)
 
 
+def align(text: str, names: tuple[str, ...], lines: tuple[HostLine, ...], kept: tuple[HostLine, ...] = ()) -> str:
+    """The text with ``lines`` as the only ones that give an address exactly ``names``, but for those of ``kept``."""
+    wanted, stay = {line.text for line in lines}, {line.text for line in kept}
+    ending = f"\t{' '.join(names)}\n"
+    rest = [line for line in _with_ends(text) if line in wanted or line in stay or not line.endswith(ending)]
+    return add("".join(rest), tuple(line for line in lines if line.text not in rest))
+
+
 def _with_ends(text: str) -> list[str]:
     *lines, last = text.split("\n")
     return [line + "\n" for line in lines] + ([last] if last else [])

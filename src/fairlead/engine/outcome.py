@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from fairlead.discovery.hosts import HostLine
 from fairlead.discovery.resolver import View
 from fairlead.model.errors import NetError
-from fairlead.model.events import Notice
+from fairlead.model.events import Event, Notice
 from fairlead.model.runspec import RunSpec
 from fairlead.model.state import Change
+from fairlead.model.target import Foreign
+from fairlead.plan.diff import Step
 from fairlead.plan.objects import Plan
 
 
@@ -66,6 +68,17 @@ class EditHosts:
 
 
 @dataclass(frozen=True, slots=True)
+class AlignHosts:
+    """Make ``lines`` the ones of a container's hosts file that have exactly ``names``, and leave ``kept`` and all other
+    lines alone."""
+
+    container_id: str
+    names: tuple[str, ...]
+    lines: tuple[HostLine, ...]
+    kept: tuple[HostLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """Start a container's process; the answer is ``ContainerRunning`` or ``ContainerFailed``."""
 
@@ -90,6 +103,34 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspend:
+    """Stop the clock of a container's processes, or with ``resume`` let it go on."""
+
+    container_id: str
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Tell the engine ``event`` after ``after_s`` seconds; a later one of the same ``key`` takes its place."""
+
+    key: str
+    after_s: float
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask a container for its health: run ``words`` in it for ``timeout_s`` seconds at most; the answer is
+    ``HealthProbed`` with the same ``pid``."""
+
+    container_id: str
+    pid: int
+    words: tuple[str, ...]
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """After a container's end: give back what only a running one needs; its files and log stay."""
 
@@ -98,21 +139,43 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Discard:
-    """Remove everything the runtime holds of a container, and its files."""
+    """Remove everything the runtime holds of a container, and its files; also ``volumes`` that are its alone."""
 
     container_id: str
+    volumes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WatchNamespace:
+    """Learn when a namespace of others goes; the word is ``NamespaceGone``. Asked again, watch what is said now."""
+
+    sandbox_id: str
+    foreign: Foreign
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetNamespace:
+    """Watch the namespace of a sandbox no more."""
+
+    sandbox_id: str
 
 
 Message = (
     Register
     | Unregister
     | OpenResolver
+    | WatchNamespace
+    | ForgetNamespace
     | CloseResolver
     | WriteFiles
     | EditHosts
+    | AlignHosts
     | Run
     | Terminate
     | Signal
+    | Suspend
+    | Wake
+    | Probe
     | Release
     | Discard
 )
@@ -132,3 +195,11 @@ class Outcome:
     reply: object = None
     error: NetError | None = None
     wait_exit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a command would do, without doing it: the records it would write, and for each owner the steps in Linux."""
+
+    changes: tuple[Change, ...] = ()
+    steps: dict[str, tuple[Step, ...]] = field(default_factory=dict)

@@ -99,6 +99,10 @@ class LocalStore:
             self._writer = asyncio.get_running_loop().create_task(self._write_waiting())
         await future
 
+    async def answer(self) -> None:
+        """Return when the writing thread has done what was asked before: it lives."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, lambda: None)
+
     async def close(self) -> None:
         """Finish what waits and close the file."""
         if self._writer is not None:
