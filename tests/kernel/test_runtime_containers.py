@@ -21,6 +21,7 @@ import pytest
 from tests.kernel.runtime_bench import PATIENCE_S, Bench, Story, collect, ended, make_play
 
 from fairlead.model.errors import Conflict, Internal, Invalid, NotFound
+from fairlead.model.mount import Mount, parse_volume
 from fairlead.model.runspec import ExecSpec
 from fairlead.model.settings import Paths
 from fairlead.runtime.containers import Exited, Running, Runtime
@@ -118,7 +119,7 @@ def test_our_files_are_bound_over_the_images(play: Play) -> None:
             hosts=str(names["hosts"]),
             resolv_conf=str(names["resolv"]),
             hostname_file=str(names["hostname"]),
-            binds=(f"{names['data']}:/data/x:ro",),
+            mounts=(parse_volume(f"{names['data']}:/data/x:ro"),),
         )
         assert out == "hosts of ours\nresolv of ours\nhostname of ours\ndata of ours\n"
         assert "Read-only" in err
@@ -165,7 +166,7 @@ def test_what_cannot_be_found_or_is_done_twice_is_refused(play: Play) -> None:
         with pytest.raises(NotFound, match="No such image"):
             await bench.runtime.start(bench.spec("true", image="nothing"))
         with pytest.raises(Invalid, match="bind source path does not exist"):
-            await bench.runtime.start(bench.spec("true", binds=("/no/such/file:/x",)))
+            await bench.runtime.start(bench.spec("true", mounts=(Mount("bind", "/x", "/no/such/file"),)))
         with pytest.raises(Internal):
             await bench.runtime.start(bench.spec("true", netns="/no/such/netns"))
         spec = bench.spec("sleep", "60")
@@ -229,7 +230,7 @@ def test_directory_image_is_not_changed(play: Play) -> None:
         for name in ("bin", "lib", "lib64"):
             (image / name).symlink_to(f"usr/{name}")
         code, out, _ = await bench.output(
-            "sh", "-c", "echo x > /etc/new; cat /etc/new", image=str(image), binds=("/usr:/usr:ro",)
+            "sh", "-c", "echo x > /etc/new; cat /etc/new", image=str(image), mounts=(parse_volume("/usr:/usr:ro"),)
         )
         assert (code, out) == (0, "x\n")
         assert list((image / "etc").iterdir()) == []
@@ -245,7 +246,7 @@ def test_removal_may_be_repeated_and_takes_what_is_half_made(play: Play) -> None
         await bench.runtime.remove(spec.container_id)
         assert bench.leftovers() == []
         half = bench.spec("true")
-        bench.runtime._prepare(half, files_of(bench.paths, half.container_id))
+        await bench.runtime._prepare(half, files_of(bench.paths, half.container_id))
         assert bench.leftovers() != []
         await bench.runtime.remove(half.container_id)
         assert bench.leftovers() == []
@@ -296,7 +297,7 @@ from fairlead.runtime.containers import Runtime
 
 async def main():
     told = json.loads(sys.argv[1])
-    spec = RunSpec(**{**told["spec"], "args": tuple(told["spec"]["args"]), "env": (), "binds": ()})
+    spec = RunSpec(**{**told["spec"], "args": tuple(told["spec"]["args"]), "env": ()})
     pids = await Runtime(Paths(**told["paths"])).start(spec)
     print(json.dumps(pids), flush=True)
     await asyncio.Event().wait()
@@ -308,7 +309,8 @@ asyncio.run(main())
 def test_container_outlives_a_killed_daemon(play: Play) -> None:
     async def story(bench: Bench) -> None:
         spec = bench.spec("sh", "-c", "read x; exit 11", open_stdin=True)
-        told = {"spec": asdict(spec), "paths": asdict(bench.paths)}
+        plain = {name: value for name, value in asdict(spec).items() if name not in ("mounts", "limits", "powers")}
+        told = {"spec": plain, "paths": asdict(bench.paths)}
         source = str(Path(__file__).parents[2] / "src")
         with subprocess.Popen(
             [sys.executable, "-c", STARTER, json.dumps(told)], stdout=subprocess.PIPE, env={"PYTHONPATH": source}

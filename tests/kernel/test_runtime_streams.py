@@ -17,6 +17,7 @@ import pytest
 from tests.kernel.runtime_bench import PATIENCE_S, Bench, Story, collect, ended, make_play, until
 
 from fairlead.model.errors import Conflict, Invalid, NotFound
+from fairlead.model.mount import parse_volume
 from fairlead.model.runspec import ExecSpec
 from fairlead.runtime.containers import Runtime
 
@@ -121,7 +122,7 @@ def test_exec_goes_on_when_its_reader_leaves(play: Play) -> None:
     async def story(bench: Bench) -> None:
         fifo = bench.folder / "fifo"
         os.mkfifo(fifo)
-        spec = bench.spec("sleep", "60", binds=(f"{fifo}:/fifo",))
+        spec = bench.spec("sleep", "60", mounts=(parse_volume(f"{fifo}:/fifo"),))
         await bench.runtime.start(spec)
         script = "head -c 1000000 /dev/zero && echo through > /fifo"
         exec_id = bench.runtime.exec_create(spec.container_id, ExecSpec(args=("sh", "-c", script)))

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any, get_args
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar, get_args
 
-from fairlead.daemon.contract import Containers, Kernel, Resolvers, Store
+from fairlead.daemon.contract import Containers, Kernel, Namespaces, Resolvers, Store
+from fairlead.daemon.errands import Errands
 from fairlead.daemon.files import NameFiles
 from fairlead.daemon.notices import Notices
 from fairlead.engine.engine import Engine
@@ -22,26 +22,40 @@ from fairlead.engine.outcome import (
     CloseResolver,
     Discard,
     EditHosts,
+    ForgetNamespace,
     Message,
     OpenResolver,
     Outcome,
+    Probe,
     Register,
     Release,
     Run,
     Signal,
+    Suspend,
     Terminate,
     Unregister,
+    Wake,
+    WatchNamespace,
     WriteFiles,
 )
 from fairlead.model.commands import Command
 from fairlead.model.errors import Conflict, Internal, NetError, NotFound
-from fairlead.model.events import Applied, ContainerExited, ContainerFailed, ContainerRunning, Event, Failed, Notice
+from fairlead.model.events import (
+    Applied,
+    ContainerExited,
+    ContainerFailed,
+    ContainerRunning,
+    Event,
+    Failed,
+    NamespaceGone,
+    Notice,
+)
 from fairlead.model.faults import Reach, pass_by
 
 log = logging.getLogger(__name__)
 
-#: Events kept for late readers (Docker: 256).
-NOTICES_KEPT = 256
+_T = TypeVar("_T")
+
 #: Seconds that operations get to end when the daemon stops; a stop of a container may legally wait for longer, and
 #: goes on by itself (the signal was sent).
 CLOSE_GRACE_S = 5.0
@@ -77,6 +91,7 @@ class Carrier:
         resolvers: Resolvers,
         runtime: Containers,
         files: NameFiles,
+        namespaces: Namespaces,
         reach: Reach = pass_by,
     ) -> None:
         self.engine = engine
@@ -84,6 +99,8 @@ class Carrier:
         self._store = store
         self._kernel = kernel
         self._runtime = runtime
+        self._namespaces = namespaces
+        self._errands = Errands(runtime, self.feed)
         self._actions = self._table(resolvers, runtime, files)
         self._tasks: set[asyncio.Task[None]] = set()
         self._exits: dict[str, list[asyncio.Future[int]]] = {}
@@ -135,17 +152,11 @@ class Carrier:
 
     def exit_of(self, container_id: str) -> asyncio.Future[int]:
         """The exit code of a container when it next ends and all of its end is carried out."""
-        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        waiting = self._exits.setdefault(container_id, [])
-        waiting.append(future)
-        future.add_done_callback(waiting.remove)  # who stops waiting is forgotten
-        return future
+        return _expect(self._exits, container_id)
 
     def removal_of(self, container_id: str) -> asyncio.Future[None]:
         """Done when the container has been removed."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._removals.setdefault(container_id, []).append(future)
-        return future
+        return _expect(self._removals, container_id)
 
     def watch(self, container_id: str, monitor_pid: int) -> None:
         """Learn of a running container's end."""
@@ -153,6 +164,7 @@ class Carrier:
 
     async def close(self) -> None:
         """Let what is under way come to its end, for a while; who waits for a container's end is let go."""
+        self._errands.close()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_GRACE_S)
         for task in self._tasks:
@@ -196,17 +208,32 @@ class Carrier:
             WriteFiles: lambda m: files.write(m.container_id, m.files, anew="hosts" in m.files),
             EditHosts: lambda m: files.edit_hosts(m.container_id, m.add, m.remove),
             AlignHosts: lambda m: files.align_hosts(m.container_id, m.names, m.lines, m.kept),
+            WatchNamespace: self._watch_namespace,
+            ForgetNamespace: lambda m: self._namespaces.forget(m.sandbox_id),
             Run: self._run,
             Signal: lambda m: runtime.signal(m.container_id, m.signal),
             Terminate: lambda m: self._spawn(self._terminate(m)),
             Release: lambda m: runtime.release(m.container_id),
-            Discard: lambda m: runtime.remove(m.container_id),
+            Suspend: self._errands.suspend,
+            Wake: self._errands.wake,
+            Probe: self._errands.probe,
+            Discard: self._errands.discard,
         }
 
     async def _act(self, message: Message) -> None:
         doing = self._actions[type(message)](message)
         if doing is not None:
             await doing
+
+    def _watch_namespace(self, message: WatchNamespace) -> None:
+        identifier = message.sandbox_id
+        self._namespaces.watch(identifier, message.foreign, lambda: self._spawn(self._namespace_gone(identifier)))
+
+    async def _namespace_gone(self, sandbox_id: str) -> None:
+        try:
+            await self.feed(NamespaceGone(sandbox_id))
+        except NetError as error:
+            log.error("the end of a namespace could not be carried out", extra={"error": str(error)})
 
     async def _run(self, message: Run) -> None:
         container_id = message.spec.container_id
@@ -242,10 +269,25 @@ class Carrier:
     async def _end(self, container_id: str, code: int, at: float) -> None:
         self._reach("carrier.ended")
         try:
-            await self.feed(ContainerExited(container_id, code, at))
+            await self.feed(ContainerExited(container_id, code, at, self._runtime.oom_killed(container_id)))
         except NetError as error:
             log.error("the end of a container could not be carried out", extra={"error": str(error)})
         finally:
             for future in self._exits.pop(container_id, ()):
                 if not future.done():
                     future.set_result(code)
+
+
+def _expect(table: dict[str, list[asyncio.Future[_T]]], container_id: str) -> asyncio.Future[_T]:
+    """A future in a container's row of the table, until it is done or nobody waits for it any more."""
+    future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+    row = table.setdefault(container_id, [])
+    row.append(future)
+
+    def leave(done: asyncio.Future[_T]) -> None:
+        row.remove(done)
+        if not row and table.get(container_id) is row:
+            del table[container_id]
+
+    future.add_done_callback(leave)
+    return future

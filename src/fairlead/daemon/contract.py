@@ -10,6 +10,7 @@ from fairlead.engine.outcome import CloseResolver, OpenResolver
 from fairlead.model.errors import Unavailable
 from fairlead.model.runspec import RunSpec
 from fairlead.model.state import Change
+from fairlead.model.target import Foreign
 from fairlead.plan.objects import Plan
 
 
@@ -57,6 +58,28 @@ class Containers(Protocol):
     def watch(self, container_id: str, monitor_pid: int, on_exit: Callable[[int, float], None]) -> None:
         """Call back once with exit code and epoch seconds when it has ended."""
 
+    def oom_killed(self, container_id: str) -> bool:
+        """Whether the kernel killed in its last run for want of memory."""
+
+    async def suspend(self, container_id: str, *, resume: bool) -> None:
+        """Stop its clock, or let it go on; raises ``NetError``."""
+
+    async def probe(self, container_id: str, words: tuple[str, ...], timeout_s: float) -> tuple[int, str]:
+        """Run a health command: exit code (-1: too long) and output. Raises ``NetError``."""
+
+    async def drop_volume(self, name: str) -> None:
+        """Remove a volume; raises ``NotFound``."""
+
+
+class Namespaces(Protocol):
+    """Word of the end of namespaces that others made."""
+
+    def watch(self, sandbox_id: str, foreign: Foreign, gone: Callable[[], None]) -> None:
+        """Call back once when nothing but us holds it."""
+
+    def forget(self, sandbox_id: str) -> None:
+        """Call back no more."""
+
 
 class NoContainers:
     """``Containers`` of a node without a runtime: sandboxes are of others' making, none is started here."""
@@ -77,3 +100,18 @@ class NoContainers:
 
     def watch(self, container_id: str, monitor_pid: int, on_exit: Callable[[int, float], None]) -> None:
         """Nobody to wait for."""
+
+    def oom_killed(self, container_id: str) -> bool:
+        """Nobody was."""
+        return False
+
+    async def suspend(self, container_id: str, *, resume: bool) -> None:
+        """Raises ``Unavailable``."""
+        raise Unavailable(f"container {container_id[:12]}: this node has no runtime", hint="start the daemon")
+
+    async def probe(self, container_id: str, words: tuple[str, ...], timeout_s: float) -> tuple[int, str]:
+        """Raises ``Unavailable``."""
+        raise Unavailable(f"container {container_id[:12]}: this node has no runtime", hint="start the daemon")
+
+    async def drop_volume(self, name: str) -> None:
+        """Nothing to remove."""

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fairlead.engine import endpoints, sandboxes
+from fairlead.engine import endpoints, health, restarts, sandboxes
 from fairlead.engine.checks import check_config
 from fairlead.engine.core import Core, Turn
 from fairlead.engine.names import invent_name
-from fairlead.engine.outcome import CloseResolver, Discard, Release, Run, Signal, Terminate
+from fairlead.engine.outcome import CloseResolver, Discard, Release, Run, Signal, Suspend, Terminate
+from fairlead.engine.wishes import check_wishes
 from fairlead.model.commands import (
     AlreadyThere,
     CreateContainer,
     KillContainer,
+    PauseContainer,
     RemoveContainer,
     RenameContainer,
     StartContainer,
     StopContainer,
+    UpdateContainer,
 )
 from fairlead.model.container import Container, ContainerConfig, ContainerState
 from fairlead.model.endpoint import EndpointSettings
 from fairlead.model.errors import Conflict, Internal, Invalid, NotFound
-from fairlead.model.events import ContainerExited, ContainerFailed, ContainerRunning
+from fairlead.model.events import ContainerExited, ContainerFailed, ContainerRunning, RestartDue
+from fairlead.model.health import check_policy
 from fairlead.model.ids import check_name, new_id, short
+from fairlead.model.limits import check_limits, merge
+from fairlead.model.mount import Mount, parse_volume
 from fairlead.model.runspec import RunSpec
 from fairlead.model.sandbox import Sandbox
+from fairlead.model.signals import SIGKILL, signal_number
 
 #: ``--network container:<ref>`` shares that container's sandbox.
 SHARED = "container:"
@@ -56,10 +63,27 @@ def create(turn: Turn, command: CreateContainer) -> Container:
 def start(turn: Turn, command: StartContainer) -> AlreadyThere | None:
     """Prepare sandbox and endpoints and have the process started; raises what joining raises, nothing changed then."""
     container = turn.state.container(command.container)
+    if container.state.status == "paused":
+        raise Conflict(
+            "cannot start a paused container, try unpause instead", hint=f"`fairlead unpause {container.name}`"
+        )
     if container.running:
         return AlreadyThere()
     if container.state.status == "starting":
         raise Conflict(f"container {container.name} is being started already")
+    _launch(turn, container, replace(container.state, restarts=0, backoff_s=0.0, stopped=False))
+    return None
+
+
+def restart(turn: Turn, event: RestartDue) -> None:
+    """The time has come to start a container again by its policy; raises what joining raises. Nothing happens if it
+    was stopped, started or removed meanwhile."""
+    container = turn.state.containers.get(event.container_id)
+    if container is not None and container.state.status == "restarting":
+        _launch(turn, container, container.state)
+
+
+def _launch(turn: Turn, container: Container, state: ContainerState) -> None:
     mode = container.config.network_mode
     if mode.startswith(SHARED):
         target = _shared_target(turn, container, mode.removeprefix(SHARED))
@@ -69,18 +93,26 @@ def start(turn: Turn, command: StartContainer) -> AlreadyThere | None:
     else:
         sandbox = _sandbox(turn, container)
         files_of, netns, hostname = container.id, sandbox.netns, sandbox.hostname
-    begun = replace(container, state=replace(container.state, status="starting", error="", exit_code=0))
-    turn.state.put(begun)
-    turn.say(Run(_spec(turn.core, container, files_of, netns, hostname)))
-    return None
+    turn.state.put(replace(container, state=replace(state, status="starting", error="", exit_code=0)))
+    turn.say(Run(_spec(turn, container, files_of, netns, hostname)))
 
 
 def running(turn: Turn, event: ContainerRunning) -> None:
     """The process runs."""
     container = turn.state.containers[event.container_id]
-    state = ContainerState("running", event.pid, event.monitor_pid, started=event.at)
+    before = container.state
+    state = ContainerState(
+        "running",
+        event.pid,
+        event.monitor_pid,
+        started=event.at,
+        finished=before.finished,
+        restarts=before.restarts,
+        backoff_s=before.backoff_s,
+    )
     turn.state.put(replace(container, state=state))
     turn.tell_container("start", container)
+    health.begin(turn, turn.state.containers[container.id])
 
 
 def failed(turn: Turn, event: ContainerFailed) -> Invalid | Internal:
@@ -92,53 +124,110 @@ def failed(turn: Turn, event: ContainerFailed) -> Invalid | Internal:
     turn.state.put(replace(container, state=state))
     hint = f"`fairlead inspect {container.name}` shows what was asked to run"
     if container.config.auto_remove:
-        forget(turn, turn.state.containers[container.id])
+        forget(turn, turn.state.containers[container.id], volumes=True)
         hint = ""
     meaning = Invalid if event.exit_code in _WRONG_COMMAND else Internal
     return meaning(event.message, hint=hint)
 
 
-def exited(turn: Turn, event: ContainerExited, *, discard: bool) -> None:
-    """The process is gone: its endpoints and sandbox go; with ``--rm`` or ``discard`` the container too."""
+def exited(turn: Turn, event: ContainerExited) -> None:
+    """The process is gone: its endpoints and sandbox go; with ``--rm``, or when it is to be removed, the container too,
+    else its restart policy is asked."""
     container = turn.state.containers.get(event.container_id)
-    if container is None or container.state.status in ("created", "exited"):
+    if container is None or container.state.status in ("created", "exited", "restarting"):
         return
     _strip(turn, container)
     state = replace(
-        container.state, status="exited", pid=0, monitor_pid=0, exit_code=event.exit_code, finished=event.at
+        container.state,
+        status="exited",
+        pid=0,
+        monitor_pid=0,
+        exit_code=event.exit_code,
+        finished=event.at,
+        oom_killed=event.oom_killed,
     )
     ended = replace(container, state=state)
     turn.state.put(ended)
+    if event.oom_killed:
+        turn.tell_container("oom", ended)
     turn.tell_container("die", ended, exitCode=str(event.exit_code))
-    if container.config.auto_remove or discard:
-        forget(turn, ended)
-    else:
-        turn.say(Release(container.id))
+    if container.config.auto_remove or state.removing:
+        forget(turn, ended, volumes=state.remove_volumes or container.config.auto_remove)
+        return
+    turn.say(Release(container.id))
+    restarts.plan(turn, ended)
 
 
 def stop(turn: Turn, command: StopContainer) -> tuple[AlreadyThere | None, str]:
     """Ask the process to end; the answer waits for the container whose id is returned."""
     container = turn.state.container(command.container)
+    if container.state.status == "restarting":
+        restarts.call_off(turn, container)
+        turn.tell_container("stop", container)
+        return None, ""
     if not container.running:
         return AlreadyThere(), ""
-    config = container.config
+    config, paused = container.config, container.state.status == "paused"
     timeout_s = config.stop_timeout_s if command.timeout_s is None else command.timeout_s
-    turn.state.put(replace(container, state=replace(container.state, status="stopping")))
+    turn.state.put(replace(container, state=replace(container.state, status="stopping", stopped=True)))
+    if paused:
+        turn.say(Suspend(container.id, resume=True))
     turn.say(Terminate(container.id, config.stop_signal, timeout_s))
     turn.tell_container("stop", container)
     return None, container.id
 
 
 def kill(turn: Turn, command: KillContainer) -> None:
-    """Send a signal; raises ``Conflict`` when nothing runs."""
+    """Send a signal; raises ``Conflict`` when nothing runs. One that is to end the container keeps its restart policy
+    from starting it again (Docker)."""
     container = turn.state.container(command.container)
     if not container.running:
         raise Conflict(
             f"cannot kill container: {container.name}: container {container.id} is not running",
             hint=f"`fairlead start {container.name}` starts it",
         )
+    number = signal_number(command.signal)
     turn.say(Signal(container.id, command.signal))
-    turn.tell_container("kill", container, signal=command.signal)
+    if number in (SIGKILL, signal_number(container.config.stop_signal)):
+        status = "stopping" if container.state.status == "paused" else container.state.status
+        turn.state.put(replace(container, state=replace(container.state, status=status, stopped=True)))
+        if status != container.state.status:
+            turn.say(Suspend(container.id, resume=True))
+    turn.tell_container("kill", container, signal=str(number))
+
+
+def pause(turn: Turn, command: PauseContainer) -> None:
+    """Stop a container's clock, or let it go on; raises ``Conflict`` with Docker's words."""
+    container = turn.state.container(command.container)
+    status = container.state.status
+    if command.resume:
+        if status != "paused":
+            raise Conflict(f"Container {container.id} is not paused")
+    elif status == "paused":
+        raise Conflict(f"Container {container.id} is already paused", hint=f"`fairlead unpause {container.name}`")
+    elif status != "running":
+        raise Conflict(f"Container {container.id} is not running", hint=f"`fairlead start {container.name}` starts it")
+    changed = replace(container, state=replace(container.state, status="running" if command.resume else "paused"))
+    turn.state.put(changed)
+    turn.say(Suspend(container.id, command.resume))
+    turn.tell_container("unpause" if command.resume else "pause", changed)
+
+
+def update(turn: Turn, command: UpdateContainer) -> Container:
+    """Other limits and another restart policy; raises ``Invalid`` with Docker's words."""
+    container = turn.state.container(command.container)
+    config = container.config
+    if command.restart is not None:
+        if config.auto_remove and command.restart.name != "no":
+            raise Invalid("Restart policy cannot be updated because AutoRemove is enabled for the container")
+        check_policy(command.restart, auto_remove=False)
+        config = replace(config, restart=command.restart)
+    if command.limits is not None:
+        config = replace(config, limits=check_limits(merge(config.limits, command.limits)))
+    changed = replace(container, config=config)
+    turn.state.put(changed)
+    turn.tell_container("update", changed)
+    return changed
 
 
 def remove(turn: Turn, command: RemoveContainer) -> str:
@@ -151,12 +240,34 @@ def remove(turn: Turn, command: RemoveContainer) -> str:
                 "stop the container before removing or force remove",
                 hint=f"`fairlead rm --force {container.name}` kills and removes it",
             )
+        marked = replace(container.state, removing=True, remove_volumes=command.volumes, stopped=True)
+        turn.state.put(replace(container, state=marked))
         turn.say(Terminate(container.id, "SIGKILL", 0))
+        if container.state.status == "paused":
+            turn.say(Suspend(container.id, resume=True))
         return container.id
+    if container.state.status == "restarting" and not command.force:
+        raise Conflict(
+            f'cannot remove container "/{container.name}": container is restarting: '
+            "stop the container before removing or force remove",
+            hint=f"`fairlead rm --force {container.name}` kills and removes it",
+        )
     if container.state.status == "starting":
         raise Conflict(f"container {container.name} is being started", hint="try again when it runs")
-    forget(turn, container)
+    forget(turn, container, volumes=command.volumes)
     return ""
+
+
+def resume(turn: Turn, container: Container) -> None:
+    """At the daemon's start: what was under way with a container goes on."""
+    if container.running and container.state.removing:
+        turn.say(Terminate(container.id, "SIGKILL", 0))
+    elif container.state.status == "stopping":
+        turn.say(Terminate(container.id, container.config.stop_signal, container.config.stop_timeout_s))
+    elif container.running:
+        health.resume(turn, container)
+    else:
+        restarts.resume(turn, container)
 
 
 def rename(turn: Turn, command: RenameContainer) -> None:
@@ -176,17 +287,21 @@ def rename(turn: Turn, command: RenameContainer) -> None:
     turn.tell_container("rename", renamed, oldName=f"/{container.name}")
 
 
-def forget(turn: Turn, container: Container) -> None:
-    """Drop a container that does not run, with everything the runtime holds of it."""
+def forget(turn: Turn, container: Container, *, volumes: bool = False) -> None:
+    """Drop a container that does not run, with everything the runtime holds of it, and on demand the volumes that
+    nobody gave a name."""
     _strip(turn, container)
     turn.state.drop(turn.state.containers[container.id])
-    turn.say(Discard(container.id))
+    own = tuple(mount.source for mount in container.config.mounts if mount.kind == "volume" and mount.anonymous)
+    turn.say(Discard(container.id, own if volumes else ()))
     turn.tell_container("destroy", container)
 
 
 def _normal(core: Core, config: ContainerConfig) -> ContainerConfig:
     """Fill in what the user left out; raises ``Invalid`` for contradictions, with Docker's texts."""
     check_config(config)
+    check_wishes(config)
+    config = replace(config, mounts=tuple(_named(core, mount) for mount in config.mounts))
     mode = config.network_mode or "default"
     if mode.startswith(SHARED):
         _check_shared(config)
@@ -204,6 +319,13 @@ def _normal(core: Core, config: ContainerConfig) -> ContainerConfig:
             hint="give either --network host or --network none alone, or only networks of your own",
         )
     return replace(config, network_mode=mode, endpoints=settings)
+
+
+def _named(core: Core, mount: Mount) -> Mount:
+    """A volume that nobody gave a name gets one."""
+    if mount.kind != "volume" or mount.source:
+        return mount
+    return replace(mount, source=new_id(core.chance), anonymous=True)
 
 
 def _check_shared(config: ContainerConfig) -> None:
@@ -273,8 +395,8 @@ def _shared_target(turn: Turn, container: Container, ref: str) -> Container:
     return target
 
 
-def _spec(core: Core, container: Container, files_of: str, netns: str, hostname: str) -> RunSpec:
-    config = container.config
+def _spec(turn: Turn, container: Container, files_of: str, netns: str, hostname: str) -> RunSpec:
+    config, core = container.config, turn.core
     folder = f"{core.paths.containers}/{files_of}"
     return RunSpec(
         container_id=container.id,
@@ -284,13 +406,32 @@ def _spec(core: Core, container: Container, files_of: str, netns: str, hostname:
         working_dir=config.working_dir,
         user=config.user,
         hostname=hostname,
+        domainname=config.domainname,
         tty=config.tty,
         open_stdin=config.open_stdin,
         netns=f"{core.paths.netns}/{netns}" if netns else "",
         hosts=f"{folder}/hosts",
         resolv_conf=f"{folder}/resolv.conf",
         hostname_file=f"{folder}/hostname",
-        binds=config.binds,
+        mounts=(*map(parse_volume, config.binds), *config.mounts),
         read_only=config.read_only,
         stop_signal=config.stop_signal,
+        limits=config.limits,
+        powers=replace(
+            config.powers,
+            pid_mode=_joined(turn, container, config.powers.pid_mode),
+            ipc_mode=_joined(turn, container, config.powers.ipc_mode),
+        ),
+        log_bytes_max=config.logging.size_bytes,
+        log_files=config.logging.files,
     )
+
+
+def _joined(turn: Turn, container: Container, mode: str) -> str:
+    """A namespace mode with the reference of its container as an id."""
+    if not mode.startswith(SHARED):
+        return mode
+    target = turn.state.container(mode.removeprefix(SHARED))
+    if target.id == container.id:
+        raise Invalid("cannot join own PID namespace", hint="name another container")
+    return f"{SHARED}{target.id}"

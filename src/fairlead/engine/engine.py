@@ -7,22 +7,26 @@ from dataclasses import dataclass, replace
 
 from fairlead.drivers.contract import Node
 from fairlead.drivers.registry import Registry
-from fairlead.engine import connections, containers, endpoints, networks, sandboxes
+from fairlead.engine import attachments, connections, containers, endpoints, health, networks, restarts, sandboxes
 from fairlead.engine.core import NODE_OWNER, Core, Turn, network_owner, sandbox_owner
-from fairlead.engine.outcome import Outcome
+from fairlead.engine.outcome import Outcome, Preview
 from fairlead.ipam.default import Ipam
 from fairlead.model.commands import (
     Command,
     ConnectNetwork,
     CreateContainer,
     CreateNetwork,
+    CreateSandbox,
     DisconnectNetwork,
     KillContainer,
+    PauseContainer,
     RemoveContainer,
     RemoveNetwork,
+    RemoveSandbox,
     RenameContainer,
     StartContainer,
     StopContainer,
+    UpdateContainer,
 )
 from fairlead.model.container import Container
 from fairlead.model.endpoint import Endpoint, PortRequest
@@ -34,13 +38,20 @@ from fairlead.model.events import (
     ContainerRunning,
     Event,
     Failed,
+    HealthProbed,
     HostChanged,
+    NamespaceGone,
+    ProbeDue,
     ResolverFileChanged,
+    RestartDue,
+    RestartFailed,
 )
 from fairlead.model.ids import Chance
 from fairlead.model.network import Network
+from fairlead.model.sandbox import Sandbox
 from fairlead.model.settings import EngineSettings, Paths
 from fairlead.model.state import Change, Record, State
+from fairlead.plan.diff import diff
 from fairlead.plan.objects import NOTHING, Plan
 
 #: Tries of another free host port when the kernel says that one is taken (Docker: maxAllocatePortAttempts).
@@ -73,7 +84,6 @@ class Engine:
         self.core = Core(settings, paths, drivers, chance, node, ipam)
         self._pending: dict[int, _Pending] = {}
         self._operation = 0
-        self._discard: set[str] = set()
 
     @property
     def state(self) -> State:
@@ -97,6 +107,10 @@ class Engine:
             sandboxes.follow(turn, sandbox)
             for endpoint in turn.endpoints_of(sandbox):
                 endpoints.register(turn, endpoint)
+            sandboxes.align_hosts(turn, sandbox)
+            attachments.watch(turn, sandbox)
+        for container in list(turn.state.containers.values()):
+            containers.resume(turn, container)
         self._operation += 1
         return Outcome(self._operation, turn.state.settle(), self.plans(), tuple(turn.messages), tuple(turn.notices))
 
@@ -123,16 +137,36 @@ class Engine:
             case _:
                 return self._decide(message, now, at)
 
+    def preview(self, command: Command, now: float, at: float, *, start: bool = False) -> Preview:
+        """What a command would do (with ``start``: and starting the container that it makes); nothing is changed.
+        Raises what it would raise."""
+        turn, ipam = Turn(self.core, now, at), self.core.ipam
+        cursor = dict(self.core.port_cursor)
+        try:
+            made, _, _ = self._dispatch(turn, command)
+            if start and isinstance(made, Container):
+                self._dispatch(turn, StartContainer(made.id))
+            changes = turn.state.settle(keep=True)
+            after = {owner: self._plan_of(owner) for owner in turn.owners}
+        finally:
+            self._take_back(turn, ipam)
+            self.core.port_cursor = cursor
+        return Preview(changes, {owner: diff(self._plan_of(owner), plan) for owner, plan in after.items()})
+
+    def _take_back(self, turn: Turn, ipam: Ipam) -> None:
+        """Leave no trace of a turn."""
+        self.core.state.revert()
+        self.core.ipam = ipam
+        for undo in reversed(turn.undo):
+            undo()
+
     def _decide(self, message: Command | Event, now: float, at: float, busy: tuple[Busy, ...] = ()) -> Outcome:
         turn = Turn(self.core, now, at, busy_ports=frozenset().union(*busy))
         ipam = self.core.ipam
         try:
             reply, error, wait_exit = self._dispatch(turn, message)
         except NetError as fault:
-            self.core.state.revert()
-            self.core.ipam = ipam
-            for undo in reversed(turn.undo):
-                undo()
+            self._take_back(turn, ipam)
             removal = None if busy else self._removal(message, now, at)
             if removal is None:
                 raise
@@ -163,10 +197,7 @@ class Engine:
                 reply, container_id = containers.stop(turn, message)
                 return reply, None, container_id
             case RemoveContainer():
-                container_id = containers.remove(turn, message)
-                if container_id:
-                    self._discard.add(container_id)
-                return None, None, container_id
+                return None, None, containers.remove(turn, message)
             case ContainerFailed():
                 return None, containers.failed(turn, message), ""
             case ResolverFileChanged():
@@ -174,9 +205,7 @@ class Engine:
             case ContainerRunning():
                 containers.running(turn, message)
             case ContainerExited():
-                discard = message.container_id in self._discard
-                self._discard.discard(message.container_id)
-                containers.exited(turn, message, discard=discard)
+                containers.exited(turn, message)
             case _:
                 return _PLAIN[type(message)](turn, message), None, ""
         return None, None, ""
@@ -238,10 +267,19 @@ _PLAIN: dict[type, Callable[..., object]] = {
     RemoveNetwork: networks.remove,
     ConnectNetwork: connections.connect,
     DisconnectNetwork: connections.disconnect,
+    CreateSandbox: attachments.create,
+    RemoveSandbox: attachments.remove,
+    NamespaceGone: attachments.gone,
     CreateContainer: containers.create,
     StartContainer: containers.start,
     KillContainer: containers.kill,
     RenameContainer: containers.rename,
+    PauseContainer: containers.pause,
+    RestartDue: containers.restart,
+    RestartFailed: restarts.failed,
+    ProbeDue: health.due,
+    HealthProbed: health.probed,
+    UpdateContainer: containers.update,
 }
 
 
@@ -264,11 +302,17 @@ def _revert(turn: Turn, change: Change) -> None:
 def _chosen_ports(pending: _Pending) -> Busy:
     """The ports of the operation that were chosen by us, so that others may do."""
     made = [change.after for change in pending.changes if isinstance(change.after, Endpoint)]
-    asked = [change.after for change in pending.changes if change.kind == "container"]
+    asked = [change.after for change in pending.changes if change.kind in ("container", "sandbox")]
     requests = [request for record in asked for request in _requests(record)]
     fixed = {(request.proto, request.host_port) for request in requests if request.host_port_end <= request.host_port}
     return frozenset((binding.proto, binding.host_port) for endpoint in made for binding in endpoint.bindings) - fixed
 
 
 def _requests(record: Record | None) -> Sequence[PortRequest]:
-    return record.config.ports if isinstance(record, Container) else ()
+    match record:
+        case Container():
+            return record.config.ports
+        case Sandbox():
+            return record.settings.ports
+        case _:
+            return ()

@@ -6,7 +6,11 @@ from dataclasses import dataclass, field
 
 from fairlead.model.container import ContainerConfig
 from fairlead.model.endpoint import EndpointSettings
+from fairlead.model.health import RestartPolicy
+from fairlead.model.limits import Limits
 from fairlead.model.network import PoolRequest
+from fairlead.model.sandbox import SandboxSettings
+from fairlead.model.target import Foreign
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +43,43 @@ class RemoveNetwork:
 
 @dataclass(frozen=True, slots=True)
 class ConnectNetwork:
-    """Attach a container to a network, at once when it runs, else at its next start; the answer is None."""
+    """Attach a container to a network, at once when it runs, else at its next start; the answer is None.
+
+    ``container`` may also name a sandbox without a container, or a ``model.target``; then ``foreign`` is what was found
+    there, and ``sandbox`` what is asked of the sandbox that is made for it if it has none."""
 
     network: str
     container: str
     settings: EndpointSettings = EndpointSettings()
+    sandbox: SandboxSettings = SandboxSettings()
+    foreign: Foreign | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DisconnectNetwork:
-    """Detach a container from a network; ``force`` also detaches an endpoint whose container is unknown."""
+    """Detach a container from a network; ``force`` also detaches an endpoint whose container is unknown. ``foreign`` is
+    what was found at the target that ``container`` names, None if it is gone."""
 
     network: str
     container: str
     force: bool = False
+    foreign: Foreign | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CreateSandbox:
+    """Make a sandbox without a container: around a namespace of others, or (``foreign`` None) in a new, empty one. The
+    answer is the new ``Sandbox``."""
+
+    settings: SandboxSettings
+    foreign: Foreign | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveSandbox:
+    """Take a sandbox without a container out of all its networks and forget it; a namespace of others stays."""
+
+    sandbox: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +115,12 @@ class KillContainer:
 
 @dataclass(frozen=True, slots=True)
 class RemoveContainer:
-    """Forget a container that does not run, or with ``force`` kill it first."""
+    """Forget a container that does not run, or with ``force`` kill it first; ``volumes`` takes its anonymous volumes
+    away too."""
 
     container: str
     force: bool = False
+    volumes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +131,38 @@ class RenameContainer:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class PauseContainer:
+    """Stop the clock of a container's processes, or with ``resume`` let it go on."""
+
+    container: str
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateContainer:
+    """Other limits and another restart policy; None leaves what is."""
+
+    container: str
+    limits: Limits | None = None
+    restart: RestartPolicy | None = None
+
+
 Command = (
     CreateNetwork
     | RemoveNetwork
     | ConnectNetwork
     | DisconnectNetwork
+    | CreateSandbox
+    | RemoveSandbox
     | CreateContainer
     | StartContainer
     | StopContainer
     | KillContainer
     | RemoveContainer
     | RenameContainer
+    | PauseContainer
+    | UpdateContainer
 )
 
 

@@ -15,6 +15,8 @@ class HostChanged:
     prefixes: tuple[str, ...]
     addresses: tuple[str, ...]
     ephemeral_ports: tuple[int, int] = (32768, 60999)
+    #: Ranges (first, last) of ports that are not to be chosen automatically.
+    reserved_ports: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +65,71 @@ class ContainerFailed:
 
 @dataclass(frozen=True, slots=True)
 class ContainerExited:
-    """The container's process is gone. ``exit_code`` is 128 + signal number when killed by one."""
+    """The container's process is gone. ``exit_code`` is 128 + signal number when killed by one; ``oom_killed`` that
+    the kernel did it, since memory had run out."""
 
     container_id: str
     exit_code: int
     at: float
+    oom_killed: bool = False
 
 
-Event = HostChanged | ResolverFileChanged | Applied | Failed | ContainerRunning | ContainerFailed | ContainerExited
+@dataclass(frozen=True, slots=True)
+class RestartDue:
+    """The time that a restart was put off is over."""
+
+    container_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestartFailed:
+    """A container could not be started again; its restart policy gives up."""
+
+    container_id: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeDue:
+    """It is time to ask for a container's health. ``pid`` tells of which run."""
+
+    container_id: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class HealthProbed:
+    """The answer of a health command of the run with ``pid``. ``exit_code`` is -1 when it took too long."""
+
+    container_id: str
+    pid: int
+    start: float
+    end: float
+    exit_code: int
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceGone:
+    """Nothing holds the namespace of a sandbox any more but ourselves: no process, no file."""
+
+    sandbox_id: str
+
+
+Event = (
+    HostChanged
+    | ResolverFileChanged
+    | Applied
+    | Failed
+    | ContainerRunning
+    | ContainerFailed
+    | ContainerExited
+    | NamespaceGone
+    | RestartDue
+    | RestartFailed
+    | ProbeDue
+    | HealthProbed
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fairlead.model.limits import Limits, Powers
+from fairlead.model.mount import Mount
+
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
     """One container to start. ``netns`` is the path of a prepared network namespace, empty for the host's own.
-    ``hosts``, ``resolv_conf`` and ``hostname_file`` are files of ours, bound over the ones in the image."""
+    ``hosts``, ``resolv_conf`` and ``hostname_file`` are files of ours, bound over the ones in the image.
+    ``log_bytes_max`` -1 keeps all output, else ``log_files`` files of that size."""
 
     container_id: str
     image: str
@@ -23,9 +27,14 @@ class RunSpec:
     hosts: str
     resolv_conf: str
     hostname_file: str
-    binds: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
     read_only: bool = False
     stop_signal: str = "SIGTERM"
+    domainname: str = ""
+    limits: Limits = Limits()
+    powers: Powers = Powers()
+    log_bytes_max: int = -1
+    log_files: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,8 @@ class ExecSpec:
     user: str = ""
     tty: bool = False
     open_stdin: bool = False
+    privileged: bool = False
+    detach_keys: str = ""
 
 
 @dataclass(frozen=True, slots=True)

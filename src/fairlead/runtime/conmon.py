@@ -33,6 +33,8 @@ def command(conmon: str, runc: str, root: Path, spec: RunSpec, files: Files) -> 
     args += ["--bundle", str(files.run), "--full-attach", "--persist-dir", str(files.state)]
     args += ["--container-pidfile", str(files.pid), "--conmon-pidfile", str(files.monitor_pid)]
     args += ["--log-path", f"k8s-file:{files.log}", "--no-sync-log", "--log-level", "error"]
+    if spec.log_bytes_max > 0:
+        args += ["--log-size-max", str(spec.log_bytes_max)]
     if spec.tty:
         args.append("--terminal")
     if spec.open_stdin:
@@ -49,7 +51,7 @@ async def create(args: list[str], files: Files) -> tuple[int, int]:
     """
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
-        child = Child(args, pass_fds=(writing,), environment={"_OCI_SYNCPIPE": str(writing)})
+        child = Child(args, pass_fds=(writing,), environment={"_OCI_SYNCPIPE": str(writing)}, folder=str(files.run))
     except Internal:
         os.close(reading)
         raise

@@ -11,9 +11,10 @@ from fairlead.model.runspec import ExecSpec, LogLine
 from fairlead.runtime import images, logs
 from fairlead.runtime.execs import read_process
 from fairlead.runtime.layout import files_of
-from fairlead.runtime.lifecycle import Containers, Exited, Running
+from fairlead.runtime.lifecycle import Exited, Running
 from fairlead.runtime.mounts import edge
 from fairlead.runtime.processes import open_monitor, read_pid
+from fairlead.runtime.steering import Steering
 from fairlead.runtime.streams import AttachStream, ExecStream, join_now
 
 __all__ = ["Exited", "Running", "Runtime"]
@@ -24,8 +25,8 @@ TERMINAL_SIZE_MAX = 1000
 CONTROL_RESIZE = 1
 
 
-class Runtime(Containers):
-    """Containers of one daemon: their life (inherited), output, terminals, commands beside them, and images. Needs
+class Runtime(Steering):
+    """Containers of one daemon: their life and steering (inherited), output, terminals, commands beside them, and images. Needs
     root, runc and conmon. All methods belong to one event loop."""
 
     def logs(

@@ -22,7 +22,8 @@ from fairlead.runtime.bundle import exec_process
 from fairlead.runtime.conmon import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, exit_code_of
 from fairlead.runtime.layout import Files
 from fairlead.runtime.mounts import edge
-from fairlead.runtime.processes import Child, read_pid
+from fairlead.runtime.preparation import last_capability
+from fairlead.runtime.processes import Child, open_member, read_pid
 from fairlead.runtime.streams import ExecStream
 from fairlead.runtime.users import identity, read_accounts
 
@@ -101,6 +102,22 @@ class Execs:
         if known.spec.tty:
             known.child.send(signal.SIGWINCH)
 
+    def kill(self, exec_id: str) -> None:
+        """SIGKILL a command, and runc, which waits for it."""
+        known = self._get(exec_id)
+        pid = known.pid or read_pid(_beside(known.files.run / f"exec-{exec_id}", "pid"))
+        member = open_member(pid, known.container_id)
+        if member is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(member, signal.SIGKILL)
+            os.close(member)
+        elif known.child is not None:
+            known.child.send(signal.SIGKILL)
+
+    def forget(self, exec_id: str) -> None:
+        """Forget a command that has ended."""
+        self._known.pop(exec_id, None)
+
     def forget_container(self, container_id: str) -> None:
         """Forget the execs of a container that is being removed; they end with it."""
         for exec_id in [exec_id for exec_id, known in self._known.items() if known.container_id == container_id]:
@@ -125,7 +142,7 @@ class Execs:
         if known.spec.user:
             rootfs = known.files.rootfs
             who = identity(known.spec.user, read_accounts(rootfs, "/etc/passwd"), read_accounts(rootfs, "/etc/group"))
-        _beside(base, "json").write_text(json.dumps(exec_process(process, known.spec, who)), "utf-8")
+        _beside(base, "json").write_text(json.dumps(exec_process(process, known.spec, who, last_capability())), "utf-8")
 
 
 def _spawn(words: list[str], spec: ExecSpec) -> tuple[Child, ExecStream]:

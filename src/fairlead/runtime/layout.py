@@ -53,6 +53,11 @@ class Files:
         return self.run / "ctl"
 
     @property
+    def out_of_memory(self) -> Path:
+        """Made by conmon, which chose the name and its folder, when the kernel killed for want of memory."""
+        return self.state / "oom"
+
+    @property
     def log(self) -> Path:
         """Output of the container in conmon's k8s-file form."""
         return self.state / "log"

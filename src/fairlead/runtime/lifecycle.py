@@ -12,8 +12,6 @@ import asyncio
 import contextlib
 import json
 import os
-import platform
-import resource
 import shutil
 import signal
 import time
@@ -21,33 +19,45 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fairlead.model.errors import Conflict, Invalid, NetError, Unavailable
+from fairlead.model.errors import Conflict, NetError, Unavailable
+from fairlead.model.faults import Reach, pass_by
 from fairlead.model.runspec import RunSpec
 from fairlead.model.settings import Paths
+from fairlead.model.signals import signal_number
 from fairlead.runtime import conmon, images
-from fairlead.runtime.bundle import CGROUP_PARENT, Place, config, parse_bind
+from fairlead.runtime.bundle import CGROUP_PARENT, config
+from fairlead.runtime.cgroups import CGROUP_ROOT
 from fairlead.runtime.execs import Execs
 from fairlead.runtime.layout import Files, files_of, runc_root
 from fairlead.runtime.logs import has_ended
 from fairlead.runtime.mounts import edge, is_mounted, mount_copy_on_write, unmount
+from fairlead.runtime.preparation import place_of
 from fairlead.runtime.processes import (
     STEP_TIMEOUT_S,
     open_member,
     open_monitor,
     read_pid,
     run,
-    signal_number,
+    settled,
     wait_end,
     watch_end,
 )
 from fairlead.runtime.streams import AttachStream, join_now
-from fairlead.runtime.users import identity, read_accounts
 
 #: Exit code of a container of whose end nobody took note: its conmon was killed, or the machine went down (containerd
 #: and Docker answer 255, "unknown", then).
 EXIT_UNKNOWN = 255
-#: Where cgroup hierarchies are mounted (systemd and every distribution).
-CGROUP_ROOT = Path("/sys/fs/cgroup")
+#: Fault points: after each step of a start, of its undoing, of giving back, and of a removal.
+POINTS = (
+    "runtime.prepared",
+    "runtime.created",
+    "runtime.started",
+    "runtime.undoing",
+    "runtime.deleted",
+    "runtime.released",
+    "runtime.killed",
+    "runtime.undone",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +83,19 @@ class Containers:
     """The life of containers: start, end, and what is left of them. Methods belong to one event loop."""
 
     def __init__(
-        self, paths: Paths, *, runc: str | None = None, conmon_path: str | None = None, hidden: tuple[str, ...] = ()
+        self,
+        paths: Paths,
+        *,
+        runc: str | None = None,
+        conmon_path: str | None = None,
+        hidden: tuple[str, ...] = (),
+        reach: Reach = pass_by,
     ) -> None:
         """``runc`` and ``conmon_path`` are looked up when not given; nothing is touched or checked yet. ``hidden`` are
-        directories that no container may see, beside our own (those of other daemons on this machine)."""
+        directories that no container may see, beside our own (those of other daemons on this machine). ``reach`` is
+        told fault points."""
         self._paths = paths
+        self._reach = reach
         self._hidden = hidden
         self._runc = runc or shutil.which("runc", path=os.defpath + ":/usr/sbin:/sbin:/usr/local/sbin") or ""
         self._conmon = conmon_path or shutil.which("conmon", path=os.defpath + ":/usr/libexec/podman") or ""
@@ -106,6 +124,7 @@ class Containers:
                 return await asyncio.shield(work)
             except BaseException as fault:
                 await asyncio.wait({work})  # cancelled: conmon is on its way and must be let come to a point
+                self._reach("runtime.undoing")
                 await asyncio.shield(self._undo(spec.container_id, files, keep_layer=had_layer))
                 if isinstance(fault, NetError) and fault.exit_code == NetError.exit_code:
                     fault.exit_code = conmon.EXIT_NOT_STARTED
@@ -145,7 +164,9 @@ class Containers:
                 stream.abandon()
             self._execs.forget_container(container_id)
             await self._kill(container_id, files)
+            self._reach("runtime.killed")
             await self._undo(container_id, files, keep_layer=False)
+            self._reach("runtime.undone")
             with edge("removing the container's files"):
                 await asyncio.to_thread(_remove_tree, files.state)
         self._locks.pop(container_id, None)
@@ -181,10 +202,17 @@ class Containers:
         if call_off is not None:
             call_off()
 
-    async def recover(self, container_id: str) -> Running | Exited:
+    async def recover(self, container_id: str, *, starting: bool = False) -> Running | Exited:
         """What became of a container while nobody watched. One that was created but never started is cleared away and
-        counts as exited with 128; one without any trace as exited with 255 now."""
+        counts as exited with 128; one without any trace as exited with 255 now. With ``starting`` its start was under
+        way when the watching ended: it runs by now, or nothing of the start is left."""
         files = files_of(self._paths, container_id)
+        if starting:
+            await settled(container_id, files.pid)
+            if not self._is_alive(container_id, files):
+                async with self._lock(container_id):
+                    await self._undo(container_id, files, keep_layer=True)
+                return Exited(conmon.EXIT_NOT_STARTED, time.time())
         if has_ended(files):
             return _outcome(files)
         member = open_member(read_pid(files.pid), container_id)
@@ -205,6 +233,11 @@ class Containers:
             return Exited(conmon.EXIT_NOT_STARTED, time.time())
         return Running(read_pid(files.pid), monitor_pid if monitor is not None else 0)
 
+    def known(self) -> set[str]:
+        """Ids of all containers of which anything is left: mounts, files, or state of runc."""
+        places = (Path(self._paths.run, "containers"), Path(self._paths.containers), runc_root(self._paths))
+        return {entry.name for place in places if place.is_dir() for entry in place.iterdir()}
+
     def close(self) -> None:
         """Let go of everything without touching a container."""
         for container_id in list(self._watches):
@@ -217,41 +250,40 @@ class Containers:
 
     async def _start(self, spec: RunSpec, files: Files) -> tuple[int, int]:
         with edge("preparing the container"):
-            self._prepare(spec, files)
+            await self._prepare(spec, files)
+        self._reach("runtime.prepared")
         pid, monitor_pid = await conmon.create(
             conmon.command(self._conmon, self._runc, runc_root(self._paths), spec, files), files
         )
+        self._reach("runtime.created")
         for stream in self._waiting.pop(spec.container_id, []):
             join_now(stream, files.run, tty=spec.tty)
         code, said = await run([self._runc, "--root", str(runc_root(self._paths)), "start", spec.container_id])
         if code != 0 and not has_ended(files):
             raise conmon.refusal(said)
+        self._reach("runtime.started")
         return pid, monitor_pid
 
-    def _prepare(self, spec: RunSpec, files: Files) -> None:
-        """Mounts, bundle and log file. Raises ``OSError`` and what ``find``, ``identity`` and ``config`` raise."""
+    async def _prepare(self, spec: RunSpec, files: Files) -> None:
+        """Mounts, bundle and log file. Raises ``OSError`` and what ``find``, ``place_of`` and ``config`` raise."""
         root = images.find(self._paths, spec.image, self._hidden)
-        for text in spec.binds:
-            source = parse_bind(text)[0]
-            if not Path(source).exists():
-                raise Invalid(f"bind source path does not exist: {source}", hint="make the directory first")
         files.run.mkdir(mode=0o711, parents=True, exist_ok=True)
         files.state.mkdir(mode=0o710, parents=True, exist_ok=True)
         mount_copy_on_write(root.path, files.layer, files.rootfs)
-        who = identity(spec.user, read_accounts(files.rootfs, "/etc/passwd"), read_accounts(files.rootfs, "/etc/group"))
-        place = Place(
-            rootfs=str(files.rootfs),
-            identity=who,
-            hidden=root.hidden,
-            fresh=root.host,
-            cgroup2=(CGROUP_ROOT / "cgroup.controllers").exists(),
-            nofile_max=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
-            machine=platform.machine(),
-        )
+        place = await place_of(spec, root, files, self._paths, self.pid_of)
         files.config.write_text(json.dumps(config(spec, place)), "utf-8")
         os.close(os.open(files.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640))
-        for stale in (files.exit, files.pid, files.monitor_pid):
+        for stale in (files.exit, files.pid, files.monitor_pid, files.out_of_memory):
             stale.unlink(missing_ok=True)
+
+    def pid_of(self, container_id: str) -> int:
+        """The first process of a container that runs, else 0."""
+        files = files_of(self._paths, container_id)
+        return read_pid(files.pid) if self._is_alive(container_id, files) else 0
+
+    def oom_killed(self, container_id: str) -> bool:
+        """Whether the kernel killed something in the container's last run since its memory had run out."""
+        return files_of(self._paths, container_id).out_of_memory.exists()
 
     async def _kill(self, container_id: str, files: Files) -> None:
         """SIGKILL, and wait until conmon has told the end; a conmon that does not end is killed, too."""
@@ -276,8 +308,10 @@ class Containers:
             code, said = await run([self._runc, "--root", str(root), "delete", "--force", container_id])
             if code != 0:
                 raise conmon.refusal(said)
+        self._reach("runtime.deleted")
         with edge("unmounting the container's root"):
             unmount(files.rootfs)
+        self._reach("runtime.released")
 
     async def _undo(self, container_id: str, files: Files, *, keep_layer: bool) -> None:
         """Take back what a start made, except the state folder."""

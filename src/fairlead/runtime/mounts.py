@@ -22,6 +22,9 @@ SYS_OPENAT2 = 437
 #: openat2(2) resolve flags (linux/openat2.h): no /proc magic links, treat the directory as the root.
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_IN_ROOT = 0x10
+#: Tries of an openat2(2) that a rename on the way disturbed. Reason: each collides only with a rename in its own few
+#: microseconds; 128 in a row do not happen without a renamer that does nothing else. Our choice.
+OPEN_ATTEMPTS = 128
 #: Most mounts that may be stacked on one place of ours before we call it a fault; we never stack any.
 STACKED_MAX = 8
 
@@ -107,14 +110,21 @@ def _quoted(path: Path) -> str:
     return str(path).replace("\\", "\\\\").replace(",", "\\,").replace(":", "\\:")
 
 
-def open_in_root(root: Path, path: str) -> int:
-    """A read-only descriptor of ``path`` inside the tree ``root``, whose symbolic links cannot lead outside of it.
-    Raises ``OSError``."""
+def open_in_root(root: Path, path: str, flags: int = os.O_RDONLY | os.O_NONBLOCK, mode: int = 0) -> int:
+    """A descriptor of ``path`` inside the tree ``root``, whose symbolic links cannot lead outside of it. Raises
+    ``OSError``."""
     folder = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        how = _OpenHow(
-            flags=os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, mode=0, resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
-        )
+        return open_beneath(folder, path, flags, mode)
+    finally:
+        os.close(folder)
+
+
+def open_beneath(folder: int, path: str, flags: int, mode: int = 0) -> int:
+    """The same for a directory that is open already. Raises ``OSError``; EAGAIN of a rename that came in between is
+    met by trying again, as openat2(2) asks."""
+    how = _OpenHow(flags=flags | os.O_CLOEXEC, mode=mode, resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+    for _ in range(OPEN_ATTEMPTS):
         opened: int = _libc.syscall(
             ctypes.c_long(SYS_OPENAT2),
             ctypes.c_int(folder),
@@ -122,9 +132,9 @@ def open_in_root(root: Path, path: str) -> int:
             ctypes.byref(how),
             ctypes.c_size_t(ctypes.sizeof(how)),
         )
-        if opened < 0:
-            code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code), path)
-        return opened
-    finally:
-        os.close(folder)
+        if opened >= 0:
+            return opened
+        code = ctypes.get_errno()
+        if code != errno.EAGAIN:
+            break
+    raise OSError(code, os.strerror(code), path)

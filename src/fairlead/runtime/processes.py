@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import select
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
-from fairlead.model.errors import Internal, Invalid
+from fairlead.model.errors import Internal
 from fairlead.runtime.bundle import CGROUP_PARENT
 
 #: The whole environment of runc and conmon. UTC makes conmon's time stamps Docker's; conmon makes its console socket in
@@ -25,6 +27,11 @@ ENVIRONMENT: dict[str, str] = {
 #: Seconds that runc or conmon may take for one step. Reason: they need 5-80 ms; a machine under heavy load a few
 #: seconds; longer means that they hang. Our choice.
 STEP_TIMEOUT_S = 30.0
+#: Seconds between two looks for a program of an earlier daemon, which is nobody's child any more. Only after a crash.
+_LOOK_S = 0.01
+
+#: Bytes taken of what a short command writes. Reason: ``ps`` of 32 000 processes is some 4 MB. Our choice.
+CAPTURE_BYTES_MAX = 1 << 23
 
 Standard = int | IO[bytes] | None
 
@@ -41,8 +48,10 @@ class Child:
         stderr: Standard = subprocess.DEVNULL,
         pass_fds: Sequence[int] = (),
         environment: dict[str, str] | None = None,
+        folder: str = "/",
     ) -> None:
-        """Start it in a session of its own, so that no signal meant for us reaches it. Raises ``Internal``."""
+        """Start it in a session of its own, so that no signal meant for us reaches it, in ``folder``. Raises
+        ``Internal``."""
         try:
             self._process = subprocess.Popen(
                 list(args),
@@ -53,7 +62,7 @@ class Child:
                 pass_fds=pass_fds,
                 env={**ENVIRONMENT, **(environment or {})},
                 start_new_session=True,
-                cwd="/",
+                cwd=folder,
             )
         except OSError as fault:
             raise Internal(f"cannot run {args[0]}: {fault.strerror}", hint=f"is {args[0]} installed?") from fault
@@ -152,6 +161,23 @@ async def run(args: Sequence[str]) -> tuple[int, str]:
         return code, (errors.read(1 << 16) or b"").decode("utf-8", "replace").strip()
 
 
+async def capture(args: Sequence[str]) -> tuple[int, str, str]:
+    """Run a short command to its end: (exit code, standard output, standard error). Raises ``Internal`` when it
+    hangs."""
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        child = Child(args, stdout=output, stderr=errors)
+        try:
+            code = await asyncio.wait_for(asyncio.shield(child.ended), STEP_TIMEOUT_S)
+        except TimeoutError:
+            child.send(signal.SIGKILL)
+            raise Internal(f"{args[0]} did not answer within {STEP_TIMEOUT_S:.0f} s") from None
+        texts = []
+        for file in (output, errors):
+            file.seek(0)
+            texts.append(file.read(CAPTURE_BYTES_MAX).decode("utf-8", "replace").strip())
+        return code, texts[0], texts[1]
+
+
 def read_pid(path: Path) -> int:
     """The process id in a file, 0 if there is none."""
     try:
@@ -170,6 +196,24 @@ def open_monitor(pid: int, container_id: str) -> int | None:
 def open_member(pid: int, container_id: str) -> int | None:
     """A pidfd of ``pid`` if it is alive and in the cgroup of this container."""
     return _open_checked(pid, lambda: _is_member(pid, container_id))
+
+
+async def settled(container_id: str, pid_file: Path) -> None:
+    """Wait until no program that an earlier daemon started is still making this container: runc has ended, and conmon
+    is gone or has been told the container's process id. After ``STEP_TIMEOUT_S`` it counts as hanging, and is left."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(STEP_TIMEOUT_S):
+            while _under_way(container_id, pid_file):
+                await asyncio.sleep(_LOOK_S)
+
+
+def _under_way(container_id: str, pid_file: Path) -> bool:
+    programs = {
+        words[0].rpartition(b"/")[2]
+        for words in (_read_proc(int(name), "cmdline").split(b"\0") for name in os.listdir("/proc") if name.isdecimal())
+        if container_id.encode() in words
+    }
+    return b"runc" in programs or (b"conmon" in programs and not read_pid(pid_file))
 
 
 def _open_checked(pid: int, check: Callable[[], bool]) -> int | None:
@@ -206,16 +250,3 @@ def _read_proc(pid: int, name: str) -> bytes:
         return Path(f"/proc/{pid}/{name}").read_bytes()
     except OSError:
         return b""
-
-
-def signal_number(text: str) -> int:
-    """The number of ``SIGTERM``, ``TERM``, ``15`` or ``SIGRTMIN+3``; raises ``Invalid``."""
-    name = text.upper().removeprefix("SIG")
-    if name.isdecimal() and 0 < int(name) < signal.NSIG:
-        return int(name)
-    if name.startswith("RTMIN+") and name[6:].isdecimal() and int(name[6:]) <= signal.SIGRTMAX - signal.SIGRTMIN:
-        return int(signal.SIGRTMIN) + int(name[6:])
-    try:
-        return int(signal.Signals[f"SIG{name}"])
-    except KeyError:
-        raise Invalid(f"invalid signal: {text}", hint="use a name such as SIGTERM, or a number") from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 #: Search path of a container without one (moby: oci.DefaultPathEnv).
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -116,18 +118,57 @@ SECCOMP_ARCHITECTURES: dict[str, tuple[str, ...]] = {
 }
 
 
-def seccomp(machine: str) -> dict[str, object] | None:
-    """The OCI seccomp section for a machine, None for one whose architectures are not known here."""
+#: Capability -> the denied system calls that it gives back (moby: profiles/seccomp/default_linux.go).
+GRANTED_BY_CAPABILITY: dict[str, frozenset[str]] = {
+    "CAP_SYS_ADMIN": frozenset(
+        {
+            "bpf",
+            "fsconfig",
+            "fsmount",
+            "fsopen",
+            "fspick",
+            "lookup_dcookie",
+            "mount",
+            "mount_setattr",
+            "move_mount",
+            "open_tree",
+            "perf_event_open",
+            "pivot_root",
+            "quotactl",
+            "quotactl_fd",
+            "setns",
+            "swapoff",
+            "swapon",
+            "syslog",
+            "umount2",
+            "unshare",
+        }
+    ),
+    "CAP_BPF": frozenset({"bpf"}),
+    "CAP_PERFMON": frozenset({"perf_event_open"}),
+    "CAP_SYS_BOOT": frozenset({"reboot", "kexec_load", "kexec_file_load"}),
+    "CAP_SYS_MODULE": frozenset({"delete_module", "init_module", "finit_module"}),
+    "CAP_SYS_PACCT": frozenset({"acct"}),
+    "CAP_SYS_RAWIO": frozenset({"iopl", "ioperm"}),
+    "CAP_SYS_TIME": frozenset({"settimeofday", "clock_settime"}),
+    "CAP_SYS_TTY_CONFIG": frozenset({"vhangup"}),
+    "CAP_SYS_NICE": frozenset({"move_pages"}),
+    "CAP_SYSLOG": frozenset({"syslog"}),
+    "CAP_DAC_READ_SEARCH": frozenset({"open_by_handle_at"}),
+}
+
+
+def seccomp(machine: str, capabilities: Collection[str] = ()) -> dict[str, object] | None:
+    """The OCI seccomp section for a machine and what its capabilities give back, None for a machine whose
+    architectures are not known here."""
     architectures = SECCOMP_ARCHITECTURES.get(machine)
     if architectures is None:
         return None
-    user_namespace = {"index": 0, "value": CLONE_NEWUSER, "valueTwo": CLONE_NEWUSER, "op": "SCMP_CMP_MASKED_EQ"}
-    return {
-        "defaultAction": "SCMP_ACT_ALLOW",
-        "architectures": list(architectures),
-        "syscalls": [
-            {"names": list(DENIED_SYSCALLS), "action": "SCMP_ACT_ERRNO", "errnoRet": EPERM},
-            {"names": ["clone"], "action": "SCMP_ACT_ERRNO", "errnoRet": EPERM, "args": [user_namespace]},
-            {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": ENOSYS},
-        ],
-    }
+    granted = {call for name in capabilities for call in GRANTED_BY_CAPABILITY.get(name, ())}
+    denied = [name for name in DENIED_SYSCALLS if name not in granted]
+    rules: list[dict[str, object]] = [{"names": denied, "action": "SCMP_ACT_ERRNO", "errnoRet": EPERM}]
+    if "CAP_SYS_ADMIN" not in capabilities:
+        user_namespace = {"index": 0, "value": CLONE_NEWUSER, "valueTwo": CLONE_NEWUSER, "op": "SCMP_CMP_MASKED_EQ"}
+        rules.append({"names": ["clone"], "action": "SCMP_ACT_ERRNO", "errnoRet": EPERM, "args": [user_namespace]})
+        rules.append({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": ENOSYS})
+    return {"defaultAction": "SCMP_ACT_ALLOW", "architectures": list(architectures), "syscalls": rules}

@@ -43,8 +43,8 @@ def read_accounts(rootfs: Path, path: str) -> str:
         os.close(descriptor)
 
 
-def identity(user: str, passwd: str, group: str) -> Identity:
-    """Resolve ``name|uid[:name|gid]`` (empty = root) with the texts of the two files.
+def identity(user: str, passwd: str, group: str, more: tuple[str, ...] = ()) -> Identity:
+    """Resolve ``name|uid[:name|gid]`` (empty = root) and ``more`` groups with the texts of the two files.
 
     Raises ``Invalid`` with Docker's words when a name is not in them or an id is out of range.
     """
@@ -59,9 +59,10 @@ def identity(user: str, passwd: str, group: str) -> Identity:
             f"unable to find user {who}: no matching entries in passwd file",
             hint="name a user of the image, or give a numeric id",
         )
+    added = [_group(part, group) for part in more]
     if group_part:
-        return Identity(uid, _group(group_part, group), (), home)
-    return Identity(uid, gid, _memberships(group, name, gid), home)
+        return Identity(uid, _group(group_part, group), tuple(sorted(set(added))), home)
+    return Identity(uid, gid, tuple(sorted({*_memberships(group, name, gid), *added})), home)
 
 
 def _group(part: str, group: str) -> int:

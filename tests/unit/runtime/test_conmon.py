@@ -9,9 +9,10 @@ import pytest
 
 from fairlead.model.errors import Internal, Invalid
 from fairlead.model.settings import Paths
+from fairlead.model.signals import signal_number
 from fairlead.runtime import conmon
 from fairlead.runtime.layout import files_of
-from fairlead.runtime.processes import read_pid, signal_number
+from fairlead.runtime.processes import read_pid
 
 
 @pytest.mark.parametrize(
