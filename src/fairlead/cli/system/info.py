@@ -8,6 +8,7 @@ from fairlead.api.client import Client
 from fairlead.cli.console import pass_client, record, records, text
 from fairlead.cli.template import Template
 
+_GIB = 2**30
 _LINES = {
     "ID": "ID",
     "Name": "Name",
@@ -23,7 +24,6 @@ _LINES = {
     "Operating System": "OperatingSystem",
     "Architecture": "Architecture",
     "CPUs": "NCPU",
-    "Total Memory": "MemTotal",
 }
 
 
@@ -43,6 +43,7 @@ def command(client: Client, *, form: str) -> None:
         return
     for label, key in _LINES.items():
         print(f"{label}: {text(info.get(key))}")
+    print(f"Total Memory: {int(text(info.get('MemTotal')) or '0') / _GIB:.4g}GiB")
     drivers = record(info.get("Plugins")).get("Network")
     print("Network Drivers:", *(drivers if isinstance(drivers, list) else ()))
     print(f"Swarm: {text(record(info.get('Swarm')).get('LocalNodeState'))}")
