@@ -27,6 +27,8 @@ _CHUNK_BYTES = 64 * 1024
 _LINE_BYTES_MAX = 64 * 1024
 #: Bytes of the head of a frame in a multiplexed stream.
 _FRAME_HEAD_BYTES = 8
+#: Header of a request whose answer is to be what it would do (``plan`` or ``start``), and of such an answer.
+DRY_RUN = "Fairlead-Dry-Run"
 #: First HTTP status of an error.
 _ERROR_STATUS = 400
 _STREAM_NAMES = {0: "stdout", 1: "stdout", 2: "stderr"}
@@ -74,13 +76,23 @@ class DaemonUnreachable(ApiError):
         )
 
 
-class Client:
-    """The API of the daemon at ``host`` (``unix:///path``)."""
+class Planned(Exception):
+    """What a call would have done, line by line; nothing was changed."""
 
-    def __init__(self, host: str = DEFAULT_HOST) -> None:
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("nothing was changed")
+        self.lines = lines
+
+
+class Client:
+    """The API of the daemon at ``host`` (``unix:///path``). With ``dry_run`` (``plan``, or ``start`` to see what the
+    start of a created container does too) every call that would change something raises ``Planned`` instead."""
+
+    def __init__(self, host: str = DEFAULT_HOST, *, dry_run: str = "") -> None:
         if not host.startswith("unix://") or not host.removeprefix("unix://"):
             raise ApiError(400, f"unsupported daemon address {host!r}", hint="write unix:///path/to/socket")
         self.host = host
+        self._dry_run = dry_run
 
     def get(self, path: str, query: Query | None = None) -> object:
         """The JSON answer of a GET; raises ``ApiError``."""
@@ -130,6 +142,8 @@ class Client:
         reply = Reply(connection)
         try:
             fields = {"Host": "fairlead", "Content-Type": "application/json", "Connection": "close", **headers}
+            if self._dry_run:
+                fields[DRY_RUN] = self._dry_run
             head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
             # A pipe that breaks here is a daemon that refused early; its answer says why.
             with suppress(BrokenPipeError, ConnectionResetError):
@@ -172,6 +186,8 @@ class Reply:
         self.headers = dict(self._header_fields())
         if self.status >= _ERROR_STATUS:
             raise _error(self.status, self.read())
+        if DRY_RUN.lower() in self.headers:
+            raise Planned(list(map(str, json.loads(self.read()))))
 
     def read(self) -> bytes:
         """All of the body."""

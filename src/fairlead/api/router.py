@@ -19,6 +19,7 @@ from typing import TypeVar
 from aiohttp import web
 
 from fairlead.api import versions
+from fairlead.api.client import DRY_RUN, Planned
 from fairlead.api.contract import Node
 from fairlead.api.filters import Filters
 from fairlead.api.schema import decode, encode
@@ -107,7 +108,11 @@ class Call:
         return decode(data, shape) if data.strip() else default
 
     async def submit(self, command: Command) -> object:
-        """Have the node carry a command out; it is finished even when the client goes away."""
+        """Have the node carry a command out; it is finished even when the client goes away. Raises ``Planned`` when the
+        client only wants to know what it would do."""
+        wanted = self.request.headers.get(DRY_RUN, "")
+        if wanted:
+            raise Planned(self.node.preview(command, start=wanted == "start"))
         task = asyncio.ensure_future(self.node.submit(command))
         task.add_done_callback(_heard)
         return await asyncio.shield(task)

@@ -10,10 +10,13 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import click
 
-from fairlead.api.client import Client, quote
+from fairlead.api.client import Client, Planned, quote
 from fairlead.cli.faults import complain
 from fairlead.cli.progress import waiting
 from fairlead.model.errors import Invalid, NetError
+
+#: Where a context keeps what ``--dry-run`` asks for.
+_DRY_RUN = "fairlead.dry-run"
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -24,10 +27,21 @@ def pass_client(function: Callable[Concatenate[Client, _P], _R]) -> Callable[_P,
 
     @functools.wraps(function)
     def with_client(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        host = click.get_current_context().find_root().obj
-        return function(Client(str(host)), *args, **kwargs)
+        ctx = click.get_current_context()
+        return function(Client(str(ctx.find_root().obj), dry_run=str(ctx.meta.get(_DRY_RUN, ""))), *args, **kwargs)
 
     return with_client
+
+
+def dry_run_option(kind: str = "plan") -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """The flag ``--dry-run``: the daemon says what it would do instead of doing it. ``kind`` as ``Client`` has it."""
+
+    def remember(ctx: click.Context, _: click.Parameter, asked: bool) -> None:  # Click's signature
+        if asked:
+            ctx.meta[_DRY_RUN] = kind
+
+    words = "Print what would change, and change nothing."
+    return click.option("--dry-run", is_flag=True, expose_value=False, callback=remember, help=words)
 
 
 def path(noun: str, ref: str, *rest: str) -> str:
@@ -58,6 +72,8 @@ def each(refs: Iterable[str], act: Callable[[str], str | None], *, doing: str = 
                 line = act(ref)
         except NetError as error:
             code = complain(error)
+        except Planned as planned:
+            print(*planned.lines, sep="\n")
         else:
             if line is not None:
                 print(line)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import click
 
 import fairlead
+from fairlead.api.client import Planned
 from fairlead.cli.catalog import TOP
 from fairlead.cli.faults import complain
 from fairlead.cli.lazy import LazyGroup
@@ -81,6 +82,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except NetError as error:
         return complain(error)
+    except Planned as planned:
+        print(*planned.lines, sep="\n")
+        return 0
     except (KeyboardInterrupt, click.Abort):
         print(file=sys.stderr)
         return _INTERRUPTED

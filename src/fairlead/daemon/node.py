@@ -4,41 +4,53 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 from fairlead.api.contract import NodeFacts, Stream
 from fairlead.daemon.carrier import Carrier
+from fairlead.daemon.foreign import ForeignTargets
+from fairlead.engine import preview
 from fairlead.engine.engine import Engine
 from fairlead.model.commands import Command, CreateContainer
 from fairlead.model.errors import Invalid
-from fairlead.model.events import Notice
 from fairlead.model.runspec import ExecSpec, LogLine
 from fairlead.model.settings import Paths
 from fairlead.runtime import images
 from fairlead.runtime.containers import Runtime
+from fairlead.runtime.usage import DiskUsage
 
 
 class DaemonNode:
     """Implements ``api.contract.Node``."""
 
-    def __init__(self, facts: NodeFacts, engine: Engine, carrier: Carrier, runtime: Runtime, paths: Paths) -> None:
+    def __init__(
+        self,
+        facts: NodeFacts,
+        engine: Engine,
+        carrier: Carrier,
+        runtime: Runtime,
+        paths: Paths,
+        targets: ForeignTargets,
+    ) -> None:
         self.facts = facts
         self.state = engine.state
+        self.notices = carrier.notices
+        self.usage = DiskUsage(paths)
+        self.preview = partial(_preview, engine)
         self._engine = engine
         self._carrier = carrier
         self._runtime = runtime
         self._paths = paths
+        self._targets = targets
 
     async def submit(self, command: Command) -> object:
         """Carry a command out; returns its answer or raises ``NetError``."""
         if isinstance(command, CreateContainer):
             images.find(self._paths, command.config.image)
-        return await self._carrier.submit(command)
-
-    def subscribe(self, since: float | None) -> AsyncIterator[Notice]:
-        """Notices kept since then and all to come."""
-        return self._carrier.subscribe(since)
+        return await self._carrier.submit(await self._targets.complete(command))
 
     def pool_usage(self, network_id: str) -> dict[str, tuple[int, int]]:
         """Subnet -> (addresses in use, addresses that automatic choice can still take)."""
@@ -104,6 +116,10 @@ class DaemonNode:
             return exited.result()
         exited.cancel()
         return code
+
+
+def _preview(engine: Engine, command: Command, /, *, start: bool) -> list[str]:
+    return preview.lines(engine.preview(command, time.monotonic(), time.time(), start=start))
 
 
 def collect_facts(

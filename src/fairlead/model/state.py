@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from fairlead.model import codes
 from fairlead.model.container import Container
 from fairlead.model.endpoint import Endpoint
 from fairlead.model.errors import Ambiguous, NotFound
@@ -229,6 +230,7 @@ class State:
                     self._by_port.discard(f"{binding.proto}/{binding.host_port}", record.id)
 
 
+_CODES = {"network": codes.NETWORK_NOT_FOUND, "container": codes.CONTAINER_NOT_FOUND}
 _LISTINGS = {"network": "fairlead network ls", "container": "fairlead ps --all", "sandbox": "fairlead sandbox ls"}
 
 
@@ -246,7 +248,7 @@ def _resolve(what: str, ref: str, records: Mapping[str, _R], names: Mapping[str,
             hint="write more characters of the id, or the name",
         )
     message = f"network {ref} not found" if what == "network" else f"No such {what}: {ref}"
-    raise NotFound(message, hint=f"`{_LISTINGS[what]}` lists what is there")
+    raise NotFound(message, hint=f"`{_LISTINGS[what]}` lists what is there", code=_CODES.get(what))
 
 
 def _is_prefix(ref: str) -> bool:

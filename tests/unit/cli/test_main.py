@@ -86,7 +86,11 @@ def test_missing_ones_go_to_standard_error_and_the_rest_goes_on(shell: Shell) ->
     shell("network", "create", "web")
     assert shell("network", "inspect", "nope", "web", "-f", "{{.Name}}") == 1
     assert shell.out == "web\n"
-    assert shell.err == "Error: network nope not found\n  `fairlead network ls` lists what is there\n"
+    assert shell.err.splitlines() == [
+        "Error: network nope not found",
+        "  `fairlead network ls` lists what is there",
+        "  fairlead-1101: `fairlead explain 1101` tells more",
+    ]
     assert shell("network", "rm", "nope", "web") == 1
     assert shell.out == "web\n"
     assert shell("network", "rm", "--force", "nope") == 0
@@ -142,6 +146,16 @@ def test_life_of_a_container(shell: Shell) -> None:
     assert len(shell.out) == 65
     assert shell("rm", "c2") == 0
     assert shell("container", "prune", "--force") == 0
+
+
+def test_dry_run_asks_for_the_plan_and_sends_no_command(shell: Shell) -> None:
+    assert shell("network", "create", "--dry-run", "web") == 0
+    assert shell.out == "+ CreateNetwork\n"
+    assert shell("run", "-d", "--dry-run", "--name", "c1", "host", "true") == 0
+    assert shell.out == "+ CreateContainer and start\n"
+    assert shell("network", "rm", "--dry-run", "a", "b") == 0
+    assert shell.out == "+ RemoveNetwork\n+ RemoveNetwork\n"
+    assert shell.living.node.seen == []
 
 
 def test_refused_run_ends_with_125(shell: Shell) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from fairlead.api.client import ApiError, Client
-from fairlead.cli.console import each, pass_client, path
+from fairlead.cli.console import dry_run_option, each, pass_client, path
 
 _NOT_FOUND = 404
 
@@ -14,6 +14,7 @@ _NOT_FOUND = 404
 @click.option("-f", "--force", is_flag=True, help="Kill them first; say nothing when one does not exist.")
 @click.option("-v", "--volumes", is_flag=True, hidden=True)
 @click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
+@dry_run_option()
 @pass_client
 def command(client: Client, containers: tuple[str, ...], *, force: bool, volumes: bool) -> int:
     """Remove containers.

@@ -7,7 +7,7 @@ import sys
 import click
 
 from fairlead.api.client import Client
-from fairlead.cli.console import pass_client, path
+from fairlead.cli.console import dry_run_option, pass_client, path
 from fairlead.cli.container.creation import create, creation_options
 from fairlead.cli.container.foreground import run_attached
 from fairlead.cli.faults import complain
@@ -20,6 +20,7 @@ _REFUSED, _NOT_EXECUTABLE, _NOT_THERE = 125, 126, 127
 @click.command("run", short_help="Create a container and start it", context_settings={"allow_interspersed_args": False})
 @click.option("-d", "--detach", is_flag=True, help="Leave it running and print its id.")
 @creation_options
+@dry_run_option("start")
 @pass_client
 def command(client: Client, /, *, detach: bool, **given: object) -> int:
     """Create a container and start it. IMAGE is `host`, a directory, or an imported name.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from fairlead.api.client import Client
-from fairlead.cli.console import each, pass_client, path, record
+from fairlead.cli.console import dry_run_option, each, pass_client, path, record
 from fairlead.cli.container.foreground import run_attached
 from fairlead.model.errors import Invalid
 
@@ -14,6 +14,7 @@ from fairlead.model.errors import Invalid
 @click.option("-a", "--attach", is_flag=True, help="Show its output, and end with its exit code.")
 @click.option("-i", "--interactive", is_flag=True, help="Give it our input too.")
 @click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
+@dry_run_option()
 @pass_client
 def command(client: Client, containers: tuple[str, ...], *, attach: bool, interactive: bool) -> int:
     """Start containers that do not run.

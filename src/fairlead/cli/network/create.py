@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from fairlead.api.client import Client
-from fairlead.cli.console import pairs, pass_client, record, text
+from fairlead.cli.console import dry_run_option, pairs, pass_client, record, text
 from fairlead.cli.network.subnets import pool_configs
 
 
@@ -28,6 +28,7 @@ from fairlead.cli.network.subnets import pool_configs
 @click.option("--scope", default="", help="local or swarm.")
 @click.option("--subnet", "subnets", multiple=True, metavar="CIDR", help="A subnet; chosen when none is given.")
 @click.argument("name", metavar="NETWORK")
+@dry_run_option()
 @pass_client
 def command(client: Client, /, name: str, **given: object) -> None:
     """Create a network and print its id.
