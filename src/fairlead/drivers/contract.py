@@ -55,14 +55,27 @@ class Connects(Protocol):
 
 
 @runtime_checkable
+class SparesGateways(Protocol):
+    """A driver some of whose networks need no gateway address (Docker: GwAllocChecker)."""
+
+    def skips_gateway(self, network: Network, *, v6: bool) -> bool:
+        """Whether no address of this family shall be kept for a gateway."""
+
+
+@runtime_checkable
 class Publishes(Protocol):
     """A driver that can publish ports of its endpoints on the host."""
+
+    def opens(self, network: Network, *, v6: bool) -> bool:
+        """Whether publishing a port of this family opens it on the endpoint's own address, whichever endpoint leads
+        out, instead of taking a port of the host."""
 
     def default_host_ip(self, network: Network) -> str:
         """The host address of a published port when the user named none; empty means every address."""
 
-    def publish_plan(self, endpoint: Endpoint, bindings: Sequence[PortBinding]) -> Plan:
-        """What must exist so that connections to the bindings' host ports reach the endpoint."""
+    def publish_plan(self, endpoint: Endpoint, network: Network, bindings: Sequence[PortBinding]) -> Plan:
+        """What must exist so that connections to the bindings' host ports reach the endpoint; to the endpoint's own
+        port where the host port is 0."""
 
 
 @runtime_checkable

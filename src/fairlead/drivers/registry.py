@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fairlead.drivers.bridge.bridge import BridgeDriver
-from fairlead.drivers.contract import Connects, Driver, Guards, Publishes
+from fairlead.drivers.contract import Connects, Driver, Guards, Publishes, SparesGateways
 from fairlead.drivers.null import Null
 from fairlead.model.errors import NotFound
+from fairlead.model.network import Network
 
 
 class Registry:
@@ -18,6 +19,7 @@ class Registry:
         self._drivers = dict(drivers)
         self._connecting = {name: driver for name, driver in drivers.items() if isinstance(driver, Connects)}
         self._publishing = {name: driver for name, driver in drivers.items() if isinstance(driver, Publishes)}
+        self._sparing = {name: driver for name, driver in drivers.items() if isinstance(driver, SparesGateways)}
         self.guards = tuple(driver for driver in drivers.values() if isinstance(driver, Guards))
 
     def __getitem__(self, name: str) -> Driver:
@@ -37,6 +39,11 @@ class Registry:
     def publishing(self, name: str) -> Publishes | None:
         """The driver of this name if it can publish ports."""
         return self._publishing.get(name)
+
+    def skips_gateway(self, network: Network, *, v6: bool) -> bool:
+        """Whether the network's driver wants no address of this family to be kept for a gateway."""
+        driver = self._sparing.get(network.driver)
+        return driver is not None and driver.skips_gateway(network, v6=v6)
 
     def names(self) -> tuple[str, ...]:
         """All names, sorted."""

@@ -43,6 +43,7 @@ def create(turn: Turn, command: CreateNetwork) -> Network:
             else f"cannot create a network of scope {command.scope} here",
             hint="leave --scope out for a network of this host",
         )
+    command = _settled(turn, command)
     check_pools(command.pools, ipv6=bool(command.ipv6))
     if command.config_only:
         return _add_config(turn, command)
@@ -122,6 +123,17 @@ def hold(turn: Turn, network: Network) -> None:
         for address in filter(None, (pool.gateway, *pool.aux.values())):
             ipam, _ = ipam.request_address(pool.id, address, now=turn.now)
     turn.core.ipam = ipam
+
+
+def _settled(turn: Turn, command: CreateNetwork) -> CreateNetwork:
+    """The command with the daemon's options for new networks of its driver, and with its address families decided."""
+    if command.config_from:
+        return command
+    given = dict(command.options)
+    if not command.config_only:
+        given = {**turn.core.settings.default_network_opts.get(command.driver or "bridge", {}), **given}
+    ipv4, ipv6 = options.families(given, command.ipv4, command.ipv6)
+    return replace(command, options=given, ipv4=ipv4, ipv6=ipv6)
 
 
 def _check_config(command: CreateNetwork) -> None:
@@ -211,21 +223,24 @@ def _lease_pools(turn: Turn, network: Network, requests: tuple[PoolRequest, ...]
         wanted.append(PoolRequest(subnet="::/0"))
     if not network.ipv4:
         wanted = [request for request in wanted if _family(request) == "6"]
-    return tuple(_lease(turn, request) for request in wanted)
+    return tuple(_lease(turn, network, request) for request in wanted)
 
 
 def _family(request: PoolRequest) -> str:
     return "6" if ":" in (request.subnet or request.gateway or request.ip_range) else "4"
 
 
-def _lease(turn: Turn, request: PoolRequest) -> Pool:
+def _lease(turn: Turn, network: Network, request: PoolRequest) -> Pool:
+    v6 = _family(request) == "6"
     ipam, pool_id, subnet = turn.core.ipam.request_pool(
         subnet="" if request.subnet == "::/0" else request.subnet,
         ip_range=request.ip_range,
-        v6=_family(request) == "6",
+        v6=v6,
         avoid=turn.core.host.prefixes,
     )
-    ipam, gateway = ipam.request_address(pool_id, request.gateway, now=turn.now)
+    gateway = ""
+    if request.gateway or not turn.core.drivers.skips_gateway(network, v6=v6):
+        ipam, gateway = ipam.request_address(pool_id, request.gateway, now=turn.now)
     for address in request.aux.values():
         ipam, _ = ipam.request_address(pool_id, address, now=turn.now)
     turn.core.ipam = ipam

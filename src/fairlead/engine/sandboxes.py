@@ -40,7 +40,7 @@ def plan(core: Core, sandbox: Sandbox) -> Plan:
         objects += _interface(endpoint, network, sandbox.netns)
         publisher = core.drivers.publishing(network.driver)
         if endpoint.bindings and publisher is not None:
-            objects += publisher.publish_plan(endpoint, endpoint.bindings).values()
+            objects += publisher.publish_plan(endpoint, network, endpoint.bindings).values()
     for v6, leader in leaders(core, endpoints).items():
         if leader is not None:
             via = _gateway(core, leader, v6=v6)
@@ -93,16 +93,19 @@ def rebind(turn: Turn, sandbox: Sandbox, container: Container, carried: tuple[Po
     core = turn.core
     endpoints = turn.endpoints_of(turn.state.sandboxes[sandbox.id])
     leading = leaders(core, endpoints)
-    held = [*carried, *(binding for endpoint in endpoints for binding in endpoint.bindings)]
+    holding = {v6: leader if leader and not _opens(core, leader, v6=v6) else None for v6, leader in leading.items()}
+    bound = [*carried, *(binding for endpoint in endpoints for binding in endpoint.bindings)]
+    held = [binding for binding in bound if binding.host_port]
     bindings = {v6: tuple(b for b in held if is_v6(b.host_ip) == v6) for v6 in (False, True)}
-    missing = {v6: leading[v6] is not None and not bindings[v6] for v6 in (False, True)}
+    missing = {v6: holding[v6] is not None and not bindings[v6] for v6 in (False, True)}
     if any(missing.values()):
-        leader = leading[False] if missing[False] else leading[True]
+        leader = holding[False] if missing[False] else holding[True]
         for binding in _assign(turn, container, leader, held, missing):
             v6 = is_v6(binding.host_ip)
             bindings[v6] = (*bindings[v6], binding)
     for endpoint in endpoints:
-        wanted = tuple(b for v6 in (False, True) if leading[v6] is endpoint for b in bindings[v6])
+        wanted = tuple(b for v6 in (False, True) if holding[v6] is endpoint for b in bindings[v6])
+        wanted += _opened(core, endpoint, port_requests(container))
         if wanted != endpoint.bindings:
             turn.state.put(replace(endpoint, bindings=wanted))
             turn.touch_sandbox(sandbox)
@@ -180,6 +183,24 @@ def _assign(
     )
     default = driver.default_host_ip(turn.network_of(leader))
     return ports.assign(turn, kept, default, v4=missing[False], v6=missing[True], owner=leader.id)
+
+
+def _opens(core: Core, endpoint: Endpoint, *, v6: bool) -> bool:
+    """Whether publishing a port opens it on the endpoint itself."""
+    network = core.state.networks[endpoint.network_id]
+    driver = core.drivers.publishing(network.driver)
+    return driver is not None and driver.opens(network, v6=v6)
+
+
+def _opened(core: Core, endpoint: Endpoint, requests: tuple[PortRequest, ...]) -> tuple[PortBinding, ...]:
+    """What is open on an endpoint itself, whether or not it leads out."""
+    network = core.state.networks[endpoint.network_id]
+    driver = core.drivers.publishing(network.driver)
+    if driver is None or not requests:
+        return ()
+    v4 = bool(endpoint.ipv4) and driver.opens(network, v6=False)
+    v6 = bool(endpoint.ipv6) and driver.opens(network, v6=True)
+    return ports.opened(requests, driver.default_host_ip(network), v4=v4, v6=v6) if v4 or v6 else ()
 
 
 def port_requests(container: Container) -> tuple[PortRequest, ...]:

@@ -43,7 +43,7 @@ class Kernel:
         self._machine = Machine(netns_dir, reach)
         self._ledger = Ledger()
         self._watch: host.HostWatch | None = None
-        self._worker = Worker(self._patience, self._machine.trash.purge_slice)
+        self._worker = Worker(self._patience, self._tidy)
 
     async def apply(self, plans: Mapping[str, Plan]) -> None:
         """Each owner named has the plan given from now on, instead of the one it had (empty: nothing any more). When
@@ -96,7 +96,12 @@ class Kernel:
         return await asyncio.wrap_future(self._worker.submit(job))
 
     def _patience(self) -> float | None:
-        return self._machine.trash.patience()
+        waits = (self._machine.trash.patience(), self._machine.stale.patience())
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    def _tidy(self) -> None:
+        self._machine.stale.flush()
+        self._machine.trash.purge_slice()
 
     def _apply(self, plans: Mapping[str, Plan]) -> None:
         steps = self._ledger.steps(plans)

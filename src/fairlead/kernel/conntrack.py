@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from fairlead.kernel import messages as m
 from fairlead.kernel.netlink import NETFILTER, Netlink
@@ -22,8 +22,10 @@ _TUPLE_ORIG, _TUPLE_REPLY, _ID = 1, 2, 12
 _TUPLE_IP, _TUPLE_PROTO = 1, 2
 _V4_SRC, _V6_SRC = 1, 3
 _PROTO_NUM, _SRC_PORT, _DST_PORT = 1, 2, 3
-#: Which parts of the original tuple the kernel shall compare: protocol, destination port.
-_FILTER_PROTO, _FILTER_DST_PORT = 1 << 3, 1 << 5
+#: Which parts of a tuple the kernel shall compare: source address, protocol, destination port.
+_FILTER_SOURCE, _FILTER_PROTO, _FILTER_DST_PORT = 1 << 0, 1 << 3, 1 << 5
+#: Addresses for which the kernel is asked one by one; for more, one dump of everything takes less time.
+_FILTERED_MAX = 4
 #: struct nlmsghdr and struct nfgenmsg.
 _BODY = m.HEADER.size + 4
 _PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
@@ -46,9 +48,51 @@ def forget(appeared: Sequence[Flow], vanished: Sequence[Flow]) -> None:
                     parts = m.raw_attributes(entry, _BODY)
                     if _original(parts) in untranslated or _reply(parts) in dead:
                         doomed[parts[_TUPLE_ORIG]] = _deletion(entry, parts)
-            for fault in netlink.request(list(doomed.values())):
-                if fault is not None and fault.code not in _GONE:
-                    raise OSError(fault.code, fault.text or os.strerror(fault.code))
+            _delete(netlink, doomed)
+
+
+def forget_parties(addresses: Collection[str], doomed: Callable[[bytes], bool] | None = None) -> None:
+    """Delete, in the namespace that the thread is in, the entries in which one of the addresses takes part, as who began
+    or as who answers, and those in which somebody does whom ``doomed`` names by its bytes. Raises ``OSError``."""
+    parties = {_packed(address) for address in addresses}
+    with Netlink(NETFILTER) as netlink:
+        for family, length in ((socket.AF_INET, 4), (socket.AF_INET6, 16)):
+            mine = sorted(party for party in parties if len(party) == length)
+            if doomed is None and len(mine) <= _FILTERED_MAX:
+                queries = [_party_query(party, side) for party in mine for side in ("ORIG", "REPLY")]
+            else:
+                queries = [m.encode(m.connection(), _GET, m.NLM_F_DUMP, {"nfgen_family": family})]
+            found: dict[bytes, bytearray] = {}
+            for query in queries:
+                for entry in _list(netlink, query):
+                    parts = m.raw_attributes(entry, _BODY)
+                    sources = {_source(parts, _TUPLE_ORIG), _source(parts, _TUPLE_REPLY)}
+                    if not sources.isdisjoint(parties) or (doomed is not None and any(map(doomed, sources))):
+                        found[parts[_TUPLE_ORIG]] = _deletion(entry, parts)
+            _delete(netlink, found)
+
+
+def _delete(netlink: Netlink, doomed: Mapping[bytes, bytearray]) -> None:
+    for fault in netlink.request(list(doomed.values())):
+        if fault is not None and fault.code not in _GONE:
+            raise OSError(fault.code, fault.text or os.strerror(fault.code))
+
+
+def _party_query(party: bytes, side: str) -> bytearray:
+    """A dump of the entries whose packets of one direction come from an address; the kernel compares."""
+    v6 = len(party) == 16
+    family = socket.AF_INET6 if v6 else socket.AF_INET
+    source = ("CTA_IP_V6_SRC" if v6 else "CTA_IP_V4_SRC", socket.inet_ntop(family, party))
+    attributes: m.Attributes = [
+        (f"CTA_TUPLE_{side}", {"attrs": [("CTA_TUPLE_IP", {"attrs": [source]})]}),
+        ("CTA_FILTER", {"attrs": [(f"CTA_FILTER_{side}_FLAGS", _FILTER_SOURCE)]}),
+    ]
+    return m.encode(m.connection(), _GET, m.NLM_F_DUMP, {"nfgen_family": family}, attributes)
+
+
+def _source(parts: dict[int, bytes], which: int) -> bytes:
+    addresses = m.raw_attributes(m.raw_attributes(parts.get(which, b""), 0).get(_TUPLE_IP, b""), 0)
+    return addresses.get(_V4_SRC) or addresses.get(_V6_SRC) or b""
 
 
 def _packed(address: str) -> bytes:
@@ -97,10 +141,8 @@ def _original(parts: dict[int, bytes]) -> tuple[int, int]:
 
 def _reply(parts: dict[int, bytes]) -> tuple[int, bytes, int]:
     reply = m.raw_attributes(parts.get(_TUPLE_REPLY, b""), 0)
-    addresses = m.raw_attributes(reply.get(_TUPLE_IP, b""), 0)
     proto = m.raw_attributes(reply.get(_TUPLE_PROTO, b""), 0)
-    source = addresses.get(_V4_SRC) or addresses.get(_V6_SRC) or b""
-    return _number(proto.get(_PROTO_NUM)), source, _number(proto.get(_SRC_PORT))
+    return _number(proto.get(_PROTO_NUM)), _source(parts, _TUPLE_REPLY), _number(proto.get(_SRC_PORT))
 
 
 def _deletion(entry: bytes, parts: dict[int, bytes]) -> bytearray:

@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Sequence
 
-from fairlead.model.errors import Internal, PortInUse
+from fairlead.model.errors import Forbidden, Internal, PortInUse
 from fairlead.plan.objects import Object, PortHold
 
 #: What to do next, for the numbers whose cause is known; others speak for themselves.
@@ -37,6 +37,14 @@ class HostPortInUse(PortInUse):
 
     def __init__(self, message: str, *, item: PortHold, hint: str) -> None:
         super().__init__(message, hint=hint)
+        self.object = item
+
+
+class LinkInTheWay(Forbidden):
+    """A link of another kind has the name that ``object`` needs."""
+
+    def __init__(self, message: str, *, item: Object) -> None:
+        super().__init__(message, hint="choose another name, or remove that link")
         self.object = item
 
 

@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from typing import TypeVar
 
 from fairlead.kernel import announce, conntrack, netns, requests, ruleset, sysctl
-from fairlead.kernel.errno import HostPortInUse, Refused, from_os, refused
+from fairlead.kernel.errno import HostPortInUse, LinkInTheWay, Refused, from_os, refused
 from fairlead.kernel.machine import Machine
 from fairlead.kernel.netlink import BATCH_MAX, Fault, Netlink
 from fairlead.plan.diff import Change, Create, Delete, Step
@@ -27,6 +27,7 @@ from fairlead.plan.objects import (
     Announce,
     Bridge,
     Chain,
+    Connections,
     Element,
     Flow,
     Key,
@@ -48,14 +49,34 @@ _I = TypeVar("_I", bound=Object | Step)
 Whole = Callable[[str], Sequence[Object]]
 #: An answer to a deletion that means it was gone already.
 _GONE = frozenset({errno.ENODEV, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENOENT, errno.ENXIO})
-Failure = Refused | HostPortInUse
+Failure = Refused | HostPortInUse | LinkInTheWay
+#: Names of the stages in their order; a fault point comes before each.
+STAGES = (
+    "withdraw",
+    "discard",
+    "ports",
+    "namespaces",
+    "firewall",
+    "settings",
+    "links",
+    "link-settings",
+    "addressing",
+    "drop-namespaces",
+    "flows",
+    "announcements",
+)
+#: What a run is for: the first part of its fault points.
+PHASES = ("apply", "undo", "repair")
 
 
 class Executor:
     """One run over some steps. ``touched`` are the steps that may have had an effect, in order."""
 
-    def __init__(self, machine: Machine, *, whole: Whole | None = None, go_on: bool = False) -> None:
+    def __init__(
+        self, machine: Machine, *, whole: Whole | None = None, go_on: bool = False, phase: str = "apply"
+    ) -> None:
         self._machine = machine
+        self._phase = phase
         self._whole = whole
         self._go_on = go_on
         self._indices: dict[tuple[str, str], int] = {}
@@ -68,7 +89,8 @@ class Executor:
     def run(self, steps: Sequence[Step]) -> None:
         """Carry the steps out; what went wrong is in ``failures``."""
         gone = [step.object for step in steps if isinstance(step, Delete)]
-        dead = {item.name for item in gone if isinstance(item, Netns)}
+        # one that others made lives on: what is ours in it must be taken out
+        dead = {item.name for item in gone if isinstance(item, Netns) and not item.inode}
         stages: tuple[Callable[[], None], ...] = (
             lambda: self._withdraw(gone, dead),
             lambda: self._discard(gone, dead),
@@ -83,11 +105,13 @@ class Executor:
             lambda: self._flows(steps),
             lambda: self._announcements(steps),
         )
-        for stage in stages:
+        for name, stage in zip(STAGES, stages, strict=True):
+            self._machine.reach(f"{self._phase}.{name}")
             stage()
             if self.failures and not self._go_on:
                 self._drop_senders()
                 return
+        self._machine.reach(f"{self._phase}.done")
 
     def _touch(self, step: Step) -> None:
         self.touched.append(step)
@@ -97,7 +121,8 @@ class Executor:
 
     def _withdraw(self, gone: Sequence[Object], dead: set[str]) -> None:
         """Routes, then addresses, of links that stay."""
-        lost = {end for item in gone if isinstance(item, Bridge | Veth) for end in _ends(item)}
+        doomed = (item for item in gone if isinstance(item, Bridge | Veth) and not self._adopted(item))
+        lost = {end for item in doomed for end in _ends(item)}
         by_ns: dict[str, list[Address | Route]] = {}
         for kind in (Route, Address):
             for item in gone:
@@ -112,7 +137,7 @@ class Executor:
         batch: list[tuple[Object, bytearray]] = []
         for item in items:
             index = self._index(item.ns, item.link)
-            if index:
+            if index and not self._shared(item):
                 batch.append((item, _request(item, index, present=False)))
         self._send(netlink, batch, "remove", tolerated=_GONE)
 
@@ -122,8 +147,9 @@ class Executor:
             return
         for link in links:
             self._touch(Delete(link))
+        ours = [link for link in links if not (self._adopted(link) and self._machine.adoptions.give_back(link.name))]
         try:
-            self._machine.trash.take(links, dead)
+            self._machine.trash.take(ours, dead)
         except OSError as error:
             self._fail(from_os(error, "take links away"))
 
@@ -144,7 +170,10 @@ class Executor:
     def _namespaces(self, steps: Sequence[Step]) -> None:
         for item in _fresh(steps, Netns):
             try:
-                netns.create(self._machine.path(item.name))
+                if item.inode:
+                    netns.hold(self._machine.path(item.name), item.source, item.inode)
+                else:
+                    netns.create(self._machine.path(item.name))
                 self._touch(Create(item))
             except OSError as error:
                 self._fail(from_os(error, f"make network namespace {item.name}", item))
@@ -227,6 +256,8 @@ class Executor:
         with ExitStack() as descriptors:
             opened: dict[str, int] = {}
             for item in items:
+                if isinstance(item, Bridge) and item.adopt and self._adopt(netlink, item):
+                    continue
                 request = self._link_request(item, opened, descriptors)
                 if request is not None:
                     made.append((item, request))
@@ -237,8 +268,28 @@ class Executor:
                     self._touch(Create(done))
                     self._learn(done)
         for item in items:
+            if self._adopted(item):
+                continue
             for name in [item.name, *([item.peer] if isinstance(item, Veth) and item.peer_ns == item.ns else [])]:
                 sysctl.quieten(name, bridge=isinstance(item, Bridge))
+
+    def _adopt(self, netlink: Netlink, item: Bridge) -> bool:
+        """Whether a bridge need not, or must not, be made, since a link of that name is there."""
+        try:
+            taken = self._machine.adoptions.take(netlink, item)
+        except LinkInTheWay as failure:
+            self._fail(failure)
+            return True
+        if taken:
+            self._touch(Create(item))
+        return taken
+
+    def _adopted(self, item: Object) -> bool:
+        return isinstance(item, Bridge) and item.adopt and not item.ns and item.name in self._machine.adoptions
+
+    def _shared(self, item: Address | Route) -> bool:
+        """Whether it is an address that the owner of an adopted bridge gave it."""
+        return isinstance(item, Address) and not item.ns and self._machine.adoptions.shares(item.link, item.cidr)
 
     def _link_request(self, item: Bridge | Veth, opened: dict[str, int], descriptors: ExitStack) -> bytearray | None:
         if isinstance(item, Bridge):
@@ -289,10 +340,11 @@ class Executor:
             elif isinstance(item, Address | Route):
                 self._touch(step)
                 index = self._index(ns, item.link)
-                if index:
+                if index and not self._shared(item):
                     strict = isinstance(item, Route) and not ns and isinstance(step, Create)
-                    batch.append((item, _request(item, index, present=True, strict=strict)))
-                else:
+                    marked = item.link in self._machine.adoptions and not ns
+                    batch.append((item, _request(item, index, present=True, strict=strict, marked=marked)))
+                elif not index:
                     self._fail(refused(f"make {_words(item)}: there is no link {item.link}", errno.ENODEV, item=item))
             elif isinstance(item, Bridge | Veth):
                 if isinstance(step, Change):
@@ -301,7 +353,9 @@ class Executor:
         self._send(netlink, batch, "set up")
 
     def _up_requests(self, step: Step, item: Bridge | Veth, ns: str) -> Iterator[bytearray]:
-        if item.ns == ns:
+        if self._adopted(item):
+            yield requests.raise_link(self._index(ns, item.name))
+        elif item.ns == ns:
             index = self._index(ns, item.name)
             if isinstance(step, Create):
                 yield requests.bring_up(index, item.alias, item if isinstance(item, Veth) else None)
@@ -317,6 +371,10 @@ class Executor:
                 yield requests.adjust_peer(item, index)
 
     def _flows(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            if isinstance(step, Delete) and isinstance(step.object, Connections):
+                self._machine.stale.add(step.object.address)
+        self._machine.stale.settle([item.address for item in _created(steps, Connections)])
         fresh = _created(steps, Flow)
         gone = [step.object for step in steps if isinstance(step, Delete) and isinstance(step.object, Flow)]
         for ns in {flow.ns for flow in (*fresh, *gone)}:
@@ -373,7 +431,7 @@ class Executor:
         refusals: set[Key] = set()
         answers: list[Fault | None] = netlink.request([request for _, request in batch])
         for (item, _), fault in zip(batch, answers, strict=True):
-            if fault is not None and fault.code not in tolerated:
+            if fault is not None and fault.code not in tolerated and not _there(item, fault):
                 self._fail(refused(f"{verb} {_words(item)}", fault.code, fault.text, item))
                 refusals.add(item.key)
         return refusals
@@ -403,9 +461,18 @@ def _ends(link: Bridge | Veth) -> Iterator[tuple[str, str]]:
         yield link.peer_ns, link.peer
 
 
-def _request(item: Address | Route, index: int, *, present: bool, strict: bool = False) -> bytearray:
+def _there(item: Object, fault: Fault) -> bool:
+    """Whether it only could not be made because it is there; routes of the local table are never replaced."""
+    return isinstance(item, Route) and item.local and fault.code == errno.EEXIST
+
+
+def _request(
+    item: Address | Route, index: int, *, present: bool, strict: bool = False, marked: bool = False
+) -> bytearray:
     if isinstance(item, Address):
-        return requests.address(item, index, present=present)
+        return requests.address(item, index, present=present, marked=marked)
+    if item.local:
+        return requests.local_route(item, index, present=present)
     return requests.route(item, index, present=present, strict=strict)
 
 

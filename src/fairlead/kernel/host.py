@@ -39,7 +39,7 @@ def facts(netlink: Netlink) -> HostChanged:
             prefixes.add(str(ipaddress.ip_network(f"{address}/{data[17]}", strict=False)))
     for family in (socket.AF_INET, socket.AF_INET6):
         prefixes.update(_destinations(netlink, family, ours))
-    return HostChanged(tuple(sorted(prefixes)), tuple(sorted(addresses)), _ephemeral())
+    return HostChanged(tuple(sorted(prefixes)), tuple(sorted(addresses)), _ephemeral(), _reserved())
 
 
 def foreign_bridges(netlink: Netlink) -> tuple[str, ...]:
@@ -71,6 +71,14 @@ def _destinations(netlink: Netlink, family: int, ours: set[int]) -> Iterator[str
 def _ephemeral() -> tuple[int, int]:
     words = (sysctl.read("net/ipv4/ip_local_port_range") or "").split()
     return (int(words[0]), int(words[1])) if len(words) == 2 else _EPHEMERAL_DEFAULT
+
+
+def _reserved() -> tuple[tuple[int, int], ...]:
+    found = []
+    for part in filter(None, (sysctl.read("net/ipv4/ip_local_reserved_ports") or "").split(",")):
+        first, _, last = part.partition("-")
+        found.append((int(first), int(last or first)))
+    return tuple(found)
 
 
 class HostWatch:

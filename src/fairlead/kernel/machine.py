@@ -6,21 +6,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fairlead.kernel import netns
+from fairlead.kernel.adoption import Adoptions
 from fairlead.kernel.announce import Announcer
 from fairlead.kernel.netlink import Netlink
 from fairlead.kernel.nft import Nft
 from fairlead.kernel.ports import Holds
+from fairlead.kernel.stale import StaleConnections
 from fairlead.kernel.trash import Trash
+from fairlead.model.faults import Reach, pass_by
 
 
 class Machine:
-    """The node as one thread has it in hand. ``own_indices`` are those of links of ours in the node's own namespace."""
+    """The node as one thread has it in hand. ``own_indices`` are those of links of ours in the node's own namespace;
+    ``reach`` is told fault points."""
 
-    def __init__(self, netns_dir: str) -> None:
+    def __init__(self, netns_dir: str, reach: Reach = pass_by) -> None:
         self.netns_dir = netns_dir
+        self.reach = reach
         self.holds = Holds()
         self.trash = Trash(self.enter)
         self.announcer = Announcer()
+        self.adoptions = Adoptions()
+        self.stale = StaleConnections()
         self.own_indices: set[int] = set()
         self._netlink: Netlink | None = None
         self._nft: Nft | None = None
@@ -54,6 +61,7 @@ class Machine:
     def close(self) -> None:
         """Delete what waits and let everything go that ends with this process."""
         self.announcer.close()
+        self.stale.flush()
         self.trash.purge()
         self.holds.release_all()
         if self._netlink is not None:

@@ -6,6 +6,7 @@ A thread that fails to come back would do the node's work in a sandbox, so that 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import socket
 import struct
@@ -18,6 +19,8 @@ from pathlib import Path
 _HERE = "/proc/thread-self/ns/net"
 #: setns/unshare flag of network namespaces, <linux/sched.h>.
 _CLONE_NEWNET = 0x40000000
+#: Request for the kind of a namespace, <linux/nsfs.h>.
+_NS_GET_NSTYPE = 0xB703
 #: <linux/mount.h>: bind a file over another; detach now, clean up when no longer busy.
 _MS_BIND = 4096
 _MNT_DETACH = 2
@@ -88,12 +91,68 @@ def create(path: str) -> None:
         os.close(home)
 
 
+def hold(path: str, source: str, inode: int) -> None:
+    """Keep a namespace that others made at ``path``, and bring its ``lo`` up; ``source`` must still be the one with that
+    inode. Raises ``OSError``; then nothing is left."""
+    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+    try:
+        descriptor = _open(source)
+        try:
+            if os.fstat(descriptor).st_ino != inode:
+                raise FileNotFoundError(errno.ENOENT, f"{source} is another namespace by now")
+            held = f"/proc/thread-self/fd/{descriptor}"
+            _check(_libc.mount(held.encode(), path.encode(), None, _MS_BIND, None), f"mount on {path}")
+        finally:
+            os.close(descriptor)
+        with inside(path):
+            _raise_loopback()
+    except OSError:
+        delete(path)
+        raise
+
+
+def inode_of(path: str) -> int:
+    """The inode of the network namespace at ``path``. Raises ``OSError``, of code EINVAL for anything else."""
+    descriptor = _open(path)
+    try:
+        return os.fstat(descriptor).st_ino
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: str) -> int:
+    """A descriptor of the network namespace at ``path``. What else may be there is not opened, only looked at."""
+    place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        if os.fstat(place).st_dev != Path(_HERE).stat().st_dev:
+            raise OSError(errno.EINVAL, f"{path} is no network namespace")
+        descriptor = os.open(f"/proc/thread-self/fd/{place}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(place)
+    if ioctl(descriptor, _NS_GET_NSTYPE) != _CLONE_NEWNET:
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, f"{path} is no network namespace")
+    return descriptor
+
+
+def bind(path: str, descriptor: int) -> None:
+    """Keep the namespace behind a descriptor at ``path``. Raises ``OSError``."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o444))
+    source = f"/proc/self/fd/{descriptor}"
+    _check(_libc.mount(source.encode(), path.encode(), None, _MS_BIND, None), f"mount on {path}")
+
+
 def _furnish() -> None:
     for setting in _INHERITED:
         try:
             Path(f"/proc/sys/net/ipv6/conf/default/{setting}").write_text("0")
         except FileNotFoundError:
             break  # a kernel without IPv6
+    _raise_loopback()
+
+
+def _raise_loopback() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         _, flags = _IFREQ.unpack(ioctl(control, _SIOCGIFFLAGS, _IFREQ.pack(b"lo", 0)))
         ioctl(control, _SIOCSIFFLAGS, _IFREQ.pack(b"lo", flags | _IFF_UP))

@@ -15,13 +15,15 @@ from pathlib import Path
 
 from fairlead.kernel import messages as m
 from fairlead.kernel import netns, requests, ruleset
+from fairlead.kernel.adoption import Adopted
 from fairlead.kernel.machine import Machine
 from fairlead.kernel.netlink import Netlink
-from fairlead.plan.objects import ALIAS_MARK, Address, Bridge, Netns, Object, Route, Veth
+from fairlead.model.addresses import link_local
+from fairlead.plan.objects import ALIAS_MARK, FOREIGN_MARK, Address, Bridge, Netns, Object, Route, Veth
 
 _MARK = ALIAS_MARK.encode()
 #: IFA_PROTO, and the address attributes, <linux/if_addr.h>.
-_IFA_ADDRESS, _IFA_LOCAL, _IFA_PROTO = 1, 2, 11
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_PROTO = 1, 2, requests.IFA_PROTO
 #: Attributes of links, of their kind, and of bridge ports, <linux/if_link.h>; of routes, <linux/rtnetlink.h>.
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER = 1, 3, 4, 5, 10
 _IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_GROUP = 18, 20, 27
@@ -90,20 +92,32 @@ def look(machine: Machine) -> Seen:
     """Namespaces, links, addresses and routes of ours. Raises ``OSError``."""
     seen = Seen()
     live, _ = namespaces(machine.netns_dir)
-    seen.objects.extend(Netns(name) for name in live)
+    seen.objects.extend(_held(machine, name) for name in live)
     for ns in ("", *live):
         with machine.enter(ns) as netlink:
+            adopted = {} if ns else machine.adoptions.standing()
             found = list(_links(netlink, ns))
             good = [link for link in found if not link.trash]
             seen.trash.extend(link for link in found if link.trash)
             seen.links.extend(good)
             if not ns:
                 machine.own_indices = {link.index for link in found}
+            names = {link.index: link.name for link in good}
+            names |= {index: place.bridge.name for index, place in adopted.items()}
             if good:
                 seen.objects.extend(_addresses(netlink, ns, {link.index: link for link in good}))
-                seen.objects.extend(_routes(netlink, ns, {link.index: link.name for link in good}))
+            for place in adopted.values():
+                seen.objects.append(place.bridge)
+            if adopted:
+                seen.objects.extend(_adopted_addresses(netlink, adopted))
+            if names:
+                seen.objects.extend(_routes(netlink, ns, names))
     _pair(seen)
     return seen
+
+
+def _held(machine: Machine, name: str) -> Netns:
+    return Netns(name, netns.inode_of(machine.path(name)) if name.startswith(FOREIGN_MARK) else 0)
 
 
 def firewall(machine: Machine, spaces: Iterable[str]) -> list[Object]:
@@ -223,14 +237,26 @@ def _addresses(netlink: Netlink, ns: str, links: dict[int, SeenLink]) -> Iterato
             yield Address(ns, link.name, f"{address}/{data[17]}")
 
 
+def _adopted_addresses(netlink: Netlink, adopted: dict[int, Adopted]) -> Iterator[Address]:
+    """Those of strangers' bridges that we added, and those that serve us and them."""
+    for data in netlink.dump(requests.list_addresses()):
+        place = adopted.get(int.from_bytes(data[20:24], "little"))
+        if place is None:
+            continue
+        parts = m.raw_attributes(data, _ADDRESS_BODY)
+        cidr = f"{_address(parts.get(_IFA_LOCAL) or parts[_IFA_ADDRESS])}/{data[17]}"
+        if cidr in place.shared or parts.get(_IFA_PROTO, b"\0")[0] == requests.ROUTE_PROTOCOL:
+            yield Address("", place.bridge.name, cidr)
+
+
 def _automatic(mac: str) -> ipaddress.IPv6Address:
     """The link-local address that Linux derives from a MAC (RFC 4291 appendix A)."""
-    octets = bytes.fromhex(mac.replace(":", ""))
-    identifier = bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:]
-    return ipaddress.IPv6Address(b"\xfe\x80" + bytes(6) + identifier)
+    return ipaddress.IPv6Address(link_local(mac))
 
 
 def _routes(netlink: Netlink, ns: str, links: dict[int, str]) -> Iterator[Route]:
+    if not ns:
+        yield from _local_routes(netlink, links)
     for family, everywhere in ((socket.AF_INET, bytes(4)), (socket.AF_INET6, bytes(16))):
         for data in netlink.dump(requests.list_routes(family)):
             if data[21] != requests.ROUTE_PROTOCOL:  # rtm_protocol
@@ -247,6 +273,14 @@ def _routes(netlink: Netlink, ns: str, links: dict[int, str]) -> Iterator[Route]
                 _address(parts[_RTA_GATEWAY]) if _RTA_GATEWAY in parts else "",
                 0 if family == socket.AF_INET6 and metric == _METRIC_V6_DEFAULT else metric,
             )
+
+
+def _local_routes(netlink: Netlink, links: dict[int, str]) -> Iterator[Route]:
+    for data in netlink.dump(requests.list_routes(socket.AF_INET6, requests.TABLE_LOCAL)):
+        parts = m.raw_attributes(data, _ROUTE_BODY)
+        link = links.get(_number(parts, _RTA_OIF))
+        if link is not None and data[21] == requests.ROUTE_PROTOCOL:
+            yield Route("", f"{_address(parts[_RTA_DST])}/{data[17]}", link, local=True)
 
 
 def _address(packed: bytes) -> str:

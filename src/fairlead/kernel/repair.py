@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from fairlead.kernel import netns, observe, requests, ruleset, sysctl
-from fairlead.kernel.errno import Refused, from_os
+from fairlead.kernel.errno import LinkInTheWay, Refused, from_os
 from fairlead.kernel.executor import Executor
 from fairlead.kernel.machine import Machine
 from fairlead.plan.diff import Change, Create, Delete, Step, diff
@@ -16,6 +16,7 @@ from fairlead.plan.objects import (
     Announce,
     Bridge,
     Chain,
+    Connections,
     Element,
     Key,
     Netns,
@@ -40,19 +41,37 @@ def repair(machine: Machine, desired: Mapping[Key, Object]) -> list[str]:
     try:
         Path(machine.netns_dir).mkdir(parents=True, exist_ok=True)
         words = _clear_files(machine)
+        _adopt(machine, desired.values())
         seen = observe.look(machine)
         steps = _steps(machine, seen, desired)
     except OSError as error:
         raise from_os(error, "look at the network") from error
     standing = {item.name for item in seen.objects if isinstance(item, Netns)}
-    executor = Executor(machine, go_on=True)
+    executor = Executor(machine, go_on=True, phase="repair")
     words += _firewall(machine, desired, standing, executor)
     executor.run(steps)
+    _doubt(machine, desired.values())
     with suppress(OSError):
         words += _clear_trash(machine, seen.trash)
     words += [_words(step) for step in steps if not isinstance(_object(step), PortHold | Announce)]
     words += [f"could not mend: {failure}" for failure in executor.failures]
     return words
+
+
+def _adopt(machine: Machine, desired: Iterable[Object]) -> None:
+    """Know the strangers' bridges that serve us. One that is a link of another kind meanwhile is told of when it is to
+    be made."""
+    with machine.enter("") as netlink:
+        for item in desired:
+            if isinstance(item, Bridge) and item.adopt and item.name not in machine.adoptions:
+                with suppress(LinkInTheWay):
+                    machine.adoptions.take(netlink, item)
+
+
+def _doubt(machine: Machine, desired: Collection[Object]) -> None:
+    """What had an address of our networks before us may have left connections behind."""
+    prefixes = [item.cidr for item in desired if isinstance(item, Address) and not item.ns]
+    machine.stale.doubt(prefixes, [item.address for item in desired if isinstance(item, Connections)])
 
 
 def _object(step: Step) -> Object:

@@ -29,8 +29,8 @@ TRASH_SUFFIX = ":trash"
 #: Link flag up; scopes of addresses and routes; the main table; <linux/if.h>, <linux/rtnetlink.h>, <linux/if_addr.h>.
 IFF_UP = 1
 SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST = 0, 253, 254
-TABLE_MAIN = 254
-_RTN_UNICAST = 1
+TABLE_LOCAL, TABLE_MAIN = 255, 254
+_RTN_UNICAST, _RTN_LOCAL = 1, 2
 _IFA_F_NODAD = 0x02
 #: Leave counters out of link dumps (half their size), <linux/rtnetlink.h>.
 _EXT_FILTER_SKIP_STATS = 8
@@ -48,6 +48,8 @@ _NAME, _PEER_NAME = "{name---------}", "{peer---------}"
 _MAC, _PEER_MAC = "7e:5a:17:07:99:01", "7e:5a:18:08:99:02"
 _ADDRESSES = {socket.AF_INET: "126.90.25.9", socket.AF_INET6: "7e5a:1a0a:7e5a:1b0b:7e5a:1c0c:7e5a:1d0d"}
 _GATEWAYS = {socket.AF_INET: "126.90.30.14", socket.AF_INET6: "7e5a:1f0f:7e5a:2f0f:7e5a:3f0f:7e5a:4f0f"}
+#: Attribute type of who made an address, <linux/if_addr.h> (since Linux 5.18; older ones leave it out).
+IFA_PROTO = 11
 #: Attribute type of an alias, <linux/if_link.h>, and the longest one in bytes.
 _IFLA_IFALIAS = 20
 _ALIAS_MAX = 255
@@ -134,6 +136,11 @@ def _veth_template(mastered: bool, abroad: bool) -> m.Template:
     return m.Template(encoded, **stand_ins)
 
 
+def raise_link(index: int) -> bytearray:
+    """Bring a link up that is not ours, and change nothing else of it."""
+    return m.encode(m.LINK, m.RTM_NEWLINK, 0, {"index": index, "flags": IFF_UP, "change": IFF_UP})
+
+
 def bring_up(index: int, alias: str, port: Veth | None = None) -> bytearray:
     """Mark a link that was just made and bring it up; ``port`` carries its bridge port settings."""
     special = port is not None and bool(port.master) and (port.isolated or port.hairpin)
@@ -205,10 +212,12 @@ def delete_group(group: int) -> bytearray:
     return m.encode(m.LINK, m.RTM_DELLINK, 0, {"index": 0}, [("IFLA_GROUP", group)])
 
 
-def address(item: Address, index: int, *, present: bool) -> bytearray:
-    """Make an address be there, or not; IPv6 without duplicate detection, IPv4 with its broadcast address unset."""
+def address(item: Address, index: int, *, present: bool, marked: bool = False) -> bytearray:
+    """Make an address be there, or not; IPv6 without duplicate detection, IPv4 with its broadcast address unset.
+    ``marked`` ones say that they are ours, on a link that is not."""
     text, _, length = item.cidr.partition("/")
-    return _address_template(family_of(text), int(length), present).fill(index=_u32(index), address=_ip(text))
+    mark = m.raw_attribute(IFA_PROTO, bytes([ROUTE_PROTOCOL])) if marked else bytearray()
+    return _address_template(family_of(text), int(length), present).fill(index=_u32(index), address=_ip(text)) + mark
 
 
 @functools.cache
@@ -222,6 +231,21 @@ def _address_template(family: int, length: int, present: bool) -> m.Template:
     kind, flags = (m.RTM_NEWADDR, m.NLM_F_CREATE | m.NLM_F_REPLACE) if present else (m.RTM_DELADDR, 0)
     encoded = m.encode(m.ADDRESS, kind, flags, {"family": family, "prefixlen": length, "index": _INDEX}, attributes)
     return m.Template(encoded, index=_u32(_INDEX), address=_ip(text))
+
+
+def local_route(item: Route, index: int, *, present: bool) -> bytearray:
+    """Make a route of the local table be there, or not, beside those of other links."""
+    prefix, _, length = item.destination.partition("/")
+    fields: dict[str, object] = {
+        "family": family_of(prefix),
+        "dst_len": int(length),
+        "table": TABLE_LOCAL,
+        "proto": ROUTE_PROTOCOL,
+        "scope": SCOPE_HOST,
+        "type": _RTN_LOCAL,
+    }
+    kind, flags = (m.RTM_NEWROUTE, m.NLM_F_CREATE | m.NLM_F_APPEND) if present else (m.RTM_DELROUTE, 0)
+    return m.encode(m.ROUTE, kind, flags, fields, [("RTA_DST", prefix), ("RTA_OIF", index)])
 
 
 def route(item: Route, index: int, *, present: bool, strict: bool = False) -> bytearray:
@@ -281,7 +305,7 @@ def list_addresses() -> bytes:
 
 
 @functools.cache
-def list_routes(family: int) -> bytes:
-    """Ask for the routes of the main table."""
-    fields = {"family": family, "table": TABLE_MAIN}
-    return bytes(m.encode(m.ROUTE, m.RTM_GETROUTE, m.NLM_F_DUMP, fields, [("RTA_TABLE", TABLE_MAIN)]))
+def list_routes(family: int, table: int = TABLE_MAIN) -> bytes:
+    """Ask for the routes of a table."""
+    fields = {"family": family, "table": table}
+    return bytes(m.encode(m.ROUTE, m.RTM_GETROUTE, m.NLM_F_DUMP, fields, [("RTA_TABLE", table)]))

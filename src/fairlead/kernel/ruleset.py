@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from fairlead.plan.diff import Change, Create, Delete, Step
-from fairlead.plan.objects import Chain, Element, Object, Set, Table
+from fairlead.plan.objects import Chain, Element, Key, Object, Set, Table
 
 #: Tables whose name begins so are ours, in every namespace.
 TABLE_MARK = "fairlead"
 #: Elements in one statement: keeps a statement near 100 KiB, which nft's parser takes in a few milliseconds.
 ELEMENTS_MAX = 2000
 
+#: No table is claimed.
+NONE_HELD: Mapping[Key, Sequence[str]] = MappingProxyType({})
+
 Firewall = Table | Set | Chain | Element
 _T = TypeVar("_T", Table, Set, Chain, Element)
 
 
-def transaction(steps: Iterable[Step]) -> str:
+def transaction(steps: Iterable[Step], held: Collection[Key] = ()) -> str:
     """The statements of one transaction for the firewall steps of one namespace; empty text when there are none.
+    Tables ``held`` stand already, since they were claimed.
 
     Order: what refers goes before what is referred to (rules, elements, chains, sets, tables), and comes after it.
     """
@@ -35,16 +40,38 @@ def transaction(steps: Iterable[Step]) -> str:
                 changed.append(step.after)
             case _:
                 pass
-    return "\n".join([*_removals(gone, changed), *_additions(fresh, changed)])
+    return "\n".join([*_removals(gone, changed), *_additions(fresh, changed, held)])
 
 
-def ruleset(objects: Sequence[Object], leftovers: Iterable[Table] = ()) -> str:
-    """The statements that make the tables of one namespace anew, whole, at one moment; ``leftovers`` go."""
+def ruleset(
+    objects: Sequence[Object], leftovers: Iterable[Table] = (), held: Mapping[Key, Sequence[str]] = NONE_HELD
+) -> str:
+    """The statements that make the tables of one namespace anew, whole, at one moment; ``leftovers`` go. Tables ``held``
+    are claimed: they stay and are emptied by the statements given."""
     lines: list[str] = []
     for table in {item.key: item for item in (*leftovers, *_of(objects, Table))}.values():
+        if table.key in held:
+            lines += held[table.key]
+            continue
         # adding first makes deleting one that is not there no fault
         lines += [f"add table {table.family} {table.name}", f"delete table {table.family} {table.name}"]
-    return "\n".join([*lines, *_additions(objects, ())])
+    return "\n".join([*lines, *_additions(objects, (), held)])
+
+
+def emptied(listing: Iterable[dict[str, Any]]) -> list[str]:
+    """The statements that take everything out of a table, given the JSON of ``list table`` without elements."""
+    chains, sets = [], []
+    for entry in listing:
+        if "chain" in entry:
+            chains.append(_place(entry["chain"]))
+        for noun in ("set", "map"):
+            if noun in entry:
+                sets.append(f"delete {noun} {_place(entry[noun])}")
+    return [*(f"flush chain {path}" for path in chains), *sets, *(f"delete chain {path}" for path in chains)]
+
+
+def _place(body: dict[str, Any]) -> str:
+    return f"{body['family']} {body['table']} {body['name']}"
 
 
 def _of(objects: Iterable[Object], kind: type[_T]) -> list[_T]:
@@ -70,13 +97,16 @@ def _removals(gone: Sequence[Object], changed: Sequence[Chain]) -> Iterator[str]
         yield f"delete table {table.family} {table.name}"
 
 
-def _additions(fresh: Sequence[Object], changed: Sequence[Chain]) -> Iterator[str]:
+def _additions(fresh: Sequence[Object], changed: Sequence[Chain], held: Collection[Key]) -> Iterator[str]:
     chains = _of(fresh, Chain)
     for table in _of(fresh, Table):
+        if table.key in held:
+            continue
         yield f"add table {table.family} {table.name}"
     for item in _of(fresh, Set):
         noun, type_ = ("map", f"{item.type} : {item.value_type}") if item.value_type else ("set", item.type)
-        yield f"add {noun} {_path(item)} {{ type {type_} ; }}"
+        kind = f"typeof {item.typeof}" if item.typeof else f"type {type_}"
+        yield f"add {noun} {_path(item)} {{ {kind} ; }}"
     for chain in chains:
         hook = f" {{ {chain.hook.rstrip('; ')} ; }}" if chain.hook else ""
         yield f"add chain {_path(chain)}{hook}"

@@ -48,6 +48,13 @@ def parse_mac(text: str) -> str:
     return mac
 
 
+def link_local(mac: str) -> str:
+    """The link-local IPv6 address that Linux derives from a MAC (RFC 4291 appendix A)."""
+    octets = bytes.fromhex(mac.replace(":", ""))
+    identifier = bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:]
+    return str(IPv6Address(b"\xfe\x80" + bytes(6) + identifier))
+
+
 def is_v6(text: str) -> bool:
     """Whether canonical address or prefix text is IPv6."""
     return ":" in text

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import IPv6Address, ip_address
 
+from fairlead.model.addresses import AnyAddress
 from fairlead.model.errors import Invalid
+from fairlead.model.ids import check_link_name
 
 _PREFIX = "com.docker.network."
 #: Device name of a bridge network (default ``br-<first 12 of id>``).
@@ -13,8 +16,23 @@ BRIDGE_NAME = _PREFIX + "bridge.name"
 BRIDGE_ICC = _PREFIX + "bridge.enable_icc"
 #: Whether traffic to the outside gets the host's address (default true).
 BRIDGE_MASQUERADE = _PREFIX + "bridge.enable_ip_masquerade"
-#: Default host address of published ports (default every address).
+#: Default host address of published ports, of either family (default every address).
 BRIDGE_HOST_BINDING = _PREFIX + "bridge.host_binding_ipv4"
+#: How a network meets the outside, by family: one of ``GATEWAY_MODES`` (default ``nat``).
+BRIDGE_GATEWAY_MODE = {
+    False: _PREFIX + "bridge.gateway_mode_ipv4",
+    True: _PREFIX + "bridge.gateway_mode_ipv6",
+}
+#: Whether the bridge gets no IPv4 address, because something else is the gateway (default false).
+BRIDGE_INHIBIT_IPV4 = _PREFIX + "bridge.inhibit_ipv4"
+#: Host interfaces, separated by colons, from which published container ports may be reached directly.
+BRIDGE_TRUSTED = _PREFIX + "bridge.trusted_host_interfaces"
+#: The host address that traffic to the outside gets instead of that of the interface it leaves by, by family.
+HOST_ADDRESS = {False: _PREFIX + "host_ipv4", True: _PREFIX + "host_ipv6"}
+#: Whether a network has a family, for clients that cannot say it otherwise.
+ENABLE_FAMILY = {False: _PREFIX + "enable_ipv4", True: _PREFIX + "enable_ipv6"}
+#: Ours: every port of the network is pinned to its endpoint's MAC and addresses (default false; SEC-28).
+ANTI_SPOOF = "fairlead.anti_spoof"
 #: Bytes of the largest packet on the network's links; 0 means the node's default.
 MTU = _PREFIX + "driver.mtu"
 #: First part of interface names inside sandboxes (default ``eth``).
@@ -36,6 +54,12 @@ MTU_MIN_V6 = 1280
 #: Largest MTU of a Linux Ethernet-like device.
 MTU_MAX = 65535
 
+#: ``nat``: the host's address outwards, published ports inwards. ``nat-unprotected``: so too, and every port is reached by
+#: container address. ``routed``: no translation, published ports are open on the container's address. ``isolated``:
+#: an internal network without the host (Docker, since v27 and v28).
+NAT, UNPROTECTED, ROUTED, ISOLATED = "nat", "nat-unprotected", "routed", "isolated"
+GATEWAY_MODES = (NAT, UNPROTECTED, ROUTED, ISOLATED)
+
 _TRUE = frozenset({"1", "t", "true", "yes", "on"})
 _FALSE = frozenset({"0", "f", "false", "no", "off"})
 
@@ -49,7 +73,55 @@ def flag(options: Mapping[str, str], name: str, default: bool) -> bool:
         return True
     if text.lower() in _FALSE:
         return False
-    raise Invalid(f"failed to parse {name} value: {text!r}", hint="write true or false")
+    raise unreadable(name, text, f'strconv.ParseBool: parsing "{text}": invalid syntax', "write true or false")
+
+
+def unreadable(name: str, text: str, why: str, hint: str) -> Invalid:
+    """The error for an option's value that makes no sense, in Docker's words."""
+    return Invalid(f"failed to parse {name} value: {text} ({why})", hint=hint)
+
+
+def gateway_mode(options: Mapping[str, str], *, v6: bool) -> str:
+    """One of ``GATEWAY_MODES``; raises ``Invalid``."""
+    name = BRIDGE_GATEWAY_MODE[v6]
+    mode = options.get(name, "") or NAT
+    if mode not in GATEWAY_MODES:
+        raise unreadable(name, mode, f"unknown gateway mode {mode}", f"write one of {', '.join(GATEWAY_MODES)}")
+    return mode
+
+
+def address(options: Mapping[str, str], name: str) -> AnyAddress | None:
+    """The address that an option holds, or None when it is absent; an IPv4 address written as an IPv6 one is that
+    IPv4 address. Raises ``Invalid``."""
+    text = options.get(name, "")
+    if not text:
+        return None
+    try:
+        found = ip_address(text)
+    except ValueError:
+        raise unreadable(name, text, "nil ip", "write an address like 192.0.2.1 or 2001:db8::1") from None
+    return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found
+
+
+def host_address(options: Mapping[str, str], *, v6: bool) -> str:
+    """The fixed address of traffic to the outside, or empty text; raises ``Invalid``."""
+    name = HOST_ADDRESS[v6]
+    found = address(options, name)
+    if found is not None and (found.version == 6) != v6:
+        raise unreadable(name, str(found), "wrong address family", f"write an IPv{6 if v6 else 4} address")
+    return str(found) if found is not None else ""
+
+
+def trusted_interfaces(options: Mapping[str, str]) -> tuple[str, ...]:
+    """The host interfaces that are trusted, each once; raises ``Invalid`` for what cannot be a link's name."""
+    names = tuple(dict.fromkeys(filter(None, options.get(BRIDGE_TRUSTED, "").split(":"))))
+    return tuple(check_link_name("trusted host interface", name) for name in names)
+
+
+def families(options: Mapping[str, str], ipv4: bool | None, ipv6: bool | None) -> tuple[bool, bool]:
+    """Whether a network has IPv4 and IPv6: what was asked, else what the options say, else IPv4 only."""
+    by_option = flag(options, ENABLE_FAMILY[False], True), flag(options, ENABLE_FAMILY[True], False)
+    return by_option[0] if ipv4 is None else ipv4, by_option[1] if ipv6 is None else ipv6
 
 
 def announcement(options: Mapping[str, str]) -> tuple[int, int]:
@@ -85,7 +157,5 @@ def mtu(options: Mapping[str, str], default: int, *, v6: bool = False) -> int:
     text = options.get(MTU, "0") or "0"
     least = MTU_MIN_V6 if v6 else MTU_MIN
     if not text.isascii() or not text.isdigit() or not (int(text) == 0 or least <= int(text) <= MTU_MAX):
-        raise Invalid(
-            f"failed to parse {MTU} value: {text!r}", hint=f"write a number of bytes from {least} to {MTU_MAX}"
-        )
+        raise unreadable(MTU, text, "not a size of packets", f"write a number of bytes from {least} to {MTU_MAX}")
     return int(text) or default

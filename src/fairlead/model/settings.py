@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 #: Docker's default local pools in order (libnetwork ipamutils): (base, size of the subnets cut from it).
 DEFAULT_POOLS_V4: tuple[tuple[str, int], ...] = (
@@ -21,7 +21,8 @@ class EngineSettings:
     """What the engine needs to know. ``default_pools`` replaces Docker's when given; ``quarantine_s`` is how long a
     freed address rests before automatic choice takes it again, so that late packets for its last holder do not reach
     another one (neighbour caches do not matter: an address keeps its MAC). ``dns``, ``dns_search`` and
-    ``dns_options`` are for containers that name none of their own (dockerd's flags)."""
+    ``dns_options`` are for containers that name none of their own (dockerd's flags). ``default_network_opts`` holds, by
+    driver, options of networks to come that do not say otherwise (dockerd: default-network-opts)."""
 
     hostname: str
     default_pools: tuple[tuple[str, int], ...] = ()
@@ -32,6 +33,7 @@ class EngineSettings:
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
+    default_network_opts: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,21 +8,27 @@ both plans with different values is changed in place where Linux can, else delet
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 Key = tuple[str, ...]
 
 #: Every link of ours carries an alias that begins so; it is how orphans are found and strangers left alone.
 ALIAS_MARK = "fairlead:"
+#: Names of held namespaces that others made begin so; those of our own are hexadecimal.
+FOREIGN_MARK = "x-"
 
 
 @dataclass(frozen=True, slots=True)
 class Netns:
-    """A network namespace held by a bind mount under the run directory; its ``lo`` is up."""
+    """A network namespace held by a bind mount under the run directory; its ``lo`` is up. With ``inode`` it is one that
+    others made, found at ``source`` at first: it is held if it still is the one with that inode, never made, and when it
+    is let go everything of ours in it is taken out, since it may live on. Its name begins with ``FOREIGN_MARK``."""
 
     rank: ClassVar[int] = 1
     name: str
+    inode: int = 0
+    source: str = field(default="", compare=False)
 
     @property
     def key(self) -> Key:
@@ -65,7 +71,8 @@ class Sysctl:
 @dataclass(frozen=True, slots=True)
 class Bridge:
     """An Ethernet bridge, up. ``alias`` begins with ``ALIAS_MARK``. ``mac`` fixed so that ports do not change it.
-    No router advertisements are accepted on it and STP is off."""
+    No router advertisements are accepted on it and STP is off. With ``adopt`` a stranger's bridge of that name is taken
+    as it is: nothing of it is changed, it never carries our alias, and it stays when ours would go."""
 
     rank: ClassVar[int] = 4
     ns: str
@@ -73,6 +80,7 @@ class Bridge:
     mac: str
     mtu: int
     alias: str
+    adopt: bool = False
 
     @property
     def key(self) -> Key:
@@ -122,7 +130,8 @@ class Address:
 @dataclass(frozen=True, slots=True)
 class Route:
     """A route in the main table; ``destination`` is a prefix (``0.0.0.0/0`` and ``::/0`` are the default routes),
-    ``via`` a gateway or empty for on-link."""
+    ``via`` a gateway or empty for on-link. A ``local`` one stands in the local table instead: the destination is this
+    very node, also for packets that come in by this link; several links may have the same."""
 
     rank: ClassVar[int] = 8
     ns: str
@@ -130,10 +139,13 @@ class Route:
     link: str
     via: str = ""
     metric: int = 0
+    local: bool = False
 
     @property
     def key(self) -> Key:
         """Identity."""
+        if self.local:
+            return ("route", self.ns, self.destination, "local", self.link)
         return ("route", self.ns, self.destination, str(self.metric))
 
 
@@ -154,7 +166,8 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """A set or (with ``value_type``) map of a table. Types are nftables' (``ipv4_addr . inet_service``)."""
+    """A set or (with ``value_type``) map of a table. Types are nftables' (``ipv4_addr . inet_service``); ``typeof`` is
+    the expression that they come from, where a type alone does not say how long a value is."""
 
     rank: ClassVar[int] = 2
     ns: str
@@ -163,6 +176,7 @@ class Set:
     name: str
     type: str
     value_type: str = ""
+    typeof: str = field(default="", compare=False)
 
     @property
     def key(self) -> Key:
@@ -228,6 +242,21 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True)
+class Connections:
+    """All connection tracking entries in which an address takes part. An act, like ``Flow``: when the object appears or
+    disappears the entries go, so that who has the address next inherits nothing from who had it before."""
+
+    rank: ClassVar[int] = 9
+    ns: str
+    address: str
+
+    @property
+    def key(self) -> Key:
+        """Identity."""
+        return ("connections", self.ns, self.address)
+
+
+@dataclass(frozen=True, slots=True)
 class Announce:
     """Telling the neighbours of a link where its addresses are: gratuitous ARP (RFC 5227 section 3, a broadcast request
     for one's own address) and unsolicited neighbour advertisement (RFC 4861 section 7.2.6). An act, like ``Flow``:
@@ -249,7 +278,22 @@ class Announce:
         return ("announce", self.ns, self.link)
 
 
-Object = Netns | PortHold | Sysctl | Bridge | Veth | Address | Route | Table | Set | Chain | Element | Flow | Announce
+Object = (
+    Netns
+    | PortHold
+    | Sysctl
+    | Bridge
+    | Veth
+    | Address
+    | Route
+    | Table
+    | Set
+    | Chain
+    | Element
+    | Flow
+    | Connections
+    | Announce
+)
 
 
 class Plan(Mapping[Key, Object]):

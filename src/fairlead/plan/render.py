@@ -10,6 +10,7 @@ from fairlead.plan.objects import (
     Announce,
     Bridge,
     Chain,
+    Connections,
     Element,
     Flow,
     Netns,
@@ -61,19 +62,23 @@ def line(item: Object) -> str:
         case Sysctl():
             return f"sysctl {item.path} = {item.value}{_at(item.ns)}{_option('link', item.link)}"
         case Bridge():
-            return f"bridge {item.name}{_at(item.ns)} mac {item.mac} mtu {item.mtu} alias {item.alias}"
+            adopt = " adopt" if item.adopt else ""
+            return f"bridge {item.name}{_at(item.ns)} mac {item.mac} mtu {item.mtu} alias {item.alias}{adopt}"
         case Veth():
             return _veth(item)
         case Address():
             return f"address {item.cidr} on {item.link}{_at(item.ns)}"
         case Route():
             metric = f" metric {item.metric}" if item.metric else ""
-            return f"route {item.destination}{_option('via', item.via)} on {item.link}{_at(item.ns)}{metric}"
+            noun = "local route" if item.local else "route"
+            return f"{noun} {item.destination}{_option('via', item.via)} on {item.link}{_at(item.ns)}{metric}"
         case Table() | Set() | Chain() | Element():
             return _firewall(item)
         case Flow():
             host = f"[{item.address}]" if ":" in item.address else item.address
             return f"flow {item.proto} {item.host_port} -> {host}:{item.port}{_at(item.ns)}"
+        case Connections():
+            return f"connections of {item.address}{_at(item.ns)}"
         case Announce():
             addresses = " ".join(filter(None, (item.ipv4, item.ipv6)))
             return (

@@ -22,6 +22,7 @@ from fairlead.plan.objects import (
     Announce,
     Bridge,
     Chain,
+    Connections,
     Element,
     Flow,
     Key,
@@ -41,7 +42,7 @@ _WILDCARDS = ("0.0.0.0", "::")
 _TARGET = re.compile(r"\b(?:jump|goto) ([A-Za-z][\w./-]*)")
 _SET = re.compile(r"@([A-Za-z][\w./-]*)")
 #: Order in which the real one makes things (settings of links after links).
-_ORDER = (PortHold, Netns, Table, Set, Chain, Element, Bridge, Veth, Sysctl, Address, Route, Flow, Announce)
+_ORDER = (PortHold, Netns, Table, Set, Chain, Element, Bridge, Veth, Sysctl, Address, Route, Flow, Connections, Announce)
 _NAME_MAX = 15
 
 #: A host with one address, from the range for documentation (RFC 5737).
@@ -83,10 +84,7 @@ class FakeKernel:
     async def repair(self, plans: Mapping[str, Plan]) -> list[str]:
         """As the real one, except that a refusal is raised."""
         desired = everything(plans)
-        steps = diff(
-            self._state(),
-            {key: item for key, item in desired.items() if not isinstance(item, Sysctl | Flow | Announce)},
-        )
+        steps = diff(self._state(), {key: item for key, item in desired.items() if not isinstance(item, Sysctl | Flow | Connections | Announce)})
         self._carry_out(steps)
         for item in desired.values():
             if isinstance(item, Sysctl):
@@ -126,7 +124,7 @@ class FakeKernel:
         self._watchers = []
 
     def _state(self) -> dict[Key, Object]:
-        return {key: item for key, item in self.objects.items() if not isinstance(item, Sysctl | Flow | Announce)}
+        return {key: item for key, item in self.objects.items() if not isinstance(item, Sysctl | Flow | Connections | Announce)}
 
     def _carry_out(self, steps: Sequence[Step]) -> None:
         before = dict(self.objects)
@@ -152,7 +150,7 @@ class FakeKernel:
         if item.key in self.objects and isinstance(step, Create) and not isinstance(item, Sysctl | Address | Route):
             raise refused(f"make {line(item)}", errno.EEXIST, item=item)
         self._check(item)
-        if not isinstance(item, Flow | Announce):
+        if not isinstance(item, Flow | Connections | Announce):
             self.objects[item.key] = item
 
     def _check(self, item: Object) -> None:
@@ -177,7 +175,7 @@ class FakeKernel:
             case Element():
                 owner = ("set", item.ns, item.family, item.table, item.set)
                 self._need(owner in self.objects, item, errno.ENOENT)
-            case Flow() | Announce():
+            case Flow() | Connections() | Announce():
                 return
 
     def _check_port(self, item: PortHold) -> None:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from fairlead.drivers.bridge import firewall
+from fairlead.drivers.bridge import config, firewall, guards
+from fairlead.drivers.bridge.config import BridgeConfig
 from fairlead.drivers.contract import Node
 from fairlead.model import options
-from fairlead.model.addresses import bare, is_v6, parse_address, prefix_length
+from fairlead.model.addresses import bare, is_v6, prefix_length
 from fairlead.model.endpoint import Endpoint, PortBinding
-from fairlead.model.errors import Forbidden, Invalid
-from fairlead.model.ids import SHORT_ID_LENGTH, check_link_name, derived_mac
+from fairlead.model.ids import SHORT_ID_LENGTH, derived_mac
 from fairlead.model.network import Network
-from fairlead.plan.objects import ALIAS_MARK, Address, Bridge, Flow, Object, Plan, PortHold, Sysctl, Veth
+from fairlead.plan.objects import (
+    ALIAS_MARK,
+    Address,
+    Bridge,
+    Connections,
+    Flow,
+    Object,
+    Plan,
+    PortHold,
+    Route,
+    Sysctl,
+    Veth,
+)
 
-#: Interfaces of one sandbox are counted behind the prefix of their name; more than a hundred nobody has.
-_LAST_INDEX = 99
+#: Settings that keep a link from being reconfigured by what neighbours advertise (CVE-2020-13401; SEC-08).
+_DEAF = ("accept_ra", "accept_redirects", "autoconf")
 
 
 class BridgeDriver:
@@ -26,95 +38,103 @@ class BridgeDriver:
 
     def check(self, network: Network) -> None:
         """Refuse options that cannot be met; raises ``Invalid`` or ``Forbidden`` with Docker's texts."""
-        if not network.ipv4 and not network.ipv6:
-            raise Invalid("IPv4 or IPv6 must be enabled", hint="leave out --ipv4=false or add --ipv6")
-        if any(sum(pool.v6 == v6 for pool in network.pools) > 1 for v6 in (False, True)):
-            raise Forbidden("bridge driver doesn't support multiple subnets", hint="give one --subnet per family")
-        for option, default in ((options.BRIDGE_ICC, True), (options.BRIDGE_MASQUERADE, True)):
-            options.flag(network.options, option, default)
-        options.mtu(network.options, 0, v6=network.ipv6)
-        device = network.options.get(options.BRIDGE_NAME, "")
-        if device:
-            check_link_name("bridge device", device)
-        prefix = network.options.get(options.IFNAME_PREFIX, "")
-        if prefix:
-            check_link_name("interface", f"{prefix}{_LAST_INDEX}")
-        if self.default_host_ip(network):
-            parse_address(self.default_host_ip(network), f"{options.BRIDGE_HOST_BINDING} value")
+        config.check(network, Node())
 
     def claims(self, network: Network, node: Node) -> frozenset[str]:
         """The device name."""
-        return frozenset({f"networks have same bridge name {_device(network, node)}"})
+        return frozenset({f"networks have same bridge name {config.device(network, node)}"})
 
     def network_plan(self, network: Network, node: Node) -> Plan:
         """The bridge, its addresses and settings, and its place in the firewall."""
-        device = _device(network, node)
+        settings = config.read(network, node)
+        device = settings.device
         link_mtu = options.mtu(network.options, node.mtu)
-        icc = options.flag(network.options, options.BRIDGE_ICC, True)
-        masquerade = options.flag(network.options, options.BRIDGE_MASQUERADE, True)
         alias = f"{ALIAS_MARK}network:{network.id[:SHORT_ID_LENGTH]}"
-        conf6 = f"net/ipv6/conf/{device}"
+        v6 = network.ipv6 and settings.addressed(v6=True)
         objects: list[Object] = [
-            Bridge("", device, derived_mac(network.id), link_mtu, alias),
+            Bridge("", device, derived_mac(network.id), link_mtu, alias, settings.adopt),
             Sysctl("", f"net/ipv4/conf/{device}/route_localnet", "1", device),
-            Sysctl("", f"{conf6}/accept_ra", "0", device),
-            Sysctl("", f"{conf6}/disable_ipv6", "0" if network.ipv6 else "1", device),
-            *firewall.bridge_elements(device, internal=network.internal, icc=icc, masquerade=masquerade),
+            Sysctl("", f"net/ipv6/conf/{device}/accept_ra", "0", device),
+            *firewall.network(settings, bridge_nf_off=node.bridge_nf_off),
+            *_guards(network, settings, node),
         ]
+        if v6 or not settings.adopt:
+            # an adopted bridge keeps the IPv6 that its owner gave it
+            objects.append(Sysctl("", f"net/ipv6/conf/{device}/disable_ipv6", "0" if v6 else "1", device))
         if network.ipv6 and node.forward:
             objects.append(Sysctl("", "net/ipv6/conf/all/forwarding", "1"))
+        if v6 and not network.internal and node.bridge_nf_off:
+            # the answer to who asked ``[::1]`` comes back by this link, and only a route says that it may
+            objects.append(Route("", "::1/128", device, local=True))
         for pool in network.pools:
-            if pool.gateway:
+            if pool.gateway and settings.addressed(v6=pool.v6):
                 objects.append(Address("", device, f"{pool.gateway}/{prefix_length(pool.subnet)}"))
         return Plan(objects)
 
     def endpoint_plan(self, endpoint: Endpoint, network: Network, netns: str, node: Node) -> Plan:
         """The pair, its addresses, and IPv6 switched off where the network has none (SEC-09)."""
-        isolated = not options.flag(network.options, options.BRIDGE_ICC, True)
-        link_mtu = options.mtu(network.options, node.mtu)
-        alias = f"{ALIAS_MARK}endpoint:{endpoint.id[:SHORT_ID_LENGTH]}"
+        apart = not options.flag(network.options, options.BRIDGE_ICC, True)
         veth = Veth(
             ns="",
             name=endpoint.host_ifname,
             peer_ns=netns,
             peer=endpoint.ifname,
             peer_mac=endpoint.mac,
-            mtu=link_mtu,
-            alias=alias,
-            master=_device(network, node),
-            isolated=isolated,
+            mtu=options.mtu(network.options, node.mtu),
+            alias=f"{ALIAS_MARK}endpoint:{endpoint.id[:SHORT_ID_LENGTH]}",
+            master=config.device(network, node),
+            isolated=apart and node.bridge_nf_off,
             hairpin=bool(endpoint.bindings) and not node.bridge_nf_off,
         )
-        disable = "0" if endpoint.ipv6 or any(map(is_v6, endpoint.settings.link_local)) else "1"
-        objects: list[Object] = [
-            veth,
-            Sysctl(netns, f"net/ipv6/conf/{endpoint.ifname}/disable_ipv6", disable, endpoint.ifname),
+        addresses = [cidr for cidr in (endpoint.ipv4, endpoint.ipv6) if cidr]
+        objects: list[Object] = [veth]
+        objects += [
+            Sysctl(netns, path, value, endpoint.ifname) for path, value in _interface_settings(endpoint).items()
         ]
-        asked = options.interface_sysctls(endpoint.settings.driver_opts, endpoint.ifname)
-        objects += [Sysctl(netns, path, value, endpoint.ifname) for path, value in asked]
-        objects += [Address(netns, endpoint.ifname, cidr) for cidr in (endpoint.ipv4, endpoint.ipv6) if cidr]
+        objects += [Address(netns, endpoint.ifname, cidr) for cidr in addresses]
+        objects += [Connections("", bare(cidr)) for cidr in addresses]
+        if network.ipv6:
+            objects.append(guards.silenced(endpoint.host_ifname))
+        if apart and not node.bridge_nf_off:
+            objects.append(guards.apart(endpoint.host_ifname))
+        if options.flag(network.options, options.ANTI_SPOOF, False):
+            objects += guards.pinned(endpoint)
         return Plan(objects)
 
     def gateway(self, network: Network, *, v6: bool) -> str:
-        """The bridge's address; internal networks lead nowhere."""
-        return "" if network.internal else network.gateway(v6=v6)
+        """The bridge's address, or the one that the user named; internal networks lead nowhere."""
+        return config.default_gateway(network, v6=v6)
+
+    def skips_gateway(self, network: Network, *, v6: bool) -> bool:
+        """In isolated mode, and where an internal network's bridge has no address."""
+        return config.skips_gateway(network, v6=v6)
 
     def default_host_ip(self, network: Network) -> str:
         """The option ``host_binding_ipv4``."""
-        return network.options.get(options.BRIDGE_HOST_BINDING, "")
+        found = options.address(network.options, options.BRIDGE_HOST_BINDING)
+        return str(found) if found is not None else ""
 
-    def publish_plan(self, endpoint: Endpoint, bindings: Sequence[PortBinding]) -> Plan:
-        """One map element and one held socket for each binding; flows are forgotten for UDP, which has no end."""
+    def opens(self, network: Network, *, v6: bool) -> bool:
+        """Mode ``routed``."""
+        return not network.internal and options.gateway_mode(network.options, v6=v6) == options.ROUTED
+
+    def publish_plan(self, endpoint: Endpoint, network: Network, bindings: Sequence[PortBinding]) -> Plan:
+        """One map element and one held socket for each binding; flows are forgotten for UDP, which has no end. A
+        binding without a host port only opens the endpoint's own."""
         objects: list[Object] = []
+        trusted = bool(network.options.get(options.BRIDGE_TRUSTED))
         for binding in bindings:
-            address = bare(endpoint.ipv6 if ":" in binding.host_ip else endpoint.ipv4)
+            address = bare(endpoint.ipv6 if is_v6(binding.host_ip) else endpoint.ipv4)
             host_port, port = binding.host_port, binding.container_port
+            if trusted or not host_port:
+                objects.append(firewall.open_element(binding.proto, address, port))
+            if not host_port:
+                continue
             objects.append(PortHold(binding.proto, binding.host_ip, host_port))
             objects.append(firewall.publish_element(binding.proto, binding.host_ip, host_port, address, port))
+            objects.append(firewall.own_element(address))
             if binding.proto == "udp":
                 objects.append(Flow("", binding.proto, host_port, address, port))
-        for address in {bare(endpoint.ipv6 if ":" in binding.host_ip else endpoint.ipv4) for binding in bindings}:
-            objects.append(firewall.own_element(address))
         return Plan(objects)
 
     def node_plan(self, node: Node) -> Plan:
@@ -122,7 +142,21 @@ class BridgeDriver:
         return firewall.skeleton(node)
 
 
-def _device(network: Network, node: Node) -> str:
-    if network.predefined:
-        return node.default_bridge
-    return network.options.get(options.BRIDGE_NAME, "") or f"br-{network.id[:SHORT_ID_LENGTH]}"
+def _guards(network: Network, settings: BridgeConfig, node: Node) -> Iterator[Object]:
+    """The tables that this network asks for; others may ask for the same."""
+    if network.ipv6:
+        yield from guards.advertiser_table()
+    if not settings.icc and not node.bridge_nf_off:
+        yield from guards.apart_table()
+    if settings.anti_spoof:
+        yield from guards.pin_table()
+
+
+def _interface_settings(endpoint: Endpoint) -> dict[str, str]:
+    """Settings of the inner end by path; what the user asked for himself comes last and wins."""
+    conf = f"net/ipv6/conf/{endpoint.ifname}"
+    v6 = bool(endpoint.ipv6) or any(map(is_v6, endpoint.settings.link_local))
+    found = {f"{conf}/disable_ipv6": "0" if v6 else "1"}
+    if v6:
+        found |= {f"{conf}/{name}": "0" for name in _DEAF}
+    return found | dict(options.interface_sysctls(endpoint.settings.driver_opts, endpoint.ifname))

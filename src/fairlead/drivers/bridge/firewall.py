@@ -8,23 +8,29 @@ ports, and a change is a change of elements in one transaction.
                  to a bridge:   answers, packets that *we* sent to a published port (``ct status dnat``), and the
                                 bridge's own traffic if its containers may talk to each other; everything else is
                                 dropped. Direct access from neighbours to container addresses is thereby closed:
-                                no translation, no entry (SEC-12).
+                                no translation, no entry (SEC-12). A network that is more open (``routed``,
+                                ``nat-unprotected``, trusted interfaces) has a chain of its own instead.
     raw          nothing from a bridge may claim to come from, or go to, the host's loopback: ``route_localnet`` is on
                  for bridges so that published ports answer on 127.0.0.1 (CVE-2020-8558)
     prerouting   only packets for the host itself are translated (``fib daddr type local``; SEC-14), and loopback
     and output   destinations only when they start on the host (SEC-12). Exact host addresses win over "any" (SEC-13)
-    postrouting  to the outside: the host's address; back to the same bridge after translation: the bridge's address,
-                 else the answer would not come back through us; from loopback: the bridge's address
+    postrouting  to the outside: the host's address, or the fixed one of the network's own chain; back to the same
+                 bridge after translation: the bridge's address, else the answer would not come back through us; from
+                 loopback: the bridge's address
 
 The rules hold whether or not bridged frames pass the firewall (``br_netfilter``); with it, a container that connects
-to its own published port needs the pair (address, address) in ``own4``/``own6`` and a hairpin port.
+to its own published port needs the pair (address, address) in ``own4``/``own6`` and a hairpin port, and packets to
+published ports of siblings that are kept apart are marked for ``guards``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
+from fairlead.drivers.bridge.config import BridgeConfig
+from fairlead.drivers.bridge.guards import TRANSLATED_MARK
 from fairlead.drivers.contract import Node
+from fairlead.model import options
 from fairlead.plan.objects import Chain, Element, Object, Plan, Set, Sysctl, Table
 
 FAMILY = "inet"
@@ -35,11 +41,13 @@ _SETS: dict[str, tuple[str, str]] = {
     "bridges": ("ifname", ""),
     "itself": ("ifname . ifname", ""),
     "icc": ("ifname . ifname", ""),
-    "masqueraded": ("ifname", ""),
+    "leaving": ("ifname", "verdict"),
     "from_bridge": ("ifname", "verdict"),
     "to_bridge": ("ifname", "verdict"),
     "own4": ("ipv4_addr . ipv4_addr", ""),
     "own6": ("ipv6_addr . ipv6_addr", ""),
+    "open4": ("ipv4_addr . inet_proto . inet_service", ""),
+    "open6": ("ipv6_addr . inet_proto . inet_service", ""),
     "published4_at": ("ipv4_addr . inet_proto . inet_service", "ipv4_addr . inet_service"),
     "published4_any": ("inet_proto . inet_service", "ipv4_addr . inet_service"),
     "published6_at": ("ipv6_addr . inet_proto . inet_service", "ipv6_addr . inet_service"),
@@ -47,15 +55,21 @@ _SETS: dict[str, tuple[str, str]] = {
 }
 
 _TO_SAME = "iifname . oifname @icc accept"
+_TRANSLATED = "ct status dnat accept"
+_DROP = "counter drop"
+#: Staying on its bridge, and never allowed to by ``_TO_SAME``.
+_APART = "iifname . oifname @itself counter drop"
 
 _CHAINS: dict[str, tuple[str, tuple[str, ...]]] = {
     "from_nat": ("", ("ct state invalid counter drop",)),
-    "from_internal": ("", ("iifname . oifname @itself return", "counter drop")),
-    "to_nat": (
+    "from_internal": ("", ("iifname . oifname @itself return", _DROP)),
+    "to_nat": ("", (_TRANSLATED, _TO_SAME, _DROP)),
+    "to_internal": ("", (_TO_SAME, _DROP)),
+    "opened": (
         "",
-        ("ct status dnat accept", _TO_SAME, "counter drop"),
+        ("ip daddr . meta l4proto . th dport @open4 accept", "ip6 daddr . meta l4proto . th dport @open6 accept"),
     ),
-    "to_internal": ("", (_TO_SAME, "counter drop")),
+    "leave_masked": ("", ("iifname . oifname != @itself masquerade",)),
     "publish": (
         "",
         (
@@ -77,19 +91,15 @@ _CHAINS: dict[str, tuple[str, tuple[str, ...]]] = {
         "type nat hook prerouting priority -100",
         ("ip daddr 127.0.0.0/8 return", "fib daddr type local jump publish"),
     ),
-    # ::1 stays untranslated: an answer to it could never return, and refusing at once lets clients try 127.0.0.1.
-    "nat_output": (
-        "type nat hook output priority -100",
-        ("ip6 daddr ::1 return", "fib daddr type local jump publish"),
-    ),
     "nat_postrouting": (
         "type nat hook postrouting priority 100",
         (
-            "iifname @masqueraded iifname . oifname != @itself masquerade",
+            "iifname vmap @leaving",
             "ct status dnat iifname . oifname @itself masquerade",
             "ip saddr . ip daddr @own4 masquerade",
             "ip6 saddr . ip6 daddr @own6 masquerade",
-            "oifname @bridges ip saddr 127.0.0.0/8 masquerade",
+            "ip saddr 127.0.0.0/8 oifname @bridges masquerade",
+            "ip6 saddr ::1 oifname @bridges masquerade",
         ),
     ),
 }
@@ -101,6 +111,12 @@ _FORWARD = ("iifname vmap @from_bridge", "ct state established,related accept", 
 #: Fairlead switched forwarding on; without it nothing passed between the host's other links, so nothing may now.
 _GUARD = "iifname != @bridges oifname != @bridges counter drop"
 
+_OUTPUT_HOOK = "type nat hook output priority -100"
+_OUTPUT = "fib daddr type local jump publish"
+#: Where bridged frames pass the firewall, an answer to ``::1`` would be taken for one from outside and dropped
+#: (ip6_rcv_core). So ``::1`` stays untranslated there, and refusing at once lets clients try 127.0.0.1.
+_NO_LOOPBACK_V6 = "ip6 daddr ::1 return"
+
 #: Whether bridged frames pass the firewall; 1 by default where br_netfilter is loaded (Linux bridge/br_netfilter).
 _BRIDGE_NF = ("net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables")
 
@@ -111,7 +127,8 @@ def skeleton(node: Node) -> Plan:
     objects += [Set("", FAMILY, TABLE, name, kind, value) for name, (kind, value) in _SETS.items()]
     objects += [Chain("", FAMILY, TABLE, name, rules, hook) for name, (hook, rules) in _CHAINS.items()]
     forward = (_GUARD, *_FORWARD) if node.guard_forwarding else _FORWARD
-    objects.append(Chain("", FAMILY, TABLE, "forward", forward, _FORWARD_HOOK))
+    output = (_OUTPUT,) if node.bridge_nf_off else (_NO_LOOPBACK_V6, _OUTPUT)
+    objects += [_chain("forward", forward, _FORWARD_HOOK), _chain("nat_output", output, _OUTPUT_HOOK)]
     if node.forward:
         objects.append(Sysctl("", "net/ipv4/ip_forward", "1"))
     if node.bridge_nf_off:
@@ -119,17 +136,67 @@ def skeleton(node: Node) -> Plan:
     return Plan(objects)
 
 
-def bridge_elements(bridge: str, *, internal: bool, icc: bool, masquerade: bool) -> Iterable[Element]:
-    """What the firewall must know of one bridge."""
-    name = f'"{bridge}"'
+def network(config: BridgeConfig, *, bridge_nf_off: bool) -> Iterator[Object]:
+    """What the firewall must know of one network."""
+    name = f'"{config.device}"'
     yield _element("bridges", name)
     yield _element("itself", f"{name} . {name}")
-    if icc:
+    if config.icc:
         yield _element("icc", f"{name} . {name}")
-    if masquerade and not internal:
-        yield _element("masqueraded", name)
-    yield _element("from_bridge", name, "jump from_internal" if internal else "jump from_nat")
-    yield _element("to_bridge", name, "jump to_internal" if internal else "jump to_nat")
+    if config.internal:
+        yield _element("from_bridge", name, "jump from_internal")
+        yield _element("to_bridge", name, "jump to_internal")
+        return
+    yield from _leaving(config, name)
+    if config.icc or bridge_nf_off:
+        yield _element("from_bridge", name, "jump from_nat")
+    else:
+        marked = f"ct status dnat iifname . oifname @itself meta mark set meta mark or {TRANSLATED_MARK:#010x}"
+        yield _chain(f"from_{config.device}", (marked, "goto from_nat"))
+        yield _element("from_bridge", name, f"jump from_{config.device}")
+    inward = [_inward(config, mode) for mode in config.modes]
+    if inward == [_CHAINS["to_nat"][1]] * 2:
+        yield _element("to_bridge", name, "jump to_nat")
+        return
+    v4, v6 = inward
+    rules = v4 if v4 == v6 else (*(f"meta nfproto ipv4 {rule}" for rule in v4), *v6)
+    yield _chain(f"to_{config.device}", rules)
+    yield _element("to_bridge", name, f"jump to_{config.device}")
+
+
+def _inward(config: BridgeConfig, mode: str) -> tuple[str, ...]:
+    """The rules for what is not an answer and goes to the bridge, in one family."""
+    if mode == options.ROUTED:
+        return (_TO_SAME, _APART, "meta l4proto { icmp, ipv6-icmp } accept", "jump opened", _DROP)
+    if mode == options.UNPROTECTED:
+        return (_TRANSLATED, _TO_SAME, _APART, "accept")
+    if config.trusted:
+        names = ", ".join(f'"{name}"' for name in config.trusted)
+        return (_TRANSLATED, _TO_SAME, f"iifname {{ {names} }} jump opened", _DROP)
+    return _CHAINS["to_nat"][1]
+
+
+def _leaving(config: BridgeConfig, name: str) -> Iterator[Object]:
+    """Whose address packets carry that leave the bridge for elsewhere: untranslated in routed mode or on request."""
+    if not config.masquerade:
+        return
+    masked = [mode != options.ROUTED for mode in config.modes]
+    if all(masked) and not any(config.sources):
+        yield _element("leaving", name, "jump leave_masked")
+        return
+    rules = [
+        f"meta nfproto {family} {f'snat {word} to {source}' if source else 'masquerade'}"
+        for family, word, source, wanted in zip(("ipv4", "ipv6"), ("ip", "ip6"), config.sources, masked, strict=True)
+        if wanted
+    ]
+    if rules:
+        yield _chain(f"leave_{config.device}", ("iifname . oifname @itself return", *rules))
+        yield _element("leaving", name, f"jump leave_{config.device}")
+
+
+def open_element(proto: str, address: str, port: int) -> Element:
+    """A port that is reached by the container's own address, by those who may."""
+    return _element("open6" if ":" in address else "open4", f"{address} . {proto} . {port}")
 
 
 def publish_element(proto: str, host_ip: str, host_port: int, address: str, port: int) -> Element:
@@ -144,6 +211,10 @@ def publish_element(proto: str, host_ip: str, host_port: int, address: str, port
 def own_element(address: str) -> Element:
     """An endpoint that may connect to its own published port."""
     return _element("own6" if ":" in address else "own4", f"{address} . {address}")
+
+
+def _chain(name: str, rules: tuple[str, ...], hook: str = "") -> Chain:
+    return Chain("", FAMILY, TABLE, name, rules, hook)
 
 
 def _element(name: str, element: str, value: str = "") -> Element:
