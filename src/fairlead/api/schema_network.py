@@ -8,12 +8,14 @@ from typing import Annotated
 import msgspec
 from msgspec import Struct, field
 
+from fairlead.api.ports import HostPortBody, parse_bindings
 from fairlead.api.schema import stamp
 from fairlead.model.addresses import bare, prefix_length
 from fairlead.model.commands import CreateNetwork
 from fairlead.model.endpoint import Endpoint, EndpointSettings
 from fairlead.model.errors import NotImplementedHere
 from fairlead.model.network import Network, Pool, PoolRequest
+from fairlead.model.sandbox import SandboxSettings
 from fairlead.model.state import State
 
 #: Bounds of a gateway priority: Go's int on a 64-bit engine.
@@ -119,11 +121,30 @@ class EndpointBody(Struct):
         )
 
 
+class SandboxBody(Struct):
+    """What is asked of a sandbox without a container, of which Docker knows nothing."""
+
+    name: str | None = field(name="Name", default=None)
+    ports: dict[str, list[HostPortBody] | None] | None = field(name="PortBindings", default=None)
+    dns: list[str] | None = field(name="Dns", default=None)
+    dns_mode: str | None = field(name="DnsMode", default=None)
+
+    def settings(self) -> SandboxSettings:
+        """The same as a value of the model; raises ``Invalid``."""
+        return SandboxSettings(
+            name=self.name or "",
+            ports=parse_bindings(self.ports or {}),
+            dns=tuple(self.dns or ()),
+            dns_mode=self.dns_mode or "",
+        )
+
+
 class ConnectBody(Struct):
-    """``POST /networks/{id}/connect``."""
+    """``POST /networks/{id}/connect``; ``Container`` may also be a target like ``pid:1234``, then with ``Sandbox``."""
 
     container: str = field(name="Container", default="")
     endpoint: EndpointBody | None = field(name="EndpointConfig", default=None)
+    sandbox: SandboxBody | None = field(name="Sandbox", default=None)
 
 
 class DisconnectBody(Struct):

@@ -43,6 +43,14 @@ CONTAINER = {
     "prune": Entry(f"{_HERE}.container.prune", "Remove all containers that do not run"),
 }
 
+SANDBOX = {
+    "ls": Entry(f"{_HERE}.sandbox.ls", "List sandboxes without a container"),
+    "list": Entry(f"{_HERE}.sandbox.ls", "List sandboxes without a container", hidden=True),
+    "inspect": Entry(f"{_HERE}.sandbox.inspect", "Show everything about such sandboxes"),
+    "rm": Entry(f"{_HERE}.sandbox.rm", "Disconnect such sandboxes from everything"),
+    "remove": Entry(f"{_HERE}.sandbox.rm", "Disconnect such sandboxes from everything", hidden=True),
+}
+
 IMAGE = {
     "import": Entry(f"{_HERE}.image.add", "Import a root file system from a tar archive"),
     "ls": Entry(f"{_HERE}.image.ls", "List imported root file systems"),
@@ -51,6 +59,8 @@ IMAGE = {
 SYSTEM = {
     "info": Entry(f"{_HERE}.system.info", "Show what the daemon knows of its host"),
     "events": Entry(f"{_HERE}.system.events", "Follow what happens"),
+    "df": Entry(f"{_HERE}.system.df", "Show how much room things take"),
+    "prune": Entry(f"{_HERE}.system.prune", "Remove all that nobody uses"),
 }
 
 TOP = {
@@ -60,6 +70,7 @@ TOP = {
     "network": Entry(f"{_HERE}.network.group", "Networks"),
     "container": Entry(f"{_HERE}.container.group", "Containers"),
     "image": Entry(f"{_HERE}.image.group", "Imported root file systems"),
+    "sandbox": Entry(f"{_HERE}.sandbox.group", "Network namespaces of others"),
     "system": Entry(f"{_HERE}.system.group", "The node"),
     "events": Entry(f"{_HERE}.system.events", "Follow what happens"),
     "info": Entry(f"{_HERE}.system.info", "Show what the daemon knows of its host"),

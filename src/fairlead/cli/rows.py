@@ -52,6 +52,21 @@ CONTAINER = Kind(
     key="ID",
 )
 
+SANDBOX = Kind(
+    headers={
+        "ID": "SANDBOX ID",
+        "Name": "NAME",
+        "Target": "TARGET",
+        "Pid": "PID",
+        "Networks": "NETWORKS",
+        "Ports": "PORTS",
+        "DnsMode": "DNS",
+    },
+    shown=("ID", "Name", "Target", "Networks", "Ports"),
+    key="ID",
+    order=lambda row: natural(row["Name"]),
+)
+
 IMAGE = Kind(
     headers={"Name": "NAME", "Created": "CREATED", "Size": "SIZE"},
     shown=("Name", "Created", "Size"),
@@ -104,6 +119,30 @@ def container_row(container: dict[str, object], *, full: bool) -> Row:
     }
 
 
+def sandbox_row(sandbox: dict[str, object], *, full: bool) -> Row:
+    """A row for a sandbox without a container, out of its JSON."""
+    settings = record(sandbox.get("NetworkSettings"))
+    ports = [
+        {
+            "IP": text(host.get("HostIp")),
+            "Type": key.partition("/")[2],
+            "PrivatePort": int(key.partition("/")[0]),
+            "PublicPort": int(text(host.get("HostPort"))),
+        }
+        for key, hosts in record(settings.get("Ports")).items()
+        for host in records(hosts)
+    ]
+    return {
+        "ID": text(sandbox.get("Id"))[: None if full else SHORT_ID],
+        "Name": text(sandbox.get("Name")),
+        "Target": text(sandbox.get("Target")),
+        "Pid": text(sandbox.get("Pid") or None),
+        "Networks": ",".join(sorted(record(settings.get("Networks")), key=natural)),
+        "Ports": ports_text(ports),
+        "DnsMode": text(sandbox.get("DnsMode")),
+    }
+
+
 def image_row(image: dict[str, object]) -> Row:
     """An image's row out of its line in the API's list."""
     created, size = image.get("Created"), image.get("Size")
@@ -111,7 +150,7 @@ def image_row(image: dict[str, object]) -> Row:
     return {
         "Name": text(image.get("Id")),
         "Created": human_duration(time.time() - born) + " ago",
-        "Size": _bytes(size if isinstance(size, int) else 0),
+        "Size": human_size(size if isinstance(size, int) else 0),
     }
 
 
@@ -175,10 +214,11 @@ def _moment(stamp: str) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S %z} {moment.tzname()}"
 
 
-def _bytes(size: int) -> str:
+def human_size(size: int, digits: int = 3) -> str:
+    """Bytes in decimal units with so many digits (docker/go-units: HumanSizeWithPrecision)."""
     amount, unit = float(size), "B"
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if amount < 1000 or unit == "TB":
             break
         amount /= 1000
-    return f"{amount:.3g}{unit}"
+    return f"{amount:.{digits}g}{unit}"

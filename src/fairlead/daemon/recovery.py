@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Iterable
 
 from fairlead.daemon.carrier import Carrier
 from fairlead.engine.engine import Engine
-from fairlead.engine.outcome import Outcome
 from fairlead.kernel.apply import Kernel
 from fairlead.kernel.foreign import holds
 from fairlead.model.errors import NetError
-from fairlead.model.events import Applied, ContainerExited, ContainerFailed, ContainerRunning, NamespaceGone
+from fairlead.model.events import ContainerExited, ContainerFailed, ContainerRunning
 from fairlead.model.faults import Reach, pass_by
+from fairlead.model.sandbox import Sandbox
+from fairlead.model.state import Record
 from fairlead.runtime.containers import Exited, Runtime
 from fairlead.store.sqlite import LocalStore
 
@@ -36,17 +38,15 @@ async def take_up(
 ) -> None:
     """Records -> engine -> Linux; containers that ended meanwhile are brought to their end first, those whose start was
     under way run from now on or are gone, and what the runtime has of containers without a record goes."""
-    outcome = engine.restore(store.load(), time.monotonic(), time.time())
+    records = store.load()
+    outcome = engine.restore(records, time.monotonic(), time.time(), await _gone(records))
     await store.write(outcome.changes)
     reach("recovery.loaded")
-    released = await _release_gone(engine, store)
     living, events = await _ask_runtime(engine, runtime) if runtime else ([], [])
     reach("recovery.asked")
     await mend(engine, kernel)
     reach("recovery.repaired")
     await carrier.act(outcome)
-    for release in released:
-        await carrier.act(release)
     reach("recovery.acted")
     for event in events:
         try:
@@ -61,27 +61,23 @@ async def take_up(
     reach("recovery.swept")
 
 
-async def _release_gone(engine: Engine, store: LocalStore) -> list[Outcome]:
-    """Sandboxes whose namespace is gone are dropped from the records before Linux is compared with them: what is left
-    of them is then nobody's. What is still to be done and told comes back."""
-    outcomes = []
-    for sandbox in list(engine.state.bare_sandboxes.values()):
-        if sandbox.foreign is not None and not await asyncio.to_thread(holds, sandbox.foreign):
-            log.info("namespace is gone", extra={"sandbox": sandbox.id, "target": sandbox.foreign.target})
-            outcome = engine.handle(NamespaceGone(sandbox.id), time.monotonic(), time.time())
-            await store.write(outcome.changes)
-            engine.handle(Applied(outcome.operation), time.monotonic(), time.time())
-            outcomes.append(outcome)
-    return outcomes
-
-
 async def mend(engine: Engine, kernel: Kernel) -> None:
-    """Repair Linux by the records, and tell what had to be done."""
+    """Make Linux what the records say, and tell what had to be done."""
     for words in await kernel.repair(engine.plans()):
         if words.startswith("could not"):
             log.error("%s", words)
         else:
             log.info("repaired: %s", words)
+
+
+async def _gone(records: Iterable[Record]) -> frozenset[str]:
+    """Sandboxes whose namespace, made by others, ended meanwhile."""
+    found = set()
+    for record in records:
+        if isinstance(record, Sandbox) and record.foreign and not await asyncio.to_thread(holds, record.foreign):
+            log.info("the namespace of %s is gone", record.foreign.target, extra={"sandbox": record.id})
+            found.add(record.id)
+    return frozenset(found)
 
 
 async def _ask_runtime(

@@ -38,7 +38,7 @@ class SandboxResolvers:
         self._kernel = kernel
         self._service = service
         self._open: set[str] = set()
-        self.server = DnsServer(self._socket_in)
+        self.server = DnsServer(self._fresh_sockets)
         self.server.start()
 
     async def open(self, message: OpenResolver) -> None:
@@ -56,14 +56,16 @@ class SandboxResolvers:
         self.server.remove_sandbox(message.sandbox_id)
         self._service.drop(_kept_as(message.sandbox_id))
 
-    def _socket_in(self, netns: str, family: int, kind: int) -> socket.socket:
-        """A socket to ask a server from a sandbox's namespace, marked so that rules there which lead queries to us leave
-        it alone. Raises ``OSError``."""
-        made = self._kernel.socket_in(netns, family, kind)
+    def _fresh_sockets(self, netns: str, family: int, kind: int, count: int) -> list[socket.socket]:
+        """Sockets to ask servers from a sandbox's namespace, marked so that rules there which lead queries to us leave
+        them alone. Raises ``OSError``."""
+        made = self._kernel.fresh_sockets(netns, family, kind, count)
         try:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, DNS_FORWARD_MARK)
+            for each in made:
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, DNS_FORWARD_MARK)
         except OSError:
-            made.close()
+            for each in made:
+                each.close()
             raise
         return made
 
@@ -77,7 +79,8 @@ class SandboxResolvers:
         if not found:
             return None
         by_type = {kept.type: kept for kept in found}
-        with self._kernel.socket_in(message.view.netns, socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        (probe,) = self._kernel.fresh_sockets(message.view.netns, socket.AF_INET, socket.SOCK_DGRAM, 1)
+        with probe:
             here = probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
         of_here = [kept for kept in found if kept.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8) == here]
         if len(of_here) == len(by_type) == len(found) == len(_KINDS):

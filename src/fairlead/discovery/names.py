@@ -18,6 +18,9 @@ DNS_PORT = 53
 #: Port that our sockets are bound to; port 53 is rewritten to it, so a container may bind its own server to port 53
 #: (Docker leaves it free as well). Outside Linux's ephemeral range 32768-60999, so nothing takes it by chance.
 DNS_LISTEN_PORT = 65053
+#: Mark of the packets that our resolver itself sends from a sandbox's namespace, so that rules there which lead queries
+#: to it leave its own alone. An arbitrary number that no known program uses.
+DNS_FORWARD_MARK = 0x0FA17EAD
 
 
 @dataclass(frozen=True, slots=True)

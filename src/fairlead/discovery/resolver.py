@@ -44,7 +44,8 @@ class Upstream(NamedTuple):
 class View:
     """What one sandbox may see. ``networks`` are ids in the order in which they are searched; ``forward`` is False
     for a sandbox in internal networks only; ``search`` (the user's own list) and ``ndots`` are those of its resolv.conf; ``links`` maps
-    aliases that only this sandbox knows to names; ``netns`` is handed to the socket factory."""
+    aliases that only this sandbox knows to names; ``netns`` is handed to the socket factory; ``pass_on`` forwards
+    unknown single labels too, where the sandbox had a resolver before ours that may know them."""
 
     networks: tuple[str, ...] = ()
     forward: bool = True
@@ -53,6 +54,7 @@ class View:
     ndots: int = 0
     links: Mapping[str, str] = field(default_factory=dict)
     netns: str = ""
+    pass_on: bool = False
 
 
 class Answer(NamedTuple):
@@ -92,7 +94,8 @@ def resolve(
     if records is not None:
         bodies = tuple(wire.body(query, question, wire.NOERROR, order, limit) for order in _orders(records, chance))
         return Answer(_draws(bodies, chance), keep=True)
-    if question.labels == 1 or not view.forward or question.name.endswith(_NOWHERE):
+    single = question.labels == 1 and not view.pass_on
+    if single or not view.forward or question.name.endswith(_NOWHERE):
         return Answer((wire.body(query, question, wire.NXDOMAIN, (), limit),), keep=False)
     if not view.upstreams:
         return Answer((wire.body(query, question, wire.SERVFAIL, (), limit),), keep=False)

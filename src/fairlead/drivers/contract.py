@@ -73,9 +73,16 @@ class Publishes(Protocol):
     def default_host_ip(self, network: Network) -> str:
         """The host address of a published port when the user named none; empty means every address."""
 
-    def publish_plan(self, endpoint: Endpoint, network: Network, bindings: Sequence[PortBinding]) -> Plan:
+    def publish_plan(
+        self,
+        endpoint: Endpoint,
+        network: Network,
+        bindings: Sequence[PortBinding],
+        masked: frozenset[str] = frozenset(),
+    ) -> Plan:
         """What must exist so that connections to the bindings' host ports reach the endpoint; to the endpoint's own
-        port where the host port is 0."""
+        port where the host port is 0. ``masked`` are addresses of the endpoint whose answers to strangers would not
+        come back through the node: it asks in its own name."""
 
 
 @runtime_checkable

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fairlead.engine import endpoints, sandboxes
+from fairlead.engine import attachments, endpoints, sandboxes
 from fairlead.engine.checks import check_settings
 from fairlead.engine.containers import SHARED
 from fairlead.engine.core import Turn
 from fairlead.ipam.validate import check_endpoint
 from fairlead.model.commands import ConnectNetwork, DisconnectNetwork
 from fairlead.model.container import Container
-from fairlead.model.errors import Conflict, Internal, Invalid, NotFound
+from fairlead.model.errors import Ambiguous, Conflict, Internal, Invalid, NotFound
 from fairlead.model.network import Network
+from fairlead.model.sandbox import SandboxSettings
+from fairlead.model.target import parse
 
 
 def connect(turn: Turn, command: ConnectNetwork) -> None:
-    """Attach a container; raises as ``endpoints.join`` does, ``Invalid`` for modes that cannot be mixed."""
+    """Attach a container, or a sandbox without one; raises as ``endpoints.join`` does, ``Invalid`` for modes that cannot
+    be mixed."""
+    if _is_sandbox(turn, command):
+        attachments.connect(turn, command)
+        return
+    if command.sandbox != SandboxSettings():
+        raise Invalid(
+            f"container {command.container} has its name, ports and name servers already",
+            hint="these options are for pid:, netns:, docker: and podman: targets",
+        )
     container = turn.state.container(command.container)
     network = turn.state.network(command.network)
     _check_mixing(container, network)
@@ -45,6 +56,9 @@ def connect(turn: Turn, command: ConnectNetwork) -> None:
 def disconnect(turn: Turn, command: DisconnectNetwork) -> None:
     """Detach a container; a running one that is not attached gives Docker's 500."""
     network = turn.state.network(command.network)
+    if _is_sandbox(turn, command):
+        attachments.disconnect(turn, command)
+        return
     try:
         container = turn.state.container(command.container)
     except NotFound:
@@ -70,6 +84,22 @@ def disconnect(turn: Turn, command: DisconnectNetwork) -> None:
         endpoints.leave(turn, endpoint)
         sandboxes.rebind(turn, sandbox, container, carried=held)
         sandboxes.after_change(turn, sandbox.id, joined=None, left=endpoint, had=had)
+
+
+def _is_sandbox(turn: Turn, command: ConnectNetwork | DisconnectNetwork) -> bool:
+    """Whether a target is named, or a sandbox without a container whose name no container has."""
+    ref = command.container
+    if command.foreign is not None or parse(ref) is not None:
+        return True
+    for known in (turn.state.container, turn.state.sandbox):
+        try:
+            known(ref)
+        except NotFound:
+            continue
+        except Ambiguous:
+            return False
+        return known == turn.state.sandbox
+    return False
 
 
 def _disconnect_by_name(turn: Turn, network: Network, name: str) -> None:

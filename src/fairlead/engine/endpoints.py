@@ -23,8 +23,11 @@ _IFNAME_PREFIX = "eth"
 _VETH_DIGITS = 7
 
 
-def join(turn: Turn, sandbox: Sandbox, container: Container, network: Network, asked: EndpointSettings) -> Endpoint:
-    """Make an endpoint of ``network`` in a sandbox: addresses, MAC, interface name, DNS names.
+def join(
+    turn: Turn, sandbox: Sandbox, container: Container | None, network: Network, asked: EndpointSettings
+) -> Endpoint:
+    """Make an endpoint of ``network`` in a container's sandbox, or (``container`` None) in one without: addresses, MAC,
+    interface name, DNS names.
 
     Raises ``Invalid``, ``Forbidden`` (the container is there already, the address is in use) or ``Exhausted``.
     """
@@ -33,27 +36,31 @@ def join(turn: Turn, sandbox: Sandbox, container: Container, network: Network, a
             f"cannot create endpoint on configuration-only network {network.name}",
             hint=f"`fairlead network create --config-from {network.name} NAME` makes a network of these settings",
         )
-    if any(other.network_id == network.id for other in turn.state.endpoints_of_container(container.id)):
+    name = container.name if container else sandbox.name
+    if any(other.network_id == network.id for other in turn.endpoints_of(sandbox)):
         raise Forbidden(
-            f"endpoint with name {container.name} already exists in network {network.name}",
-            hint=f"`fairlead network disconnect {network.name} {container.name}` comes first",
+            f"endpoint with name {name} already exists in network {network.name}",
+            hint=f"`fairlead network disconnect {network.name} {name}` comes first",
         )
     check_endpoint(network, asked)
     check_settings(asked)
     endpoint = Endpoint(
         id=new_id(turn.core.chance),
-        name=container.name,
+        name=name,
         network_id=network.id,
         sandbox_id=sandbox.id,
-        container_id=container.id,
+        container_id=sandbox.container_id,
         settings=asked,
     )
     if turn.core.connects(network):
-        endpoint = _dress(turn, endpoint, sandbox, container, network)
+        endpoint = _dress(turn, endpoint, sandbox, network)
+        if turn.core.resolves(network):
+            names = dns_names(container, asked.aliases) if container else _bare_names(sandbox, asked.aliases)
+            endpoint = replace(endpoint, dns_names=names)
     turn.state.put(endpoint)
     turn.state.put(replace(sandbox, endpoints=(*sandbox.endpoints, endpoint.id)))
     turn.touch_sandbox(sandbox)
-    turn.tell_network("connect", network, container.id)
+    turn.tell_network("connect", network, _teller(sandbox))
     return endpoint
 
 
@@ -68,7 +75,7 @@ def leave(turn: Turn, endpoint: Endpoint) -> None:
         rest = tuple(other for other in sandbox.endpoints if other != endpoint.id)
         turn.state.put(replace(sandbox, endpoints=rest))
         turn.touch_sandbox(sandbox)
-    turn.tell_network("disconnect", network, endpoint.container_id)
+    turn.tell_network("disconnect", network, _teller(sandbox) if sandbox else endpoint.container_id)
 
 
 def forget(turn: Turn, endpoint: Endpoint) -> None:
@@ -104,7 +111,16 @@ def dns_names(container: Container, aliases: tuple[str, ...]) -> tuple[str, ...]
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-def _dress(turn: Turn, endpoint: Endpoint, sandbox: Sandbox, container: Container, network: Network) -> Endpoint:
+def _bare_names(sandbox: Sandbox, aliases: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((sandbox.name, *aliases, short(sandbox.id))))
+
+
+def _teller(sandbox: Sandbox) -> str:
+    """Whom an event is about: the container, the target as the user wrote it, or the sandbox's name."""
+    return sandbox.container_id or (sandbox.foreign.target if sandbox.foreign else sandbox.name)
+
+
+def _dress(turn: Turn, endpoint: Endpoint, sandbox: Sandbox, network: Network) -> Endpoint:
     asked = endpoint.settings
     pool_v4, ipv4 = _lease(turn, network, asked.ipv4, v6=False)
     pool_v6, ipv6 = _lease(turn, network, asked.ipv6, v6=True)
@@ -117,7 +133,6 @@ def _dress(turn: Turn, endpoint: Endpoint, sandbox: Sandbox, container: Containe
         ipv6=ipv6,
         ifname=_interface_name(turn, sandbox, network, asked),
         host_ifname=f"veth{endpoint.id[:_VETH_DIGITS]}",
-        dns_names=dns_names(container, asked.aliases) if turn.core.resolves(network) else (),
     )
 
 
@@ -153,6 +168,8 @@ def _lease(turn: Turn, network: Network, wanted: str, *, v6: bool) -> tuple[str,
 
 def _interface_name(turn: Turn, sandbox: Sandbox, network: Network, asked: EndpointSettings) -> str:
     used = {other.ifname for other in turn.endpoints_of(sandbox)}
+    if sandbox.foreign:
+        used |= set(sandbox.foreign.links)
     exact = asked.driver_opts.get(options.ENDPOINT_IFNAME, "")
     if exact:
         if exact in used:

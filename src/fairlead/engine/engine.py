@@ -90,8 +90,11 @@ class Engine:
         """The records, to read."""
         return self.core.state
 
-    def restore(self, records: Iterable[Record], now: float, at: float) -> Outcome:
-        """Take up stored records at a start, and make the predefined networks that are missing."""
+    def restore(
+        self, records: Iterable[Record], now: float, at: float, gone: frozenset[str] = frozenset()
+    ) -> Outcome:
+        """Take up stored records at a start, and make the predefined networks that are missing. ``gone`` are sandboxes
+        whose namespace, made by others, has ended since."""
         turn = Turn(self.core, now, at)
         for record in records:
             turn.state.put(record)
@@ -103,6 +106,8 @@ class Engine:
         for name, driver in (("bridge", "bridge"), ("host", "host"), ("none", "null")):
             if turn.state.network_named(name) is None:
                 networks.add(turn, CreateNetwork(name, driver))
+        for sandbox_id in gone:
+            attachments.gone(turn, NamespaceGone(sandbox_id))
         for sandbox in turn.state.sandboxes.values():
             sandboxes.follow(turn, sandbox)
             for endpoint in turn.endpoints_of(sandbox):

@@ -7,9 +7,9 @@ from dataclasses import replace
 from fairlead.discovery import hosts, resolvconf
 from fairlead.discovery.names import DNS_ADDRESS, DNS_LISTEN_PORT, DNS_PORT
 from fairlead.discovery.resolver import View
-from fairlead.engine import ports
+from fairlead.engine import foreign, ports
 from fairlead.engine.core import Core, Turn
-from fairlead.engine.outcome import CloseResolver, EditHosts, OpenResolver, WriteFiles
+from fairlead.engine.outcome import AlignHosts, CloseResolver, EditHosts, OpenResolver, WriteFiles
 from fairlead.model import options
 from fairlead.model.addresses import bare, is_v6, parse_address
 from fairlead.model.container import Container
@@ -30,8 +30,12 @@ def plan(core: Core, sandbox: Sandbox) -> Plan:
     """Everything that must exist for a sandbox and its endpoints."""
     if not sandbox.netns:
         return NOTHING
-    objects: list[Object] = [Netns(sandbox.netns)]
-    objects += [Sysctl(sandbox.netns, path, value) for path, value in _SANDBOX_SYSCTLS]
+    objects: list[Object] = []
+    if sandbox.foreign:
+        objects.append(foreign.namespace(sandbox, sandbox.foreign))
+    else:
+        objects.append(Netns(sandbox.netns))
+        objects += [Sysctl(sandbox.netns, path, value) for path, value in _SANDBOX_SYSCTLS]
     endpoints = [core.state.endpoints[endpoint_id] for endpoint_id in sandbox.endpoints]
     for endpoint in endpoints:
         network = core.state.networks[endpoint.network_id]
@@ -40,14 +44,19 @@ def plan(core: Core, sandbox: Sandbox) -> Plan:
         objects += _interface(endpoint, network, sandbox.netns)
         publisher = core.drivers.publishing(network.driver)
         if endpoint.bindings and publisher is not None:
-            objects += publisher.publish_plan(endpoint, network, endpoint.bindings).values()
+            masked = foreign.masked(sandbox, endpoint)
+            objects += publisher.publish_plan(endpoint, network, endpoint.bindings, masked).values()
     for v6, leader in leaders(core, endpoints).items():
         if leader is not None:
             via = _gateway(core, leader, v6=v6)
-            objects.append(Route(sandbox.netns, _DEFAULT_ROUTE[v6], leader.ifname, via))
+            if not foreign.led(sandbox, v6=v6):
+                objects.append(Route(sandbox.netns, _DEFAULT_ROUTE[v6], leader.ifname, via))
+            elif not foreign.keeps_its_way(sandbox, leader, v6=v6):
+                objects += foreign.halves(sandbox.netns, leader.ifname, via, v6=v6)
     if any(endpoint.ifname for endpoint in endpoints) or not endpoints:
         # Kept as long as the sandbox, also where no network has names yet: taking a chain out makes the kernel wait.
-        objects += _resolver_rules(sandbox.netns)
+        rules = foreign.resolver_rules(sandbox, sandbox.foreign) if sandbox.foreign else _resolver_rules(sandbox.netns)
+        objects += rules
     return Plan(objects)
 
 
@@ -83,13 +92,16 @@ def leaders(core: Core, endpoints: list[Endpoint]) -> dict[bool, Endpoint | None
 
 
 def needs_resolver(core: Core, sandbox: Sandbox) -> bool:
-    """Whether names are served inside: as soon as one of its networks has names."""
+    """Whether names are served inside: as soon as one of its networks has names, unless its user wants none."""
+    if sandbox.settings.dns_mode == "off":
+        return False
     return any(core.resolves(network) for network in _networks(core, sandbox))
 
 
-def rebind(turn: Turn, sandbox: Sandbox, container: Container, carried: tuple[PortBinding, ...] = ()) -> None:
-    """Let the endpoints that lead out hold the container's published ports, keeping the host ports it has;
-    ``carried`` are those of an endpoint that has just left."""
+def rebind(turn: Turn, sandbox: Sandbox, container: Container | None, carried: tuple[PortBinding, ...] = ()) -> None:
+    """Let the endpoints that lead out hold the published ports of the container, or (None) of a sandbox without one,
+    keeping the host ports it has; ``carried`` are those of an endpoint that has just left."""
+    requests = port_requests(container) if container else turn.state.sandboxes[sandbox.id].settings.ports
     core = turn.core
     endpoints = turn.endpoints_of(turn.state.sandboxes[sandbox.id])
     leading = leaders(core, endpoints)
@@ -97,15 +109,14 @@ def rebind(turn: Turn, sandbox: Sandbox, container: Container, carried: tuple[Po
     bound = [*carried, *(binding for endpoint in endpoints for binding in endpoint.bindings)]
     held = [binding for binding in bound if binding.host_port]
     bindings = {v6: tuple(b for b in held if is_v6(b.host_ip) == v6) for v6 in (False, True)}
-    missing = {v6: holding[v6] is not None and not bindings[v6] for v6 in (False, True)}
-    if any(missing.values()):
-        leader = holding[False] if missing[False] else holding[True]
-        for binding in _assign(turn, container, leader, held, missing):
+    for missing, unbound in _unbound(requests, bindings, holding).items():
+        leader = holding[False] if missing[0] else holding[True]
+        for binding in _assign(turn, unbound, leader, held, missing):
             v6 = is_v6(binding.host_ip)
             bindings[v6] = (*bindings[v6], binding)
     for endpoint in endpoints:
         wanted = tuple(b for v6 in (False, True) if holding[v6] is endpoint for b in bindings[v6])
-        wanted += _opened(core, endpoint, port_requests(container))
+        wanted += _opened(core, endpoint, requests)
         if wanted != endpoint.bindings:
             turn.state.put(replace(endpoint, bindings=wanted))
             turn.touch_sandbox(sandbox)
@@ -151,15 +162,25 @@ def follow(turn: Turn, sandbox: Sandbox) -> None:
         turn.say(WriteFiles(sandbox.container_id, {"resolv.conf": _resolution(turn.core, sandbox).text}))
 
 
+def align_hosts(turn: Turn, sandbox: Sandbox) -> None:
+    """After a restart: have the hosts file of a running container say the addresses that it has now."""
+    if sandbox.container_id in turn.state.containers:
+        names = hosts.endpoint_line("", sandbox.hostname, sandbox.domainname).names
+        lines = tuple(line for endpoint in turn.endpoints_of(sandbox) for line in _host_lines(sandbox, endpoint))
+        kept = hosts.extra_lines(sandbox.extra_hosts, _host_gateways(turn.core))
+        turn.say(AlignHosts(sandbox.container_id, names, lines, kept))
+
+
 def after_change(turn: Turn, sandbox_id: str, *, joined: Endpoint | None, left: Endpoint | None, had: bool) -> None:
     """Bring files and resolver in line after a running container was connected or disconnected; ``had`` says whether
     names were served before."""
     sandbox = turn.state.sandboxes[sandbox_id]
     add = _host_lines(sandbox, joined) if joined else ()
     remove = _host_lines(sandbox, left) if left else ()
-    turn.say(EditHosts(sandbox.container_id, add=add, remove=remove))
+    if sandbox.container_id:
+        turn.say(EditHosts(sandbox.container_id, add=add, remove=remove))
     has = needs_resolver(turn.core, sandbox)
-    if had != has:
+    if had != has and sandbox.container_id:
         turn.say(WriteFiles(sandbox.container_id, {"resolv.conf": _resolution(turn.core, sandbox).text}))
     if has:
         open_resolver(turn, sandbox)
@@ -168,9 +189,12 @@ def after_change(turn: Turn, sandbox_id: str, *, joined: Endpoint | None, left: 
 
 
 def _assign(
-    turn: Turn, container: Container, leader: Endpoint | None, held: list[PortBinding], missing: dict[bool, bool]
+    turn: Turn,
+    requests: list[PortRequest],
+    leader: Endpoint | None,
+    held: list[PortBinding],
+    missing: tuple[bool, bool],
 ) -> tuple[PortBinding, ...]:
-    requests = port_requests(container)
     if leader is None or not requests:
         return ()
     driver = turn.core.drivers.publishing(turn.network_of(leader).driver)
@@ -182,7 +206,7 @@ def _assign(
         for request in requests
     )
     default = driver.default_host_ip(turn.network_of(leader))
-    return ports.assign(turn, kept, default, v4=missing[False], v6=missing[True], owner=leader.id)
+    return ports.assign(turn, kept, default, v4=missing[0], v6=missing[1], owner=leader.id)
 
 
 def _opens(core: Core, endpoint: Endpoint, *, v6: bool) -> bool:
@@ -201,6 +225,20 @@ def _opened(core: Core, endpoint: Endpoint, requests: tuple[PortRequest, ...]) -
     v4 = bool(endpoint.ipv4) and driver.opens(network, v6=False)
     v6 = bool(endpoint.ipv6) and driver.opens(network, v6=True)
     return ports.opened(requests, driver.default_host_ip(network), v4=v4, v6=v6) if v4 or v6 else ()
+
+
+def _unbound(
+    requests: tuple[PortRequest, ...], bindings: dict[bool, tuple[PortBinding, ...]], leading: dict[bool, Endpoint | None]
+) -> dict[tuple[bool, bool], list[PortRequest]]:
+    """The requests that are not bound yet, by the families (IPv4, IPv6) in which they are not and could be."""
+    bound = {v6: {(binding.proto, binding.container_port) for binding in bindings[v6]} for v6 in bindings}
+    found: dict[tuple[bool, bool], list[PortRequest]] = {}
+    for request in requests:
+        port = (request.proto, request.container_port)
+        missing = tuple(leading[v6] is not None and port not in bound[v6] for v6 in (False, True))
+        if any(missing):
+            found.setdefault((missing[0], missing[1]), []).append(request)
+    return found
 
 
 def port_requests(container: Container) -> tuple[PortRequest, ...]:
@@ -271,7 +309,7 @@ def _resolution(core: Core, sandbox: Sandbox) -> resolvconf.SandboxResolv:
 def _view(core: Core, sandbox: Sandbox) -> View:
     resolution = _resolution(core, sandbox)
     joined = _networks(core, sandbox)
-    return View(
+    view = View(
         networks=tuple(network.id for network in joined if core.resolves(network)),
         forward=any(not network.internal for network in joined if core.connects(network)),
         upstreams=resolution.upstreams,
@@ -279,3 +317,4 @@ def _view(core: Core, sandbox: Sandbox) -> View:
         ndots=resolution.ndots,
         netns=sandbox.netns,
     )
+    return foreign.view(view, sandbox, sandbox.foreign) if sandbox.foreign else view

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from fairlead.kernel import host, netns, observe, ports
+from fairlead.kernel import foreign, host, netns, observe, ports
 from fairlead.kernel.errno import from_os
 from fairlead.kernel.executor import PHASES, STAGES, Executor
 from fairlead.kernel.machine import Machine
@@ -80,9 +80,18 @@ class Kernel:
         """Unbound sockets of a sandbox, made by the calling thread. Raises ``OSError``; then none is left open."""
         return netns.fresh_sockets(self._machine.path(netns_name), family, kind, count)
 
+    async def find_foreign(self, target: str, *, pid: int = 0, path: str = "") -> foreign.Found:
+        """What is found in the namespace of a process or behind a file; ``target`` is how the user calls it. Raises
+        ``NotFound``, ``Invalid`` for what is no namespace or the host's own, ``Conflict`` for another Fairlead's."""
+        return await self._ask(lambda: self._find_foreign(target, pid, path))
+
     async def foreign_bridges(self) -> tuple[str, ...]:
         """Names of the bridges of the node's own namespace that are not ours."""
         return await self._ask(self._foreign_bridges)
+
+    async def answer(self) -> None:
+        """Return when the worker has done what was asked before: it lives."""
+        await self._ask(lambda: None)
 
     async def close(self) -> None:
         """Delete what waits for deletion and let go of everything; what stands in Linux stays."""
@@ -142,6 +151,12 @@ class Kernel:
                 return host.facts(netlink)
         except OSError as error:
             raise from_os(error, "look at the host's addresses") from error
+
+    def _find_foreign(self, target: str, pid: int, path: str) -> foreign.Found:
+        try:
+            return foreign.look(self._machine, target, pid, path)
+        except OSError as error:
+            raise from_os(error, f"look at {target}") from error
 
     def _foreign_bridges(self) -> tuple[str, ...]:
         try:

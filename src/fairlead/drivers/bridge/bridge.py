@@ -118,7 +118,9 @@ class BridgeDriver:
         """Mode ``routed``."""
         return not network.internal and options.gateway_mode(network.options, v6=v6) == options.ROUTED
 
-    def publish_plan(self, endpoint: Endpoint, network: Network, bindings: Sequence[PortBinding]) -> Plan:
+    def publish_plan(
+        self, endpoint: Endpoint, network: Network, bindings: Sequence[PortBinding], masked: frozenset[str] = frozenset()
+    ) -> Plan:
         """One map element and one held socket for each binding; flows are forgotten for UDP, which has no end. A
         binding without a host port only opens the endpoint's own."""
         objects: list[Object] = []
@@ -133,6 +135,8 @@ class BridgeDriver:
             objects.append(PortHold(binding.proto, binding.host_ip, host_port))
             objects.append(firewall.publish_element(binding.proto, binding.host_ip, host_port, address, port))
             objects.append(firewall.own_element(address))
+            if address in masked:
+                objects.append(firewall.masked_element(address))
             if binding.proto == "udp":
                 objects.append(Flow("", binding.proto, host_port, address, port))
         return Plan(objects)

@@ -15,8 +15,8 @@ ports, and a change is a change of elements in one transaction.
     prerouting   only packets for the host itself are translated (``fib daddr type local``; SEC-14), and loopback
     and output   destinations only when they start on the host (SEC-12). Exact host addresses win over "any" (SEC-13)
     postrouting  to the outside: the host's address, or the fixed one of the network's own chain; back to the same
-                 bridge after translation: the bridge's address, else the answer would not come back through us; from
-                 loopback: the bridge's address
+                 bridge after translation: the bridge's address, else the answer would not come back through us; the
+                 same from loopback, and to ``masked`` endpoints, whose way out leads elsewhere
 
 The rules hold whether or not bridged frames pass the firewall (``br_netfilter``); with it, a container that connects
 to its own published port needs the pair (address, address) in ``own4``/``own6`` and a hairpin port, and packets to
@@ -46,6 +46,8 @@ _SETS: dict[str, tuple[str, str]] = {
     "to_bridge": ("ifname", "verdict"),
     "own4": ("ipv4_addr . ipv4_addr", ""),
     "own6": ("ipv6_addr . ipv6_addr", ""),
+    "masked4": ("ipv4_addr", ""),
+    "masked6": ("ipv6_addr", ""),
     "open4": ("ipv4_addr . inet_proto . inet_service", ""),
     "open6": ("ipv6_addr . inet_proto . inet_service", ""),
     "published4_at": ("ipv4_addr . inet_proto . inet_service", "ipv4_addr . inet_service"),
@@ -96,6 +98,8 @@ _CHAINS: dict[str, tuple[str, tuple[str, ...]]] = {
         (
             "iifname vmap @leaving",
             "ct status dnat iifname . oifname @itself masquerade",
+            "ct status dnat ip daddr @masked4 masquerade",
+            "ct status dnat ip6 daddr @masked6 masquerade",
             "ip saddr . ip daddr @own4 masquerade",
             "ip6 saddr . ip6 daddr @own6 masquerade",
             "ip saddr 127.0.0.0/8 oifname @bridges masquerade",
@@ -206,6 +210,11 @@ def publish_element(proto: str, host_ip: str, host_port: int, address: str, port
     if host_ip in ("0.0.0.0", "::"):
         return _element(f"published{family}_any", service, f"{address} . {port}")
     return _element(f"published{family}_at", f"{host_ip} . {service}", f"{address} . {port}")
+
+
+def masked_element(address: str) -> Element:
+    """An endpoint whose answers to strangers would not come back through us."""
+    return _element("masked6" if ":" in address else "masked4", address)
 
 
 def own_element(address: str) -> Element:
