@@ -28,7 +28,7 @@ from fairlead.discovery.connections import Connection
 from fairlead.discovery.dialler import Dialler, Outside
 from fairlead.discovery.names import Tables
 from fairlead.discovery.resolver import Answer, Forward, View, resolve
-from fairlead.discovery.stream import CONNECTIONS_MAX
+from fairlead.discovery.stream import CONNECTIONS_MAX, CONNECTIONS_TOTAL_MAX
 from fairlead.discovery.upstream import Forwarder, Send
 
 #: Events taken from epoll at a time.
@@ -279,7 +279,7 @@ class DnsServer:
         with self._lock:
             epoch = self._tables.epoch
             outcome = resolve(self._tables, box.view, query, self._chance, tcp=tcp)
-            if isinstance(outcome, Answer) and outcome.keep and not tcp:
+            if isinstance(outcome, Answer) and outcome.keep:
                 box.cache.keep(query[2:], outcome.bodies)
         if isinstance(outcome, Answer):
             client.reply(query[:2] + outcome.bodies[0])
@@ -303,6 +303,8 @@ class DnsServer:
             if box.connections >= CONNECTIONS_MAX:
                 sock.close()
                 continue
+            if len(self._clients) >= CONNECTIONS_TOTAL_MAX:
+                self._hang_up(next(iter(self._clients.values())))
             sock.setblocking(False)
             connection = Connection(sock, partial(self._want_write, sock), time.monotonic())
             client = self._clients[sock.fileno()] = StreamClient(sock, box, connection, time.monotonic)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from fairlead.discovery.names import DNS_PORT
-from fairlead.discovery.stream import Stream, frame
+from fairlead.discovery.stream import QUERY_SIZE_MAX, UNREAD_MAX, Stream, frame
 from fairlead.discovery.upstream import Send
 from fairlead.discovery.wire import TCP_SIZE
 
@@ -35,13 +35,13 @@ class Socket(Protocol):
 
 
 class Connection:
-    """A TCP connection, from a client or to a server; ``closed`` once nothing more can come of it. ``want_write`` is
+    """A TCP connection, from a client or, with the ``first`` message to send, to a server; ``closed`` once nothing more can come of it. ``want_write`` is
     called with whether room to send is awaited, whenever that changes."""
 
     __slots__ = ("_out", "_socket", "_waiting", "_want_write", "closed", "stream")
 
     def __init__(self, sock: Socket, want_write: Callable[[bool], None], now: float, first: bytes = b"") -> None:
-        self.stream = Stream(now)
+        self.stream = Stream(now, TCP_SIZE if first else QUERY_SIZE_MAX)
         self.closed = False
         self._socket = sock
         self._want_write = want_write
@@ -54,6 +54,7 @@ class Connection:
             self.stream.answered(now)
             self._out += frame(data)
             self.flush()
+            self.closed = self.closed or len(self._out) > UNREAD_MAX
 
     def flush(self) -> None:
         """Send what is queued; ask for another turn if not all of it goes."""

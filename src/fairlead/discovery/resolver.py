@@ -1,7 +1,7 @@
 """From a question to an answer, for one sandbox: what Docker's embedded DNS answers, with its leaks closed.
 
 Order of rules (``cnm.md`` 1.14):
-  1. unreadable, other opcode, other class: silence, FORMERR, NOTIMP, REFUSED
+  1. unreadable, other opcode, transfer of a zone: silence, FORMERR, NOTIMP, REFUSED
   2. reverse name of an address in the sandbox's networks: ``<name>.<network>``
   3. name known in one of its networks, whole or split as ``name.network``: addresses, or NOERROR and nothing
   4. single-label name, or one below ``invalid`` or ``localhost``: NXDOMAIN from us, never forwarded, whatever the
@@ -80,7 +80,7 @@ class Silence(NamedTuple):
 def resolve(
     tables: Tables, view: View, query: bytes, chance: Chance, *, tcp: bool = False
 ) -> Answer | Forward | Silence:
-    """Decide on one query. ``tcp`` lifts the size limit of UDP."""
+    """Decide on one query. ``tcp`` lifts the size limit of UDP; such answers are made one at a time, none is kept."""
     question = wire.scan(query)
     if isinstance(question, wire.BadQuery):
         if question.rcode is None:
@@ -92,8 +92,9 @@ def resolve(
     else:
         records = _forward_records(tables, view, question)
     if records is not None:
-        bodies = tuple(wire.body(query, question, wire.NOERROR, order, limit) for order in _orders(records, chance))
-        return Answer(_draws(bodies, chance), keep=True)
+        orders = [_shuffled(records, chance)] if tcp else _orders(records, chance)
+        bodies = tuple(wire.body(query, question, wire.NOERROR, order, limit) for order in orders)
+        return Answer(_draws(bodies, chance), keep=not tcp)
     single = question.labels == 1 and not view.pass_on
     if single or not view.forward or question.name.endswith(_NOWHERE):
         return Answer((wire.body(query, question, wire.NXDOMAIN, (), limit),), keep=False)

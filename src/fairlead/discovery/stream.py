@@ -6,14 +6,20 @@ fault closes, nothing is retried.
 
 from __future__ import annotations
 
-from fairlead.discovery.wire import HEADER_SIZE
+from fairlead.discovery.wire import EDNS_SIZE_MAX, HEADER_SIZE, TCP_SIZE
 
 #: Seconds that a client may leave a connection without a whole message and without an open question.
 IDLE_S = 2.0
 #: Seconds that a connection may live at all; enough for a slow forwarded query with a change of server.
 TOTAL_S = 10.0
-#: Open connections of one sandbox; each costs some kilobytes, and a stub resolver needs one.
+#: Open connections of one sandbox; a stub resolver needs one.
 CONNECTIONS_MAX = 64
+#: Open connections of all sandboxes; the oldest makes room. With 136 KB at most for each: 140 MB.
+CONNECTIONS_TOTAL_MAX = 1024
+#: Longest query that a client may send, in octets; as over UDP, with room to spare for options.
+QUERY_SIZE_MAX = EDNS_SIZE_MAX
+#: Octets of answers that may wait for a client to read, beyond what the kernel holds for it already (megabytes).
+UNREAD_MAX = 2 * TCP_SIZE
 #: Questions of one connection that may wait for an answer (RFC 7766 section 6.2.1.1 allows several).
 WAITING_MAX = 64
 
@@ -24,13 +30,14 @@ def frame(message: bytes) -> bytes:
 
 
 class Stream:
-    """One connection's incoming side. ``receive`` after each read, ``answered`` after each reply; when ``closed`` or
-    ``deadline`` has passed, close the connection."""
+    """One connection's incoming side, for messages of ``size_max`` octets. ``receive`` after each read, ``answered``
+    after each reply; when ``closed`` or ``deadline`` has passed, close the connection."""
 
-    __slots__ = ("_buffer", "_end", "_idle", "_waiting", "closed")
+    __slots__ = ("_buffer", "_end", "_idle", "_size_max", "_waiting", "closed")
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, size_max: int = QUERY_SIZE_MAX) -> None:
         self.closed = False
+        self._size_max = size_max
         self._buffer = b""
         self._waiting = 0
         self._idle = now + IDLE_S
@@ -51,7 +58,7 @@ class Stream:
         at = 0
         while len(buffer) - at >= 2:
             size = (buffer[at] << 8) | buffer[at + 1]
-            if size < HEADER_SIZE:
+            if not HEADER_SIZE <= size <= self._size_max:
                 self.closed = True
                 return messages
             if len(buffer) - at - 2 < size:

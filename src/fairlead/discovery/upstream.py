@@ -3,10 +3,12 @@
 Each attempt has its own socket (the edge's), a random source port, a random id and random letter case in the name
 (draft-vixie-dnsext-dns0x20): an outsider has to guess all of them (RFC 5452). A reply counts if it comes over the
 attempt's connected socket, carries its id and repeats its question octet by octet. A server that answers with the
-right id but other letter case is asked once more in plain case, with new id and port.
+right id but other letter case is asked once more in plain case, with new id and port. Where many wrong replies come,
+somebody is guessing: the server is asked once more over TCP, where guesses do not arrive.
 
     attempt --reply--> answered                 --SERVFAIL, REFUSED, timeout, broken socket--> next server
        ^----- other case: once, plain ----'     no server left --> SERVFAIL to the client
+       ^----- many wrong replies: TCP ----'
 
 Pure: drain the returned acts in order after each call; ``tick`` when ``next_deadline`` has passed.
 """
@@ -25,8 +27,13 @@ from fairlead.model.ids import Chance
 SERVERS_MAX = 3
 #: Seconds that a server has for its reply (Docker's extIOTimeout).
 TIMEOUT_S = 4.0
+#: Wrong replies to one attempt before it is made over TCP: one that is late or doubled is no attack, and 32 guesses at
+#: 16 bits of id and the letter case are none that succeeds.
+DOUBTS_MAX = 32
 #: Queries of one sandbox that may wait at a time (Docker's maxConcurrent).
 OUTSTANDING_MAX = 1024
+#: Queries of all sandboxes that may wait; each holds a socket. The sandbox with most of them gives way.
+OUTSTANDING_TOTAL_MAX = 4096
 #: Source ports drawn from: 16384-65535 are 15.6 bits (the kernel's own choice has 14.8) and leave low ports alone.
 PORT_FIRST = 16_384
 PORT_COUNT = 49_152
@@ -70,7 +77,13 @@ class _Exchange(Generic[Client]):
     tcp: bool
     index: int = 0
     plain: bool = False
+    doubts: int = 0
     sent: bytes = b""
+
+    @property
+    def over_tcp(self) -> bool:
+        """Whether the present attempt is."""
+        return self.tcp or self.doubts >= DOUBTS_MAX
 
 
 @dataclass(slots=True)
@@ -87,25 +100,30 @@ class Counts:
 class Forwarder(Generic[Client]):
     """All waiting queries of a node; ``owner`` (a sandbox) bounds how many one may have."""
 
-    def __init__(self, chance: Chance, outstanding_max: int = OUTSTANDING_MAX) -> None:
+    def __init__(
+        self, chance: Chance, outstanding_max: int = OUTSTANDING_MAX, total_max: int = OUTSTANDING_TOTAL_MAX
+    ) -> None:
         self.counts = Counts()
         self._chance = chance
-        self._outstanding_max = outstanding_max
+        self._outstanding_max, self._total_max = outstanding_max, total_max
         self._waiting: dict[int, _Exchange[Client]] = {}
         self._deadlines: deque[tuple[float, int]] = deque()
-        self._owners: dict[str, int] = {}
+        self._owners: dict[str, dict[int, None]] = {}
         self._token = 0
 
     def ask(
         self, owner: str, client: Client, forward: Forward, tcp: bool, now: float
     ) -> list[Send | Close | Reply[Client]]:
-        """Forward a query; over its limit an owner is answered REFUSED at once."""
-        if self._owners.get(owner, 0) >= self._outstanding_max:
+        """Forward a query. Over its limit an owner is answered REFUSED at once; so is, when all together are over
+        theirs, the oldest query of the owner with most."""
+        own, waiting = len(self._owners.get(owner, ())), len(self._waiting)
+        full = waiting >= self._total_max
+        if own >= self._outstanding_max or (full and own * len(self._owners) >= waiting):
             self.counts.refused += 1
             return [Reply(client, wire.failure(forward.query, forward.end, wire.REFUSED))]
+        given_up = self._make_room() if full else []
         self.counts.forwarded += 1
-        self._owners[owner] = self._owners.get(owner, 0) + 1
-        return [self._attempt(_Exchange(owner, client, forward, tcp), now)]
+        return [*given_up, self._attempt(_Exchange(owner, client, forward, tcp), now)]
 
     def receive(self, token: int, data: bytes, now: float) -> list[Send | Close | Reply[Client]]:
         """A packet arrived on the socket of ``token``. Never raises; what is not the awaited reply is counted."""
@@ -115,15 +133,13 @@ class Forwarder(Generic[Client]):
         sent, end = exchange.sent, exchange.forward.end
         question, asked = data[12:end], sent[12:end]
         if len(data) < wire.HEADER_SIZE or data[:2] != sent[:2] or not data[2] & 0x80 or data[2] & 0x78:
-            self.counts.unbelieved += 1
-            return []
+            return self._doubt(token, exchange, now)
         rcode = data[3] & 0x0F
         questions = data[4:6]
         if questions == b"\0\0" and rcode in _ERRORS:
             return self.fail(token, now)
         if questions != b"\0\1" or (question != asked and question.lower() != asked.lower()):
-            self.counts.unbelieved += 1
-            return []
+            return self._doubt(token, exchange, now)
         if question != asked:
             exchange.plain = True
             return [self._drop(token), self._attempt(exchange, now)]
@@ -131,7 +147,9 @@ class Forwarder(Generic[Client]):
             return self.fail(token, now)
         query = exchange.forward.query
         reply = query[:2] + data[2:12] + query[12:end] + data[end:]
-        return [self._drop(token), self._done(exchange, reply)]
+        if exchange.over_tcp and not exchange.tcp and len(reply) > wire.UDP_SIZE:
+            reply = wire.cut(reply, end)
+        return [self._drop(token), Reply(exchange.client, reply)]
 
     def fail(self, token: int, now: float) -> list[Send | Close | Reply[Client]]:
         """The socket of ``token`` could not be made, broke or ended: on to the next server."""
@@ -140,12 +158,12 @@ class Forwarder(Generic[Client]):
             return []
         dropped = self._drop(token)
         exchange.index += 1
-        exchange.plain = False
+        exchange.plain, exchange.doubts = False, 0
         if exchange.index < min(SERVERS_MAX, len(exchange.forward.upstreams)):
             return [dropped, self._attempt(exchange, now)]
         self.counts.failed += 1
         forward = exchange.forward
-        return [dropped, self._done(exchange, wire.failure(forward.query, forward.end, wire.SERVFAIL))]
+        return [dropped, Reply(exchange.client, wire.failure(forward.query, forward.end, wire.SERVFAIL))]
 
     def tick(self, now: float) -> list[Send | Close | Reply[Client]]:
         """Give up every attempt whose time is over."""
@@ -162,9 +180,21 @@ class Forwarder(Generic[Client]):
 
     def forget(self, owner: str) -> list[Send | Close | Reply[Client]]:
         """Drop all queries of an owner without a reply."""
-        tokens = [token for token, exchange in self._waiting.items() if exchange.owner == owner]
-        self._owners.pop(owner, None)
-        return [self._drop(token) for token in tokens]
+        return [self._drop(token) for token in tuple(self._owners.get(owner, ()))]
+
+    def _make_room(self) -> list[Send | Close | Reply[Client]]:
+        token = next(iter(max(self._owners.values(), key=len)))
+        exchange = self._waiting[token]
+        self.counts.refused += 1
+        forward = exchange.forward
+        return [self._drop(token), Reply(exchange.client, wire.failure(forward.query, forward.end, wire.REFUSED))]
+
+    def _doubt(self, token: int, exchange: _Exchange[Client], now: float) -> list[Send | Close | Reply[Client]]:
+        self.counts.unbelieved += 1
+        if exchange.over_tcp:
+            return []
+        exchange.doubts += 1
+        return [self._drop(token), self._attempt(exchange, now)] if exchange.over_tcp else []
 
     def _attempt(self, exchange: _Exchange[Client], now: float) -> Send:
         token = self._token = self._token + 1
@@ -175,21 +205,18 @@ class Forwarder(Generic[Client]):
             name = _mixed(name, draw >> 48)
         exchange.sent = (draw & 0xFFFF).to_bytes(2, "big") + query[2:12] + name + query[end - 4 :]
         self._waiting[token] = exchange
+        self._owners.setdefault(exchange.owner, {})[token] = None
         self._deadlines.append((now + TIMEOUT_S, token))
         port = PORT_FIRST + ((draw >> 16) & 0xFFFFFFFF) % PORT_COUNT
-        return Send(token, exchange.owner, upstreams[exchange.index], exchange.tcp, port, exchange.sent)
+        return Send(token, exchange.owner, upstreams[exchange.index], exchange.over_tcp, port, exchange.sent)
 
     def _drop(self, token: int) -> Close:
-        del self._waiting[token]
+        owner = self._waiting.pop(token).owner
+        tokens = self._owners[owner]
+        del tokens[token]
+        if not tokens:
+            del self._owners[owner]
         return Close(token)
-
-    def _done(self, exchange: _Exchange[Client], data: bytes) -> Reply[Client]:
-        left = self._owners.get(exchange.owner, 0) - 1
-        if left > 0:
-            self._owners[exchange.owner] = left
-        else:
-            self._owners.pop(exchange.owner, None)
-        return Reply(exchange.client, data)
 
 
 def _mixed(name: bytes, bits: int) -> bytes:

@@ -37,6 +37,9 @@ NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 
 #: Record types and classes (RFC 1035 section 3.2, AAAA RFC 3596, OPT RFC 6891, transfers RFC 5936 and 1995).
 A, SOA, PTR, AAAA, OPT, IXFR, AXFR, ANY = 1, 6, 12, 28, 41, 251, 252, 255
 IN = 1
+#: Stands for the type of a question of another class than the Internet's: no record of ours has it (type 0 is reserved,
+#: RFC 6895 section 3.1).
+OTHER_CLASS = 0
 
 _QR, _OPCODE, _TC, _RD, _RA, _CD, _DO = 0x8000, 0x7800, 0x0200, 0x0100, 0x0080, 0x0010, 0x8000
 #: Longest name on the wire, in octets, and longest label (RFC 1035 section 2.3.4).
@@ -57,7 +60,7 @@ _OPT_RECORD = Struct("!BHHBBHH")
 
 class Question(NamedTuple):
     r"""The one question of a query. ``name`` is lower case without the final dot (a dot inside a label is shown as
-    ``\.``), ``end`` is where the question ends in the message. ``size`` is the longest UDP answer that the client
+    ``\.``), ``type`` is ``OTHER_CLASS`` for what is not asked of the Internet, ``end`` where the question ends in the message. ``size`` is the longest UDP answer that the client
     takes, ``edns`` whether an OPT record is due, ``dnssec_ok`` its DO bit."""
 
     name: str
@@ -96,8 +99,10 @@ def _scan(query: bytes) -> Question | BadQuery:
     if labels is None or at + 4 > len(query):
         return BadQuery(FORMERR)
     kind, class_ = _TYPE_CLASS.unpack_from(query, at)
-    if class_ != IN or kind in (AXFR, IXFR):
+    if kind in (AXFR, IXFR):
         return BadQuery(REFUSED)
+    if class_ not in (IN, ANY):
+        kind = OTHER_CLASS
     name = b".".join(labels).lower().decode("latin-1")
     if additional or at + 4 != len(query):
         return _extended(query, name, len(labels), kind, at + 4)
@@ -239,6 +244,11 @@ def refusal(query: bytes, rcode: int) -> bytes:
 def failure(query: bytes, end: int, rcode: int) -> bytes:
     """An answer without records to a well-formed query whose question ends at ``end``, id included."""
     return query[:2] + body(query, Question("", 0, 0, end), rcode, (), TCP_SIZE)
+
+
+def cut(reply: bytes, end: int) -> bytes:
+    """A reply without its records, so that the client asks again over TCP."""
+    return reply[:2] + _BODY_HEADER.pack(_flags(reply) | _TC, 1, 0, 0, 0) + reply[HEADER_SIZE:end]
 
 
 def _flags(message: bytes) -> int:

@@ -2,7 +2,7 @@ import errno
 
 from fairlead.discovery.connections import Connection, dial, hear
 from fairlead.discovery.resolver import Upstream
-from fairlead.discovery.stream import frame
+from fairlead.discovery.stream import UNREAD_MAX, frame
 from fairlead.discovery.upstream import Send
 
 MESSAGE = bytes(range(12))
@@ -51,6 +51,15 @@ def test_replies_are_framed_and_sent_at_once():
     connection, wants = opened(pipe := Pipe())
     connection.reply(MESSAGE, 0.0)
     assert pipe.sent == frame(MESSAGE) and wants == []
+
+
+def test_sec_18_a_client_that_does_not_read_is_given_up():
+    connection, _ = opened(Pipe(room=0))
+    answers = 0
+    while not connection.closed:
+        connection.reply(bytes(4096), 0.0)
+        answers += 1
+    assert answers == UNREAD_MAX // (4096 + 2) + 1
 
 
 def test_a_full_socket_is_waited_for_and_then_no_more():

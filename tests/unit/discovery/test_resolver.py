@@ -115,6 +115,22 @@ def test_outside_names_are_forwarded_as_asked(tables):
     assert outcome.query == query and outcome.upstreams == UP and query[outcome.end - 4 : outcome.end] == b"\0\1\0\1"
 
 
+def test_other_classes_are_asked_outside_but_not_for_what_is_ours(tables):
+    def of_class(name):
+        query = dns.message.make_query(name, "TXT", "CH", use_edns=False).to_wire()
+        return resolve(tables, View(("n1",), True, UP), query, CHANCE)
+
+    assert isinstance(of_class("version.bind"), Forward)
+    for name, code in (("web.front", dns.rcode.NOERROR), ("absent", dns.rcode.NXDOMAIN)):
+        message = dns.message.from_wire(b"\0\1" + of_class(name).bodies[0])
+        assert message.rcode() == code and not message.answer
+
+
+@pytest.mark.parametrize("name", ["db.invalid", "db.localhost"])
+def test_what_is_nowhere_is_asked_nowhere(tables, name):
+    assert ask(tables, name).rcode() == dns.rcode.NXDOMAIN
+
+
 def test_without_servers_outside_names_fail(tables):
     assert ask(tables, "example.org", view=View(("n1",))).rcode() == dns.rcode.SERVFAIL
 

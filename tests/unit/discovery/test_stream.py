@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairlead.discovery.stream import IDLE_S, TOTAL_S, WAITING_MAX, Stream, frame
+from fairlead.discovery.stream import IDLE_S, QUERY_SIZE_MAX, TOTAL_S, WAITING_MAX, Stream, frame
 
 MESSAGES = st.lists(st.binary(min_size=12, max_size=300), max_size=20)
 
@@ -67,3 +67,11 @@ def test_too_many_open_questions_close():
     stream = Stream(0.0)
     assert len(stream.receive(frame(bytes(12)) * (WAITING_MAX + 1), 0.0)) == WAITING_MAX + 1
     assert stream.closed
+
+
+def test_sec_18_a_query_longer_than_any_closes_before_it_is_read():
+    stream = Stream(0.0)
+    assert stream.receive((QUERY_SIZE_MAX + 1).to_bytes(2, "big"), 0.0) == [] and stream.closed
+    whole = Stream(0.0)
+    assert len(whole.receive(frame(bytes(QUERY_SIZE_MAX)), 0.0)) == 1 and not whole.closed
+    assert len(Stream(0.0, 65535).receive(frame(bytes(65535)), 0.0)) == 1

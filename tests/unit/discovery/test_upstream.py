@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairlead.discovery.resolver import Forward, Upstream
-from fairlead.discovery.upstream import PORT_FIRST, TIMEOUT_S, Close, Forwarder, Reply, Send
+from fairlead.discovery.upstream import DOUBTS_MAX, PORT_FIRST, TIMEOUT_S, Close, Forwarder, Reply, Send
 
 SERVERS = tuple(Upstream(f"192.0.2.{last}", True) for last in range(1, 6))
 QUERY = dns.message.make_query("some.example.org", "A", use_edns=False, id=99).to_wire()
@@ -114,6 +114,24 @@ def test_silence_leads_to_the_next_server_after_four_seconds():
     assert forwarder.receive(send.token, answer(send), 5.0) == []
 
 
+def test_sec_21_many_wrong_replies_lead_to_tcp_and_a_long_reply_is_cut_for_the_client():
+    forwarder, send = asked()
+    wrong = bytes([answer(send)[0] ^ 1]) + answer(send)[1:]
+    for _ in range(DOUBTS_MAX - 1):
+        assert forwarder.receive(send.token, wrong, 0.1) == []
+    close, again = forwarder.receive(send.token, wrong, 0.1)
+    assert close == Close(send.token) and again.tcp and not send.tcp and again.data[:2] != send.data[:2]
+    assert forwarder.receive(send.token, answer(send), 0.1) == []
+    assert forwarder.receive(again.token, wrong, 0.1) == []
+    _, reply = forwarder.receive(again.token, answer(again) + bytes(600), 0.2)
+    assert reply.data[2] & 2 and reply.data[12:] == QUERY[12:] and reply.data[:2] == QUERY[:2]
+    assert forwarder.counts.unbelieved == DOUBTS_MAX + 1
+    forwarder, send = asked()
+    for _ in range(DOUBTS_MAX):
+        acts = forwarder.receive(send.token, wrong, 0.1)
+    assert [act.tcp for act in forwarder.fail(acts[1].token, 0.2) if isinstance(act, Send)] == [False]
+
+
 def test_an_owner_over_its_limit_is_refused_and_others_are_not():
     forwarder, _ = asked(outstanding_max=1)
     forward = Forward(QUERY, SERVERS, len(QUERY))
@@ -132,6 +150,18 @@ def test_room_is_given_back_after_reply_failure_and_forgetting():
     assert forwarder.forget("s") == [Close(send.token)]
     assert isinstance(forwarder.ask("s", "client", forward, False, 3.0)[0], Send)
     assert forwarder.next_deadline() == 3.0 + TIMEOUT_S
+
+
+def test_the_greediest_makes_room_when_all_together_ask_too_much():
+    forwarder, forward = Forwarder(random.Random(1), 8, 10), Forward(QUERY, SERVERS, len(QUERY))
+    first = [forwarder.ask("greedy", number, forward, False, 0.0)[0] for number in range(8)]
+    acts = [forwarder.ask(f"modest{number}", "m", forward, False, 0.0) for number in range(5)]
+    assert [len(made) for made in acts] == [1, 1, 3, 3, 3]
+    for number, (close, reply, send) in enumerate(acts[2:]):
+        assert close == Close(first[number].token) and reply.client == number and isinstance(send, Send)
+        assert dns.message.from_wire(reply.data).rcode() == dns.rcode.REFUSED
+    (refused,) = forwarder.ask("greedy", "again", forward, False, 0.0)
+    assert isinstance(refused, Reply) and forwarder.counts.refused == 4
 
 
 @given(st.binary(max_size=100), st.binary(max_size=60))

@@ -62,9 +62,14 @@ def test_what_is_no_query_gets_silence_and_other_faults_their_code():
     assert wire.scan(good[:6] + b"\0\1" + good[8:]) == wire.BadQuery(wire.FORMERR)
     assert wire.scan(good[:-1]) == wire.BadQuery(wire.FORMERR)
     assert wire.scan(good + b"\0") == wire.BadQuery(wire.FORMERR)
-    assert wire.scan(good[:-2] + b"\0\3") == wire.BadQuery(wire.REFUSED)
     assert wire.scan(query(kind="AXFR", use_edns=False)) == wire.BadQuery(wire.REFUSED)
     assert wire.scan(good[:12] + b"\xc0\x0c" + good[-4:]) == wire.BadQuery(wire.FORMERR)
+
+
+def test_a_question_of_another_class_has_no_type_of_ours():
+    good = query(use_edns=False)
+    assert wire.scan(good[:-2] + b"\0\3").type == wire.OTHER_CLASS
+    assert wire.scan(good[:-2] + b"\0\xff").type == wire.A == wire.scan(good).type
 
 
 def test_a_name_over_255_octets_is_malformed():
