@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Protocol
 
@@ -86,12 +86,18 @@ class Planned(Exception):
 
 class Client:
     """The API of the daemon at ``host`` (``unix:///path``). With ``dry_run`` (``plan``, or ``start`` to see what the
-    start of a created container does too) every call that would change something raises ``Planned`` instead."""
+    start of a created container does too) every call that would change something raises ``Planned`` instead.
+    ``dial`` makes the connections to a host of another kind."""
 
-    def __init__(self, host: str = DEFAULT_HOST, *, dry_run: str = "") -> None:
-        if not host.startswith("unix://") or not host.removeprefix("unix://"):
-            raise ApiError(400, f"unsupported daemon address {host!r}", hint="write unix:///path/to/socket")
+    def __init__(
+        self, host: str = DEFAULT_HOST, *, dry_run: str = "", dial: Callable[[], socket.socket] | None = None
+    ) -> None:
+        if dial is None and (not host.startswith("unix://") or not host.removeprefix("unix://")):
+            raise ApiError(
+                400, f"unsupported daemon address {host!r}", hint="write unix:///path/to/socket, or tcp://HOST:PORT"
+            )
         self.host = host
+        self._dial = dial or self._dial_socket
         self._dry_run = dry_run
 
     def get(self, path: str, query: Query | None = None) -> object:
@@ -130,14 +136,21 @@ class Client:
         headers = {"Content-Length": str(len(data)), "Connection": "Upgrade", "Upgrade": "tcp"}
         return self._exchange("POST", path, query, [data], headers)
 
-    def _exchange(
-        self, method: str, path: str, query: Query | None, body: Iterable[bytes], headers: Mapping[str, str]
-    ) -> Reply:
+    def _dial_socket(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.connect(self.host.removeprefix("unix://"))
-        except OSError as error:
+        except OSError:
             connection.close()
+            raise
+        return connection
+
+    def _exchange(
+        self, method: str, path: str, query: Query | None, body: Iterable[bytes], headers: Mapping[str, str]
+    ) -> Reply:
+        try:
+            connection = self._dial()
+        except OSError as error:
             raise DaemonUnreachable(self.host, error.strerror or str(error)) from error
         reply = Reply(connection)
         try:
@@ -179,6 +192,11 @@ class Reply:
         """Let the connection go."""
         self._file.close()
         self.connection.close()
+
+    def end_input(self) -> None:
+        """Tell the other end that nothing more is sent, where a connection has halves: TLS has none."""
+        if not hasattr(self.connection, "unwrap"):
+            self.connection.shutdown(socket.SHUT_WR)
 
     def begin(self) -> None:
         """Read the head; raises the error that the answer tells, if it tells one."""

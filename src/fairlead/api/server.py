@@ -25,6 +25,7 @@ from fairlead.api.contract import Node
 from fairlead.api.openapi import description
 from fairlead.api.router import Call, Route, Router, answer
 from fairlead.api.schema import error_body
+from fairlead.api.tls import TcpDoor, TcpListener, listen
 from fairlead.model.errors import Conflict, Internal, Invalid, NetError, NotFound
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class ApiServer:
     def __init__(self, runner: web.ServerRunner, path: Path, listener: socket.socket) -> None:
         self._runner = runner
         self._inode = path.stat().st_ino
+        self._doors: list[TcpListener] = []
         self.path = path
         self.listener = listener
         #: Whether the listening socket lives on elsewhere, so that its file must stay.
@@ -66,12 +68,20 @@ class ApiServer:
         """How many connections are open."""
         return len(self._runner.server.connections) if self._runner.server else 0
 
+    def open_door(self, door: TcpDoor) -> None:
+        """Answer on a TCP port with mutual TLS too; raises ``Invalid`` or ``Internal``."""
+        if self._runner.server is None:
+            raise Internal("the server is closed")
+        self._doors.append(listen(door, self._runner.server))
+
     async def close(self) -> None:
         """Stop listening, give open requests a moment, cut the rest, remove the socket file if it is still ours and the
         socket is not ``kept``."""
         with suppress(FileNotFoundError):
             if self.path.stat().st_ino == self._inode and not self.kept:
                 self.path.unlink()
+        for door in self._doors:
+            await door.close()
         await self._runner.cleanup()
 
 

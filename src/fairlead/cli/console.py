@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
@@ -18,6 +19,9 @@ from fairlead.model.errors import Invalid, NetError
 #: Where a context keeps what ``--dry-run`` asks for.
 _DRY_RUN = "fairlead.dry-run"
 
+#: Options that name files of TLS, and what the files are called otherwise (Docker).
+_TLS_FILES = {"tlscacert": "ca", "tlscert": "cert", "tlskey": "key"}
+
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -28,9 +32,24 @@ def pass_client(function: Callable[Concatenate[Client, _P], _R]) -> Callable[_P,
     @functools.wraps(function)
     def with_client(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         ctx = click.get_current_context()
-        return function(Client(str(ctx.find_root().obj), dry_run=str(ctx.meta.get(_DRY_RUN, ""))), *args, **kwargs)
+        return function(client_of(ctx), *args, **kwargs)
 
     return with_client
+
+
+def client_of(ctx: click.Context) -> Client:
+    """The client of the daemon that the command line names; raises ``Invalid``."""
+    root, dry_run = ctx.find_root(), str(ctx.meta.get(_DRY_RUN, ""))
+    host, tls = str(root.obj), root.params
+    if not host.startswith("tcp://"):
+        return Client(host, dry_run=dry_run)
+    if not tls.get("tlsverify"):
+        raise Invalid(f"{host}: a daemon is reached over TCP with mutual TLS only", hint="give --tlsverify")
+    remote = importlib.import_module("fairlead.cli.remote")
+    folder = tls.get("cert_path") or "~/.fairlead"
+    files = (tls.get(name) or f"{folder}/{usual}.pem" for name, usual in _TLS_FILES.items())
+    made = remote.client(host, dry_run, *files)
+    return made if isinstance(made, Client) else Client(host)
 
 
 def dry_run_option(kind: str = "plan") -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:

@@ -18,6 +18,13 @@ _LEVELS = ("debug", "info", "warning", "error")
 @click.command("daemon", short_help="Be the daemon of this host")
 @click.option("--state-dir", default=_DEFAULTS.state, show_default=True, help="What survives a reboot.")
 @click.option("--run-dir", default=_DEFAULTS.run, show_default=True, help="Socket and namespaces.")
+@click.option(
+    "-H", "--host", "doors", multiple=True, metavar="tcp://ADDR:PORT", help="Answer there too, by mutual TLS."
+)
+@click.option("--tlsverify", is_flag=True, help="Let in only clients with a certificate; --host needs it.")
+@click.option("--tlscacert", default="", metavar="PATH", help="Who signs clients, PEM.")
+@click.option("--tlscert", default="", metavar="PATH", help="The daemon's certificate, PEM.")
+@click.option("--tlskey", default="", metavar="PATH", help="Its key, PEM.")
 @click.option("--log-level", type=click.Choice(_LEVELS), default="info", show_default=True, help="Least to be logged.")
 @click.option(
     "--default-address-pool", "pools", multiple=True, metavar="base=CIDR,size=BITS", help="Where subnets are cut from."
@@ -49,6 +56,11 @@ _LEVELS = ("debug", "info", "warning", "error")
 def command(
     state_dir: str,
     run_dir: str,
+    doors: tuple[str, ...],
+    tlsverify: bool,
+    tlscacert: str,
+    tlscert: str,
+    tlskey: str,
     log_level: str,
     pools: tuple[str, ...],
     resolv_conf: str,
@@ -77,7 +89,11 @@ def command(
         dns_options=dns_options,
         default_network_opts=parse_network_opts(network_opts),
     )
+    files = daemon.TlsFiles(tlscacert, tlscert, tlskey)
+    tcp = tuple(daemon.TcpDoor.parse(url, files, verify=tlsverify) for url in doors)
     engines = daemon.ForeignEngines(docker_host, podman_root, podman_runroot)
     return int(
-        daemon.main(daemon.DaemonOptions(node=node, engines=engines, log_level=log_level, containers=containers))
+        daemon.main(
+            daemon.DaemonOptions(node=node, engines=engines, doors=tcp, log_level=log_level, containers=containers)
+        )
     )

@@ -44,9 +44,16 @@ root.params.append(
         envvar="FAIRLEAD_HOST",
         default=DEFAULT_HOST,
         show_default=True,
-        help="The daemon's socket; also by FAIRLEAD_HOST.",
+        help="The daemon's socket, or tcp://HOST:PORT; also by FAIRLEAD_HOST.",
     )
 )
+root.params += [
+    click.Option(["--tlsverify"], is_flag=True, envvar="FAIRLEAD_TLS_VERIFY", help="Mutual TLS, which tcp:// needs."),
+    click.Option(["--tlscacert"], default="", metavar="PATH", help="Who signs daemons (FAIRLEAD_CERT_PATH/ca.pem)."),
+    click.Option(["--tlscert"], default="", metavar="PATH", help="Our certificate (FAIRLEAD_CERT_PATH/cert.pem)."),
+    click.Option(["--tlskey"], default="", metavar="PATH", help="Its key (FAIRLEAD_CERT_PATH/key.pem)."),
+    click.Option(["--cert-path"], default="", envvar="FAIRLEAD_CERT_PATH", hidden=True),
+]
 root.params.append(
     click.Option(
         ["-v", "--version"],
@@ -60,7 +67,8 @@ root.params.append(
 
 
 @click.pass_context
-def _enter(ctx: click.Context, host: str) -> None:
+def _enter(ctx: click.Context, host: str, **tls: object) -> None:
+    del tls  # ``console.client_of`` reads them where they are needed
     ctx.obj = host
 
 

@@ -10,7 +10,7 @@ from contextlib import redirect_stdout
 
 import click
 
-from fairlead.api.client import Client
+from fairlead.cli.console import client_of
 
 #: Home and clear to the end of the screen (ECMA-48 CUP, ED): the list is drawn over itself without a flash.
 _OVER = "\x1b[H\x1b[J"
@@ -23,7 +23,7 @@ _PAUSE_S = 0.2
 def show_again(act: Callable[[], object]) -> object:
     """Call ``act`` and show what it printed, again after each event, until interrupted. What is no terminal gets every
     different list once, with an empty line between."""
-    client = Client(str(click.get_current_context().find_root().obj))
+    client = client_of(click.get_current_context())
     shown = None
     while True:
         # The stream is opened before the look, so that nothing which happens in between is missed.

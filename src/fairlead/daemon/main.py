@@ -14,6 +14,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from fairlead.api.server import serve
+from fairlead.api.tls import TcpDoor
+from fairlead.api.tls import TlsFiles as TlsFiles
 from fairlead.daemon import faults
 from fairlead.daemon.assembly import Assembly, NodeOptions, assemble
 from fairlead.daemon.foreign import ForeignTargets
@@ -32,11 +34,13 @@ _SWITCH_INTERVAL_S = 0.0005
 
 @dataclass(frozen=True, slots=True)
 class DaemonOptions:
-    """What the command line says: ``node`` of the node itself, ``engines`` where those of others are, the rest of the
+    """What the command line says: ``node`` of the node itself, ``engines`` where those of others are, ``doors`` where
+    else the API is open, the rest of the
     process around it. Without ``containers`` it starts none: it has networks for namespaces of others only."""
 
     node: NodeOptions = NodeOptions()
     engines: ForeignEngines = ForeignEngines()
+    doors: tuple[TcpDoor, ...] = ()
     log_level: str = "info"
     containers: bool = True
 
@@ -92,6 +96,8 @@ async def _start(options: DaemonOptions, stack: AsyncExitStack, service: Service
     door = DaemonNode(facts, node.engine, node.carrier, runtime, paths, targets)
     server = await serve(door, paths.socket, inherited=_kept_listener(paths.socket, service))
     stack.push_async_callback(server.close)
+    for tcp in options.doors:
+        server.open_door(tcp)
     server.kept = service.keeps
     service.keep(_kept_as(paths.socket), server.listener.fileno())
     return node

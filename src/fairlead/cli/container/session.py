@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 import termios
 import threading
@@ -29,7 +28,7 @@ _HANDED_ON = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "S
 def pump(reply: Reply, *, tty_mode: bool, stdin: bool) -> None:
     """Carry bytes until the other side ends: our input to it, its output to our output."""
     if stdin:
-        threading.Thread(target=_feed, args=(reply.connection,), daemon=True).start()
+        threading.Thread(target=_feed, args=(reply,), daemon=True).start()
     out, err = sys.stdout.buffer, sys.stderr.buffer
     pieces = (("stdout", piece) for piece in reply.pieces()) if tty_mode else reply.frames()
     with suppress(ConnectionResetError):
@@ -79,10 +78,10 @@ def raw_terminal(resize: Callable[[int, int], object]) -> Iterator[None]:
         signal.signal(signal.SIGWINCH, handler)
 
 
-def _feed(connection: socket.socket) -> None:
+def _feed(reply: Reply) -> None:
     """Our input to the other side, and its end as a half-close."""
     descriptor = sys.stdin.fileno()
     with suppress(OSError):
         while data := os.read(descriptor, _CHUNK_BYTES):
-            connection.sendall(data)
-        connection.shutdown(socket.SHUT_WR)
+            reply.connection.sendall(data)
+        reply.end_input()
