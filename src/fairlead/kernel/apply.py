@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from fairlead.kernel import foreign, host, netns, observe, ports
-from fairlead.kernel.errno import from_os
+from fairlead.kernel import foreign, host, netns, observe, ports, tables
+from fairlead.kernel.errno import Refused, from_os
 from fairlead.kernel.executor import PHASES, STAGES, Executor
 from fairlead.kernel.machine import Machine
 from fairlead.kernel.netlink import Netlink
 from fairlead.kernel.reckoning import Ledger, everything, inverse
-from fairlead.kernel.repair import repair
+from fairlead.kernel.repair import mend, repair
+from fairlead.kernel.watch import Damage, DamageWatch, Listener, together
 from fairlead.kernel.worker import Worker
 from fairlead.model.events import HostChanged
 from fairlead.model.faults import Reach, pass_by
@@ -43,6 +44,7 @@ class Kernel:
         self._machine = Machine(netns_dir, reach)
         self._ledger = Ledger()
         self._watch: host.HostWatch | None = None
+        self._damage_watch: DamageWatch | None = None
         self._worker = Worker(self._patience, self._tidy)
 
     async def apply(self, plans: Mapping[str, Plan]) -> None:
@@ -71,6 +73,20 @@ class Kernel:
         known = await self.host_facts()
         self._watch = host.HostWatch(events, lambda: self._machine.own_indices, self.host_facts, callback, known)
 
+    async def heed(self, mended: Callable[[list[str], str], None], strangers: Callable[[], None]) -> None:
+        """From now on what others damage is mended at once, and told on this event loop: what was done in words, as
+        ``repair`` says it, and the program that did the damage (empty: unknown). ``strangers`` is told that firewall
+        tables of others have changed."""
+        listener = await self._ask(self._listen)
+
+        async def mend(damages: Sequence[Damage]) -> None:
+            damage = together(damages)
+            words = await self._ask(lambda: self._mend(damage))
+            if words:
+                mended(words, damage.by)
+
+        self._damage_watch = DamageWatch(listener, mend, strangers)
+
     async def sockets_in(self, netns_name: str, specs: Sequence[SocketSpec]) -> list[socket.socket]:
         """Bound, non-blocking sockets of a sandbox; those of type ``SOCK_STREAM`` listen. Each (family, type, address,
         port). When one cannot be made, none is left open."""
@@ -98,6 +114,8 @@ class Kernel:
         if self._watch is not None:
             self._watch.close()
             self._watch = None
+        if self._damage_watch is not None:
+            self._damage_watch.close()
         await self._ask(self._machine.close)
         await asyncio.to_thread(self._worker.stop)
 
@@ -130,6 +148,32 @@ class Kernel:
             self._machine.trash.take([item for item in lost if isinstance(item, Veth)], ())
         back = Executor(self._machine, whole=lambda ns: self._ledger.firewall(ns, {}), go_on=True, phase="undo")
         back.run(inverse(failed.touched, before))
+
+    def _listen(self) -> Listener:
+        listener = self._machine.listener = Listener()
+        with self._machine.firewall("") as nft:
+            listener.open_firewall(nft.port)
+        with self._machine.enter("") as netlink:
+            listener.open("", "", netlink.socket.getsockname()[0])
+        for name in observe.namespaces(self._machine.netns_dir)[0]:
+            self._machine.listen(name)
+        return listener
+
+    def _mend(self, damage: Damage) -> list[str]:
+        words: list[str] = []
+        try:
+            if damage.all:
+                words = repair(self._machine, self._ledger.everything())
+            elif damage.tables:
+                with self._machine.firewall("") as nft:
+                    tables.remake(nft, "", self._ledger.firewall("", {}))
+                words = [f"made table {name} anew" for name in sorted(damage.tables)]
+            owners = [] if damage.all else self._ledger.concerned(damage.links, damage.spaces)
+            if owners:
+                words += mend(self._machine, self._ledger.objects(owners))
+        except (Refused, OSError) as failure:
+            words.append(f"could not mend: {failure}")
+        return words
 
     def _repair(self, plans: Mapping[str, Plan]) -> list[str]:
         words = repair(self._machine, everything(plans))

@@ -58,9 +58,18 @@ def went_low(spent: int) -> bool:
     """Whether a netfilter socket that was opened after ``spend`` is at the descriptor given up, or below it. Otherwise
     another thread was faster, and the socket may be anywhere."""
     try:
-        if not stat.S_ISSOCK(os.fstat(spent).st_mode):
-            return False
+        os.fstat(spent)
     except OSError:
         return True  # still free: there was one still lower
-    with socket.socket(fileno=os.dup(spent)) as found:
+    return is_netfilter(spent)
+
+
+def is_netfilter(descriptor: int) -> bool:
+    """Whether a descriptor is a netfilter socket; one that is free is none."""
+    try:
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            return False
+    except OSError:
+        return False
+    with socket.socket(fileno=os.dup(descriptor)) as found:
         return found.family == socket.AF_NETLINK and found.proto == _NETFILTER

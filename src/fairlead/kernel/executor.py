@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import TypeVar
 
-from fairlead.kernel import announce, conntrack, netns, requests, ruleset, sysctl
+from fairlead.kernel import announce, conntrack, netns, requests, sysctl, tables
 from fairlead.kernel.errno import HostPortInUse, LinkInTheWay, Refused, from_os, refused
 from fairlead.kernel.machine import Machine
 from fairlead.kernel.netlink import BATCH_MAX, Fault, Netlink
+from fairlead.kernel.nft import Nft
 from fairlead.plan.diff import Change, Create, Delete, Step
 from fairlead.plan.objects import (
     Address,
@@ -175,6 +176,7 @@ class Executor:
                 else:
                     netns.create(self._machine.path(item.name))
                 self._touch(Create(item))
+                self._machine.listen(item.name)
             except OSError as error:
                 self._fail(from_os(error, f"make network namespace {item.name}", item))
 
@@ -182,6 +184,7 @@ class Executor:
         for step in steps:
             if isinstance(step, Delete) and isinstance(step.object, Netns):
                 self._touch(step)
+                self._machine.unlisten(step.object.name)
                 try:
                     netns.delete(self._machine.path(step.object.name))
                 except OSError as error:
@@ -194,31 +197,23 @@ class Executor:
             if isinstance(item, Table | Set | Chain | Element) and item.ns not in dead:
                 by_ns.setdefault(item.ns, []).append(step)
         for ns, script in self.later.items():
-            self._run_script(ns, functools.partial(str, script))
+            self._change_firewall(ns, functools.partial(Nft.run, script=script))
         for ns, group in by_ns.items():
-            scripts = [functools.partial(ruleset.transaction, group)]
-            if self._whole is not None:
-                # a stranger may have flushed our tables: then make them anew as they should be
-                scripts.append(functools.partial(_anew, self._whole, ns, group))
-            if self._run_script(ns, *scripts):
+            whole = functools.partial(self._whole, ns) if self._whole is not None else None
+            if self._change_firewall(ns, functools.partial(tables.change, ns=ns, steps=group, whole=whole)):
                 self.touched.extend(group)
 
-    def _run_script(self, ns: str, *scripts: Callable[[], str]) -> bool:
-        """Run the first transaction that the kernel takes; whether there was one. The failure told is the first one's."""
-        refusals: list[Refused] = []
+    def _change_firewall(self, ns: str, work: Callable[[Nft], object]) -> bool:
+        """Whether it was done; what stood in the way is told otherwise."""
         try:
             with self._machine.firewall(ns) as nft:
-                for script in scripts:
-                    try:
-                        nft.run(script())
-                    except Refused as failure:
-                        refusals.append(failure)
-                    else:
-                        return True
+                work(nft)
+        except Refused as failure:
+            self._fail(failure)
         except OSError as error:
             self._fail(from_os(error, "reach the firewall"))
-            return False
-        self._fail(refusals[0])
+        else:
+            return True
         return False
 
     def _settings(self, settings: Sequence[Sysctl]) -> None:
@@ -445,14 +440,6 @@ def _fresh(steps: Iterable[Step], kind: type[_T]) -> list[_T]:
     """What is to be, whether it was something else before or nothing."""
     found = [step.after if isinstance(step, Change) else step.object for step in steps if not isinstance(step, Delete)]
     return [item for item in found if isinstance(item, kind)]
-
-
-def _anew(whole: Whole, ns: str, steps: Iterable[Step]) -> str:
-    return ruleset.ruleset(whole(ns), _gone_tables(steps))
-
-
-def _gone_tables(steps: Iterable[Step]) -> list[Table]:
-    return [step.object for step in steps if isinstance(step, Delete) and isinstance(step.object, Table)]
 
 
 def _ends(link: Bridge | Veth) -> Iterator[tuple[str, str]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from fairlead.kernel import netns
 from fairlead.kernel.adoption import Adoptions
@@ -13,6 +14,7 @@ from fairlead.kernel.nft import Nft
 from fairlead.kernel.ports import Holds
 from fairlead.kernel.stale import StaleConnections
 from fairlead.kernel.trash import Trash
+from fairlead.kernel.watch import Listener
 from fairlead.model.faults import Reach, pass_by
 
 
@@ -29,6 +31,7 @@ class Machine:
         self.adoptions = Adoptions()
         self.stale = StaleConnections()
         self.own_indices: set[int] = set()
+        self.listener: Listener | None = None
         self._netlink: Netlink | None = None
         self._nft: Nft | None = None
 
@@ -58,8 +61,22 @@ class Machine:
         with netns.inside(self.path(ns)), Nft() as nft:
             yield nft
 
+    def listen(self, ns: str) -> None:
+        """Hear of damage in a sandbox, if anybody listens at all. What cannot be heard is found at the next start."""
+        if self.listener is not None:
+            with suppress(OSError):
+                # the first socket that a process opens in a namespace has its own number as port (netlink(7))
+                self.listener.open(ns, self.path(ns), os.getpid())
+
+    def unlisten(self, ns: str) -> None:
+        """Hear of a sandbox no more."""
+        if self.listener is not None:
+            self.listener.forget(ns)
+
     def close(self) -> None:
         """Delete what waits and let everything go that ends with this process."""
+        if self.listener is not None:
+            self.listener.close()
         self.announcer.close()
         self.stale.flush()
         self.trash.purge()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,10 +88,14 @@ def namespaces(netns_dir: str) -> tuple[list[str], list[str]]:
     return live, [name for name in names if name not in set(live)]
 
 
-def look(machine: Machine) -> Seen:
-    """Namespaces, links, addresses and routes of ours. Raises ``OSError``."""
+def look(machine: Machine, only: Collection[str] | None = None) -> Seen:
+    """Namespaces, links, addresses and routes of ours; with ``only`` those of the node and of these sandboxes, as far as
+    they are there. Raises ``OSError``."""
     seen = Seen()
-    live, _ = namespaces(machine.netns_dir)
+    if only is None:
+        live, _ = namespaces(machine.netns_dir)
+    else:
+        live = [name for name in sorted(only) if netns.is_namespace(machine.path(name))]
     seen.objects.extend(_held(machine, name) for name in live)
     for ns in ("", *live):
         with machine.enter(ns) as netlink:
@@ -126,9 +130,10 @@ def firewall(machine: Machine, spaces: Iterable[str]) -> list[Object]:
     found: list[Object] = []
     for ns in spaces:
         with machine.firewall(ns) as nft:
-            for table in ruleset.tables_in(nft.run_json("list tables"), ns):
+            listing = [*nft.run_json("list sets"), *nft.run_json("list maps")]
+            for table in ruleset.tables_in(nft.run("list tables"), ns):
                 found.append(table)
-                found.extend(ruleset.sets_in(nft.run_json(f"list table {table.family} {table.name}"), ns))
+                found.extend(ruleset.sets_in(listing, table))
                 found.extend(ruleset.chains_in(nft.run_terse(f"list table {table.family} {table.name}"), table))
     return found
 

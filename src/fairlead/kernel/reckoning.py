@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from fairlead.plan.diff import Change, Create, Delete, Step, diff
 from fairlead.plan.objects import (
@@ -65,6 +65,20 @@ class Ledger:
         """What stands of some owners, by key."""
         return _merged(self._plans.get(owner, NOTHING) for owner in owners)
 
+    def everything(self) -> dict[Key, Object]:
+        """All that stands, by key."""
+        return _merged(self._plans.values())
+
+    def concerned(self, links: Collection[str], spaces: Collection[str]) -> list[str]:
+        """Owners of something on these links of the node's own namespace, or in these sandboxes. Quick when a link is
+        nobody's, which is the rule: links that go because we let go of them are told, too."""
+        known = {name for name in links if ("link", "", name) in self._holders}
+        if not known and not spaces:
+            return []
+        return [
+            owner for owner, plan in self._plans.items() if any(_touches(item, known, spaces) for item in plan.values())
+        ]
+
     def firewall(self, ns: str, changed: Mapping[str, Plan]) -> list[Object]:
         """The firewall objects of a namespace as they will be when ``changed`` is applied."""
         plans = {**self._plans, **changed}
@@ -91,6 +105,18 @@ def inverse(steps: Iterable[Step], before: Mapping[Key, Object]) -> list[Step]:
     gone = [step for step in found if isinstance(step, Delete)]
     fresh = [step for step in found if not isinstance(step, Delete)]
     return _with_dependents([*gone, *fresh], before.values())
+
+
+def _touches(item: Object, links: Collection[str], spaces: Collection[str]) -> bool:
+    match item:
+        case Veth():
+            return item.peer_ns in spaces or (not item.ns and (item.name in links or item.master in links))
+        case Bridge():
+            return not item.ns and item.name in links
+        case Address() | Route():
+            return item.ns in spaces or (not item.ns and item.link in links)
+        case _:
+            return False
 
 
 def _merged(plans: Iterable[Plan]) -> dict[Key, Object]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from fairlead.kernel import netns, observe, requests, ruleset, sysctl
+from fairlead.kernel import netns, observe, requests, ruleset, sysctl, tables
 from fairlead.kernel.errno import LinkInTheWay, Refused, from_os
 from fairlead.kernel.executor import Executor
 from fairlead.kernel.machine import Machine
@@ -74,6 +74,36 @@ def _doubt(machine: Machine, desired: Collection[Object]) -> None:
     machine.stale.doubt(prefixes, [item.address for item in desired if isinstance(item, Connections)])
 
 
+def mend(machine: Machine, desired: Mapping[Key, Object]) -> list[str]:
+    """As ``repair``, for some owners only and what is theirs alone: what others added is left alone, and so are sandboxes
+    that are not there, since those end with what lives in them. Raises ``Refused``."""
+    wanted = {key: item for key, item in desired.items() if isinstance(item, Bridge | Veth | Address | Route)}
+    spaces = {space for item in wanted.values() for space in _spaces(item)} - {""}
+    try:
+        seen = observe.look(machine, spaces)
+        standing = {item.name for item in seen.objects if isinstance(item, Netns)} | {""}
+        wanted = {key: item for key, item in wanted.items() if standing.issuperset(_spaces(item))}
+        actual = Plan(item for item in seen.objects if item.key in wanted)
+        steps = _mending(seen, actual, Plan(wanted.values()))
+        settings = [item for item in desired.values() if isinstance(item, Sysctl) and item.ns in standing]
+        steps += [Create(item) for item in _unset(machine, settings, Plan(seen.objects))]
+    except OSError as error:
+        raise from_os(error, "look at the network") from error
+    executor = Executor(machine, go_on=True, phase="repair")
+    executor.run(steps)
+    return [*map(_words, steps), *(f"could not mend: {failure}" for failure in executor.failures)]
+
+
+def _spaces(item: Object) -> set[str]:
+    return (
+        {item.ns, item.peer_ns}
+        if isinstance(item, Veth)
+        else {item.ns}
+        if isinstance(item, Bridge | Address | Route)
+        else {""}
+    )
+
+
 def _object(step: Step) -> Object:
     return step.after if isinstance(step, Change) else step.object
 
@@ -94,15 +124,20 @@ def _clear_files(machine: Machine) -> list[str]:
 def _steps(machine: Machine, seen: observe.Seen, desired: Mapping[Key, Object]) -> list[Step]:
     actual = Plan(seen.objects)
     wanted = Plan(item for item in desired.values() if isinstance(item, _OBSERVED))
-    steps = list(diff(actual, wanted))
-    stepped = {_object(step).key for step in steps}
-    steps += [Change(link, link) for link in seen.down if link.key not in stepped and link.key in wanted]
-    steps += _reattached(steps, actual, wanted)
+    steps = _mending(seen, actual, wanted)
     steps += [Delete(hold) for hold in machine.holds.held if hold.key not in desired]
     steps += [Create(item) for item in desired.values() if isinstance(item, PortHold)]
     steps += [Create(item) for item in desired.values() if isinstance(item, Announce)]
     steps += [Create(item) for item in _unset(machine, desired.values(), actual)]
     return steps
+
+
+def _mending(seen: observe.Seen, actual: Plan, wanted: Plan) -> list[Step]:
+    """The steps for what can be seen."""
+    steps = list(diff(actual, wanted))
+    stepped = {_object(step).key for step in steps}
+    steps += [Change(link, link) for link in seen.down if link.key not in stepped and link.key in wanted]
+    return [*steps, *_reattached(steps, actual, wanted)]
 
 
 def _reattached(steps: Iterable[Step], actual: Plan, wanted: Plan) -> list[Step]:
@@ -150,11 +185,7 @@ def _firewall(machine: Machine, desired: Mapping[Key, Object], standing: set[str
             continue
         try:
             with machine.firewall(ns) as nft:
-                present = {table.key: table for table in ruleset.tables_in(nft.run_json("list tables"), ns)}
-                wanted = {item.key: item for item in objects if isinstance(item, Table)}
-                script = ruleset.ruleset(objects, present.values())
-                if script:
-                    nft.run(script)
+                present = tables.remake(nft, ns, objects)
         except Refused as failure:
             if not ns:
                 raise
@@ -165,6 +196,7 @@ def _firewall(machine: Machine, desired: Mapping[Key, Object], standing: set[str
                 raise from_os(error, "reach the firewall") from error
             executor.failures.append(from_os(error, "reach the firewall"))
             continue
+        wanted = {item.key: item for item in objects if isinstance(item, Table)}
         words += [f"removed {line(table)}" for key, table in present.items() if key not in wanted]
         words += [f"made {line(table)}" for key, table in wanted.items() if key not in present]
     return words

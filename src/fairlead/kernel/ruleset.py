@@ -131,24 +131,24 @@ def _element_statements(verb: str, elements: Sequence[Element]) -> Iterator[str]
             yield f"{verb} element {family} {table} {name} {{ {chunk} }}"
 
 
-def tables_in(listing: Iterable[dict[str, Any]], ns: str) -> list[Table]:
-    """Our tables in the JSON of ``list tables``."""
-    found = (entry["table"] for entry in listing if "table" in entry)
-    return [Table(ns, str(t["family"]), str(t["name"])) for t in found if str(t["name"]).startswith(TABLE_MARK)]
+def tables_in(listing: str, ns: str) -> list[Table]:
+    """Our tables in the text of ``list tables``. Not its JSON: nft 1.0 breaks off at flags that it does not know."""
+    rows = (line.split() for line in listing.splitlines())
+    return [Table(ns, row[1], row[2]) for row in rows if len(row) >= 3 and row[2].startswith(TABLE_MARK)]
 
 
-def sets_in(listing: Iterable[dict[str, Any]], ns: str) -> list[Set | Element]:
-    """The sets and maps with their elements in the JSON of ``list table``."""
+def sets_in(listing: Iterable[dict[str, Any]], table: Table) -> list[Set | Element]:
+    """The sets and maps of a table with their elements in the JSON of ``list sets`` and ``list maps``."""
     found: list[Set | Element] = []
     for entry in listing:
         body = entry.get("set") or entry.get("map")
-        if not isinstance(body, dict):
+        if not isinstance(body, dict) or (body["family"], body["table"]) != (table.family, table.name):
             continue
         types = body["type"] if isinstance(body["type"], list) else [body["type"]]
         value_type = body.get("map", "")
         if isinstance(value_type, list):
             value_type = " . ".join(value_type)
-        where = (ns, str(body["family"]), str(body["table"]))
+        where = (table.ns, table.family, table.name)
         found.append(Set(*where, str(body["name"]), " . ".join(types), str(value_type)))
         for element in body.get("elem", ()):
             key, value = element if value_type else (element, "")
