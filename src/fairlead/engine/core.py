@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fairlead.discovery.resolvconf import ResolvConf
@@ -17,7 +17,7 @@ from fairlead.model.ids import Chance
 from fairlead.model.network import Network
 from fairlead.model.sandbox import Sandbox
 from fairlead.model.settings import EngineSettings, Paths
-from fairlead.model.state import State
+from fairlead.model.state import Change, State
 from fairlead.plan.objects import NOTHING, Plan
 
 #: Owner of what belongs to the node and no network or sandbox.
@@ -30,8 +30,13 @@ def network_owner(network_id: str) -> str:
 
 
 def sandbox_owner(sandbox_id: str) -> str:
-    """The plan owner of a sandbox and the endpoints in it."""
+    """The plan owner of a sandbox: its namespace, and which of its endpoints leads out."""
     return f"sandbox:{sandbox_id}"
+
+
+def endpoint_owner(endpoint_id: str) -> str:
+    """The plan owner of an endpoint: its interface and what is published through it."""
+    return f"endpoint:{endpoint_id}"
 
 
 @dataclass(slots=True)
@@ -49,6 +54,10 @@ class Core:
     #: The host's resolv.conf, and the one for sandboxes that are told its servers themselves.
     resolver: ResolvConf = ResolvConf()
     direct_resolver: ResolvConf = ResolvConf()
+    #: Sandbox -> its endpoints and, by family (IPv6 or not), which of them led out when that was last asked.
+    leading: dict[str, tuple[tuple[str, ...], dict[bool, str]]] = field(default_factory=dict)
+    #: Sandbox -> its endpoints, the networks whose names it is served and whether one led out, when last asked.
+    served: dict[str, tuple[tuple[str, ...], tuple[str, ...], bool]] = field(default_factory=dict)
     #: Last port handed out for each protocol; the search for a free one goes on after it.
     port_cursor: dict[str, int] = field(default_factory=dict)
     #: What no two networks may share (a device name) -> id of the network that has it.
@@ -61,6 +70,13 @@ class Core:
     def resolves(self, network: Network) -> bool:
         """Whether names resolve in this network: all but the predefined ones (Docker)."""
         return self.connects(network) and not network.predefined
+
+    def forget(self, changes: Iterable[Change]) -> None:
+        """Remember nothing of sandboxes that are gone."""
+        for change in changes:
+            if change.kind == "sandbox" and change.after is None:
+                self.leading.pop(change.id, None)
+                self.served.pop(change.id, None)
 
     def node_plan(self) -> Plan:
         """What must exist on the node for its drivers, whatever networks it has."""

@@ -14,7 +14,7 @@ from fairlead.model.container import Container
 from fairlead.model.endpoint import Endpoint, EndpointSettings
 from fairlead.model.errors import Exhausted, Forbidden, Invalid
 from fairlead.model.ids import derived_mac, new_id, new_mac, short
-from fairlead.model.network import Network
+from fairlead.model.network import Network, Pool
 from fairlead.model.sandbox import Sandbox
 
 #: First part of interface names inside a sandbox (Docker).
@@ -37,7 +37,7 @@ def join(
             hint=f"`fairlead network create --config-from {network.name} NAME` makes a network of these settings",
         )
     name = container.name if container else sandbox.name
-    if any(other.network_id == network.id for other in turn.endpoints_of(sandbox)):
+    if (sandbox.id, network.id) in turn.state.places:
         raise Forbidden(
             f"endpoint with name {name} already exists in network {network.name}",
             hint=f"`fairlead network disconnect {network.name} {name}` comes first",
@@ -151,9 +151,10 @@ def _lease(turn: Turn, network: Network, wanted: str, *, v6: bool) -> tuple[str,
         if wanted and parse_address(wanted) not in parse_subnet(pool.subnet):
             continue
         try:
-            turn.core.ipam, cidr = turn.core.ipam.request_address(pool.id, wanted, now=turn.now)
+            cidr = wanted or _unclaimed(turn, network, pool)
         except Exhausted:
             continue
+        turn.core.ipam, cidr = turn.core.ipam.request_address(pool.id, bare(cidr), now=turn.now)
         return pool.id, cidr
     if wanted:
         raise Invalid(f"invalid address {wanted}: It does not belong to any of this network's subnets")
@@ -162,8 +163,29 @@ def _lease(turn: Turn, network: Network, wanted: str, *, v6: bool) -> tuple[str,
     family = "IPv6" if v6 else "IPv4"
     raise Exhausted(
         f"no available {family} addresses on this network's address pools: {network.name} ({network.id})",
-        hint=f"remove containers from {network.name}, or use a network with a larger subnet",
+        hint=f"{_consumers(turn, network, pools)}: remove containers from {network.name} (`fairlead container prune` those "
+        "that ended), or use a network with a larger subnet",
     )
+
+
+def _unclaimed(turn: Turn, network: Network, pool: Pool) -> str:
+    """The address that automatic choice takes: the lowest free one that no container asks for, whether it runs or not
+    (moby 26284). Raises ``Exhausted``."""
+    claims, ipam = turn.state.asked_addresses.members, turn.core.ipam
+    while True:
+        ipam, cidr = ipam.request_address(pool.id, "", now=turn.now)
+        address = bare(cidr)
+        if not any((ref, address) in claims for ref in (network.name, network.id, short(network.id))):
+            return cidr
+
+
+def _consumers(turn: Turn, network: Network, pools: list[Pool]) -> str:
+    """Who has the addresses of a full network."""
+    held = len(turn.state.endpoints_of_network(network.id))
+    refs = (network.name, network.id, short(network.id))
+    asked = sum(ref in refs for ref, _ in turn.state.asked_addresses.members)
+    subnets = ", ".join(pool.ip_range or pool.subnet for pool in pools)
+    return f"{subnets} is used up by {held} endpoints, gateways and {asked} addresses that containers ask for by number"
 
 
 def _interface_name(turn: Turn, sandbox: Sandbox, network: Network, asked: EndpointSettings) -> str:
@@ -175,5 +197,8 @@ def _interface_name(turn: Turn, sandbox: Sandbox, network: Network, asked: Endpo
         if exact in used:
             raise Forbidden(f"interface name {exact} is already in use in this container")
         return exact
+    container = turn.state.containers.get(sandbox.container_id)
+    if container is not None:  # names that other networks of the container ask for by name
+        used |= {wish.driver_opts.get(options.ENDPOINT_IFNAME, "") for wish in container.config.endpoints.values()}
     prefix = network.options.get(options.IFNAME_PREFIX, "") or _IFNAME_PREFIX
     return next(name for index in range(len(used) + 1) if (name := f"{prefix}{index}") not in used)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fairlead.drivers.contract import Node
 from fairlead.drivers.registry import Registry
 from fairlead.engine import attachments, connections, containers, endpoints, health, networks, restarts, sandboxes
-from fairlead.engine.core import NODE_OWNER, Core, Turn, network_owner, sandbox_owner
+from fairlead.engine.core import NODE_OWNER, Core, Turn, endpoint_owner, network_owner, sandbox_owner
 from fairlead.engine.outcome import Outcome, Preview
 from fairlead.ipam.default import Ipam
 from fairlead.model.commands import (
@@ -125,6 +125,7 @@ class Engine:
         plans = {NODE_OWNER: core.node_plan()}
         plans |= {network_owner(network.id): core.network_plan(network) for network in core.state.networks.values()}
         plans |= {sandbox_owner(box.id): sandboxes.plan(core, box) for box in core.state.sandboxes.values()}
+        plans |= {endpoint_owner(one.id): sandboxes.endpoint_plan(core, one) for one in core.state.endpoints.values()}
         return plans
 
     def handle(self, message: Command | Event, now: float, at: float) -> Outcome:
@@ -152,7 +153,7 @@ class Engine:
             if start and isinstance(made, Container):
                 self._dispatch(turn, StartContainer(made.id))
             changes = turn.state.settle(keep=True)
-            after = {owner: self._plan_of(owner) for owner in turn.owners}
+            after = {owner: self._plan_of(owner) for owner in _owners(turn, changes)}
         finally:
             self._take_back(turn, ipam)
             self.core.port_cursor = cursor
@@ -188,7 +189,8 @@ class Engine:
         wait_exit: str = "",
     ) -> Outcome:
         changes = turn.state.settle()
-        plans = {owner: self._plan_of(owner) for owner in turn.owners}
+        self.core.forget(changes)
+        plans = {owner: self._plan_of(owner) for owner in _owners(turn, changes)}
         self._operation += 1
         if plans or changes:
             self._pending[self._operation] = _Pending(changes, tuple(plans), message, busy)
@@ -222,6 +224,8 @@ class Engine:
             return self.core.network_plan(state.networks[identifier])
         if kind == "sandbox" and identifier in state.sandboxes:
             return sandboxes.plan(self.core, state.sandboxes[identifier])
+        if kind == "endpoint" and identifier in state.endpoints:
+            return sandboxes.endpoint_plan(self.core, state.endpoints[identifier])
         return NOTHING
 
     def _undo(self, failure: Failed, now: float, at: float) -> Outcome:
@@ -286,6 +290,11 @@ _PLAIN: dict[type, Callable[..., object]] = {
     HealthProbed: health.probed,
     UpdateContainer: containers.update,
 }
+
+
+def _owners(turn: Turn, changes: tuple[Change, ...]) -> list[str]:
+    """Whose plans are to be derived anew: those that were touched, and every endpoint whose record changed."""
+    return [*turn.owners, *(endpoint_owner(change.id) for change in changes if change.kind == "endpoint")]
 
 
 def _revert(turn: Turn, change: Change) -> None:

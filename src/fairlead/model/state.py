@@ -6,9 +6,10 @@ out or ``revert`` undoes them, so a command that raises in the middle leaves not
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from ipaddress import ip_address
+from typing import Generic, TypeVar
 
 from fairlead.model import codes
 from fairlead.model.container import Container
@@ -20,6 +21,7 @@ from fairlead.model.sandbox import Sandbox
 
 Record = Network | Endpoint | Sandbox | Container
 _R = TypeVar("_R", Network, Container, Sandbox)
+_K = TypeVar("_K", str, tuple[str, str])
 
 #: Names of the kinds of records, as in the store.
 KINDS: dict[type, str] = {Network: "network", Endpoint: "endpoint", Sandbox: "sandbox", Container: "container"}
@@ -36,16 +38,16 @@ class Change:
 
 
 @dataclass(slots=True)
-class _Index:
-    """Groups of record ids by some other id, kept as insertion-ordered dicts."""
+class _Index(Generic[_K]):
+    """Groups of record ids by some other key, kept as insertion-ordered dicts."""
 
-    members: dict[str, dict[str, None]] = field(default_factory=dict)
+    members: dict[_K, dict[str, None]] = field(default_factory=dict)
 
-    def add(self, owner: str, member: str) -> None:
+    def add(self, owner: _K, member: str) -> None:
         if owner:
             self.members.setdefault(owner, {})[member] = None
 
-    def discard(self, owner: str, member: str) -> None:
+    def discard(self, owner: _K, member: str) -> None:
         group = self.members.get(owner)
         if group is not None:
             group.pop(member, None)
@@ -63,9 +65,13 @@ class State:
         self.containers: dict[str, Container] = {}
         self._network_names: dict[str, str] = {}
         self._container_names: dict[str, str] = {}
-        self._by_network = _Index()
-        self._by_container = _Index()
-        self._by_port = _Index()
+        self._by_network = _Index[str]()
+        self._by_container = _Index[str]()
+        self._by_port = _Index[str]()
+        #: (sandbox id, network id) -> id of the endpoint there; to read.
+        self.places: dict[tuple[str, str], str] = {}
+        #: (network as a container names it, address that it asks for) -> ids of such containers; to read.
+        self.asked_addresses = _Index[tuple[str, str]]()
         self._sandbox_of: dict[str, str] = {}
         #: Sandboxes without a container, by id.
         self.bare_sandboxes: dict[str, Sandbox] = {}
@@ -163,6 +169,9 @@ class State:
             self.endpoints[after.id] = after
             self._move(before, after)
             return
+        if isinstance(before, Container) and isinstance(after, Container) and _same_to_others(before, after):
+            self.containers[after.id] = after
+            return
         if before is not None:
             self._unindex(before, keep=after is not None)
         if after is not None:
@@ -189,6 +198,8 @@ class State:
             case Container():
                 self.containers[record.id] = record
                 self._container_names[record.name] = record.id
+                for asked in _asked_addresses(record):
+                    self.asked_addresses.add(asked, record.id)
             case Sandbox():
                 self.sandboxes[record.id] = record
                 if record.container_id:
@@ -198,6 +209,7 @@ class State:
                     self._sandbox_names[record.name] = record.id
             case Endpoint():
                 self.endpoints[record.id] = record
+                self.places[record.sandbox_id, record.network_id] = record.id
                 self._by_network.add(record.network_id, record.id)
                 self._by_container.add(record.container_id, record.id)
                 for binding in record.bindings:
@@ -214,6 +226,8 @@ class State:
                 if not keep:
                     self.containers.pop(record.id, None)
                 self._container_names.pop(record.name, None)
+                for asked in _asked_addresses(record):
+                    self.asked_addresses.discard(asked, record.id)
             case Sandbox():
                 if not keep:
                     self.sandboxes.pop(record.id, None)
@@ -224,10 +238,25 @@ class State:
                     self._sandbox_names.pop(record.name, None)
             case Endpoint():
                 self.endpoints.pop(record.id, None)
+                self.places.pop((record.sandbox_id, record.network_id), None)
                 self._by_network.discard(record.network_id, record.id)
                 self._by_container.discard(record.container_id, record.id)
                 for binding in record.bindings:
                     self._by_port.discard(f"{binding.proto}/{binding.host_port}", record.id)
+
+
+def _same_to_others(before: Container, after: Container) -> bool:
+    """Most changes of a container are of its state, which nobody looks up."""
+    return before.config is after.config and before.name == after.name
+
+
+def _asked_addresses(container: Container) -> Iterator[tuple[str, str]]:
+    for network, settings in container.config.endpoints.items():
+        for text in filter(None, (settings.ipv4, settings.ipv6)):
+            try:
+                yield network, str(ip_address(text))
+            except ValueError:
+                continue  # refused when the container starts
 
 
 _CODES = {"network": codes.NETWORK_NOT_FOUND, "container": codes.CONTAINER_NOT_FOUND}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
+from fairlead.engine.leaders import leaders
 from fairlead.engine.outcome import (
     AlignHosts,
     CloseResolver,
@@ -17,6 +20,7 @@ from fairlead.engine.outcome import (
 )
 from fairlead.model.commands import (
     AlreadyThere,
+    CreateContainer,
     CreateNetwork,
     DisconnectNetwork,
     RemoveContainer,
@@ -25,8 +29,9 @@ from fairlead.model.commands import (
     StartContainer,
     StopContainer,
 )
-from fairlead.model.endpoint import PortBinding, PortRequest
-from fairlead.model.errors import Conflict, Forbidden, Internal, Invalid, NetError, NotFound, PortInUse
+from fairlead.model.container import Container, ContainerConfig
+from fairlead.model.endpoint import EndpointSettings, PortBinding, PortRequest
+from fairlead.model.errors import Conflict, Exhausted, Forbidden, Internal, Invalid, NetError, NotFound, PortInUse
 from fairlead.model.events import ContainerFailed, Failed
 from fairlead.model.network import PoolRequest
 from fairlead.plan.objects import Bridge, Element, PortHold, Route, Veth
@@ -359,3 +364,62 @@ def test_restart_derives_the_same_plans(world: World) -> None:
     bindings = next(iter(engine.state.endpoints.values())).bindings
     assert PortBinding("tcp", 80, "0.0.0.0", 8080) in bindings
     assert PortBinding("tcp", 80, "::", 8080) in bindings
+
+
+def test_an_address_that_a_stopped_container_asks_for_is_kept_for_it(world: World) -> None:
+    world.network("web", pools=(PoolRequest("10.9.0.0/29"),))
+    for name, ipv4 in (("stopped", "10.9.0.2"), ("other", "10.9.0.4")):
+        config = ContainerConfig("host", ("true",), network_mode="web", endpoints={"web": EndpointSettings(ipv4=ipv4)})
+        world.tell(CreateContainer(name, config))
+    world.run("a", "web")
+    world.run("b", "web")
+    world.run("c", "web")
+    assert [world.address(name, "web") for name in "abc"] == ["10.9.0.3/29", "10.9.0.5/29", "10.9.0.6/29"]
+    world.container("d", "web")
+    with pytest.raises(Exhausted, match="no available IPv4 addresses") as full:
+        world.start("d")
+    assert "2 addresses that containers ask for" in full.value.hint
+    assert "prune" in full.value.hint
+    world.start("stopped")
+    assert world.address("stopped", "web") == "10.9.0.2/29"
+    world.tell(RemoveContainer("other"))
+    world.start("d")
+    assert world.address("d", "web") == "10.9.0.4/29"
+    world.check()
+
+
+def test_interfaces_keep_their_order_and_leave_names_that_others_ask_for(world: World) -> None:
+    for name in ("z", "a", "m"):
+        world.network(name)
+    named = EndpointSettings(driver_opts={"com.docker.network.endpoint.ifname": "eth0"})
+    endpoints = {"z": EndpointSettings(), "a": EndpointSettings(), "m": named}
+    config = ContainerConfig("host", ("true",), network_mode="z", endpoints=endpoints)
+    container = world.tell(CreateContainer("c", config)).reply
+    assert isinstance(container, Container)
+    for _ in range(2):
+        world.start("c")
+        found = world.engine.state.endpoints_of_container(container.id)
+        names = {world.engine.state.networks[one.network_id].name: one.ifname for one in found}
+        assert names == {"z": "eth1", "a": "eth2", "m": "eth0"}
+        world.end("c")
+    world.check()
+
+
+def test_the_way_out_is_the_same_found_step_by_step_or_at_once(world: World) -> None:
+    chance = random.Random(5)
+    for number in range(12):
+        world.network(f"n{number:02}", internal=number % 5 == 0, ipv6=number % 3 == 0)
+    container = world.run("c", "n01")
+    for turn in range(120):
+        joined = {one.network_id for one in world.engine.state.endpoints_of_container(container.id)}
+        network = world.engine.state.network(f"n{chance.randrange(12):02}")
+        if network.id in joined:
+            world.tell(DisconnectNetwork(network.name, "c"))
+        else:
+            world.connect(network.name, "c", gw_priority=chance.choice((0, 0, 0, 1, -1)))
+        sandbox = world.engine.state.sandbox_of(container.id)
+        assert sandbox is not None
+        by_steps = leaders(world.engine.core, sandbox)
+        world.engine.core.leading.clear()
+        assert leaders(world.engine.core, sandbox) == by_steps, turn
+    world.check()
