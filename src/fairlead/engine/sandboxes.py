@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from fairlead.discovery import hosts, resolvconf
@@ -9,6 +10,7 @@ from fairlead.discovery.names import DNS_ADDRESS, DNS_LISTEN_PORT, DNS_PORT
 from fairlead.discovery.resolver import View
 from fairlead.engine import foreign, ports
 from fairlead.engine.core import Core, Turn
+from fairlead.engine.leaders import gateway, leaders
 from fairlead.engine.outcome import AlignHosts, CloseResolver, EditHosts, OpenResolver, WriteFiles
 from fairlead.model import options
 from fairlead.model.addresses import bare, is_v6, parse_address
@@ -27,7 +29,7 @@ _DEFAULT_ROUTE = {False: "0.0.0.0/0", True: "::/0"}
 
 
 def plan(core: Core, sandbox: Sandbox) -> Plan:
-    """Everything that must exist for a sandbox and its endpoints."""
+    """What must exist for a sandbox beside its endpoints: the namespace, the way out, what leads to its resolver."""
     if not sandbox.netns:
         return NOTHING
     objects: list[Object] = []
@@ -36,27 +38,34 @@ def plan(core: Core, sandbox: Sandbox) -> Plan:
     else:
         objects.append(Netns(sandbox.netns))
         objects += [Sysctl(sandbox.netns, path, value) for path, value in _SANDBOX_SYSCTLS]
-    endpoints = [core.state.endpoints[endpoint_id] for endpoint_id in sandbox.endpoints]
-    for endpoint in endpoints:
-        network = core.state.networks[endpoint.network_id]
-        driver = core.drivers[network.driver]
-        objects += driver.endpoint_plan(endpoint, network, sandbox.netns, core.node).values()
-        objects += _interface(endpoint, network, sandbox.netns)
-        publisher = core.drivers.publishing(network.driver)
-        if endpoint.bindings and publisher is not None:
-            masked = foreign.masked(sandbox, endpoint)
-            objects += publisher.publish_plan(endpoint, network, endpoint.bindings, masked).values()
-    for v6, leader in leaders(core, endpoints).items():
+    for v6, leader in leaders(core, sandbox).items():
         if leader is not None:
-            via = _gateway(core, leader, v6=v6)
+            via = gateway(core, leader, v6=v6)
             if not foreign.led(sandbox, v6=v6):
                 objects.append(Route(sandbox.netns, _DEFAULT_ROUTE[v6], leader.ifname, via))
             elif not foreign.keeps_its_way(sandbox, leader, v6=v6):
                 objects += foreign.halves(sandbox.netns, leader.ifname, via, v6=v6)
-    if any(endpoint.ifname for endpoint in endpoints) or not endpoints:
+    if any(core.state.endpoints[one].ifname for one in sandbox.endpoints) or not sandbox.endpoints:
         # Kept as long as the sandbox, also where no network has names yet: taking a chain out makes the kernel wait.
         rules = foreign.resolver_rules(sandbox, sandbox.foreign) if sandbox.foreign else _resolver_rules(sandbox.netns)
         objects += rules
+    return Plan(objects)
+
+
+def endpoint_plan(core: Core, endpoint: Endpoint) -> Plan:
+    """What must exist for an endpoint in its sandbox. An owner of its own, so that a change of one endpoint costs the
+    same however many its sandbox has."""
+    sandbox = core.state.sandboxes.get(endpoint.sandbox_id)
+    if sandbox is None or not sandbox.netns:
+        return NOTHING
+    network = core.state.networks[endpoint.network_id]
+    driver = core.drivers[network.driver]
+    objects = [*driver.endpoint_plan(endpoint, network, sandbox.netns, core.node).values()]
+    objects += _interface(endpoint, network, sandbox.netns)
+    publisher = core.drivers.publishing(network.driver)
+    if endpoint.bindings and publisher is not None:
+        masked = foreign.masked(sandbox, endpoint)
+        objects += publisher.publish_plan(endpoint, network, endpoint.bindings, masked).values()
     return Plan(objects)
 
 
@@ -75,22 +84,6 @@ def _interface(endpoint: Endpoint, network: Network, netns: str) -> list[Object]
     return found
 
 
-def leaders(core: Core, endpoints: list[Endpoint]) -> dict[bool, Endpoint | None]:
-    """For IPv4 (False) and IPv6 (True) the endpoint that leads out: higher priority, then not internal, then more
-    families with a gateway, then network name (Docker's order)."""
-    chosen: dict[bool, Endpoint | None] = {False: None, True: None}
-    best: dict[bool, tuple[int, bool, int, str]] = {}
-    for endpoint in endpoints:
-        ways = {v6: _gateway(core, endpoint, v6=v6) for v6 in (False, True)}
-        network = core.state.networks[endpoint.network_id]
-        families = sum(map(bool, ways.values()))
-        order = (-endpoint.settings.gw_priority, network.internal, -families, network.name)
-        for v6, way in ways.items():
-            if way and (v6 not in best or order < best[v6]):
-                chosen[v6], best[v6] = endpoint, order
-    return chosen
-
-
 def needs_resolver(core: Core, sandbox: Sandbox) -> bool:
     """Whether names are served inside: as soon as one of its networks has names, unless its user wants none."""
     if sandbox.settings.dns_mode == "off":
@@ -104,9 +97,11 @@ def rebind(turn: Turn, sandbox: Sandbox, container: Container | None, carried: t
     requests = port_requests(container) if container else turn.state.sandboxes[sandbox.id].settings.ports
     core = turn.core
     endpoints = turn.endpoints_of(turn.state.sandboxes[sandbox.id])
-    leading = leaders(core, endpoints)
+    leading = leaders(core, turn.state.sandboxes[sandbox.id])
     holding = {v6: leader if leader and not _opens(core, leader, v6=v6) else None for v6, leader in leading.items()}
     bound = [*carried, *(binding for endpoint in endpoints for binding in endpoint.bindings)]
+    if not requests and not bound:
+        return
     held = [binding for binding in bound if binding.host_port]
     bindings = {v6: tuple(b for b in held if is_v6(b.host_ip) == v6) for v6 in (False, True)}
     for missing, unbound in _unbound(requests, bindings, holding).items():
@@ -119,7 +114,6 @@ def rebind(turn: Turn, sandbox: Sandbox, container: Container | None, carried: t
         wanted += _opened(core, endpoint, requests)
         if wanted != endpoint.bindings:
             turn.state.put(replace(endpoint, bindings=wanted))
-            turn.touch_sandbox(sandbox)
 
 
 def write_files(turn: Turn, sandbox: Sandbox, container: Container) -> None:
@@ -228,7 +222,9 @@ def _opened(core: Core, endpoint: Endpoint, requests: tuple[PortRequest, ...]) -
 
 
 def _unbound(
-    requests: tuple[PortRequest, ...], bindings: dict[bool, tuple[PortBinding, ...]], leading: dict[bool, Endpoint | None]
+    requests: tuple[PortRequest, ...],
+    bindings: dict[bool, tuple[PortBinding, ...]],
+    leading: dict[bool, Endpoint | None],
 ) -> dict[tuple[bool, bool], list[PortRequest]]:
     """The requests that are not bound yet, by the families (IPv4, IPv6) in which they are not and could be."""
     bound = {v6: {(binding.proto, binding.container_port) for binding in bindings[v6]} for v6 in bindings}
@@ -266,17 +262,9 @@ def _resolver_rules(netns: str) -> list[Object]:
     return [Table(netns, family, table), chain]
 
 
-def _networks(core: Core, sandbox: Sandbox) -> list[Network]:
+def _networks(core: Core, sandbox: Sandbox) -> Iterator[Network]:
     found = (core.state.endpoints.get(endpoint_id) for endpoint_id in sandbox.endpoints)
-    return [core.state.networks[endpoint.network_id] for endpoint in found if endpoint is not None]
-
-
-def _gateway(core: Core, endpoint: Endpoint, *, v6: bool) -> str:
-    network = core.state.networks[endpoint.network_id]
-    driver = core.drivers.connecting(network.driver)
-    if driver is None or not (endpoint.ipv6 if v6 else endpoint.ipv4):
-        return ""
-    return driver.gateway(network, v6=v6)
+    return (core.state.networks[endpoint.network_id] for endpoint in found if endpoint is not None)
 
 
 def _host_lines(sandbox: Sandbox, endpoint: Endpoint) -> tuple[hosts.HostLine, ...]:
@@ -306,12 +294,27 @@ def _resolution(core: Core, sandbox: Sandbox) -> resolvconf.SandboxResolv:
     return resolvconf.compose_plain(core.direct_resolver, dns=dns, search=search, options=words, v6=v6)
 
 
+def _served(core: Core, sandbox: Sandbox) -> tuple[tuple[str, ...], bool]:
+    """The networks whose names are served inside, and whether one leads out; one more costs one more look."""
+    known, networks, forward = core.served.get(sandbox.id, ((), (), False))
+    ids = sandbox.endpoints
+    if ids != known:
+        fresh = ids[-1:] if known and ids[:-1] == known else ids
+        if fresh is ids:
+            networks, forward = (), False
+        joined = [core.state.networks[core.state.endpoints[one].network_id] for one in fresh]
+        networks = (*networks, *(network.id for network in joined if core.resolves(network)))
+        forward = forward or any(not network.internal for network in joined if core.connects(network))
+        core.served[sandbox.id] = ids, networks, forward
+    return networks, forward
+
+
 def _view(core: Core, sandbox: Sandbox) -> View:
     resolution = _resolution(core, sandbox)
-    joined = _networks(core, sandbox)
+    networks, forward = _served(core, sandbox)
     view = View(
-        networks=tuple(network.id for network in joined if core.resolves(network)),
-        forward=any(not network.internal for network in joined if core.connects(network)),
+        networks=networks,
+        forward=forward,
         upstreams=resolution.upstreams,
         search=resolution.search,
         ndots=resolution.ndots,
