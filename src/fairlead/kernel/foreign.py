@@ -125,7 +125,8 @@ def _inode(target: str, path: str) -> int:
         raise NotFound(f"{target}: there is no {path}", hint="`ip netns list` shows named namespaces") from error
     except (NotADirectoryError, PermissionError) as error:
         raise Invalid(
-            f"{target}: no access to {path}: {(error.strerror or '').lower()}", hint="name a process or file of this host"
+            f"{target}: no access to {path}: {(error.strerror or '').lower()}",
+            hint="name a process or file of this host",
         ) from error
     except OSError as error:
         if error.errno == errno.EINVAL:
@@ -154,9 +155,11 @@ def _holder(machine: Machine, inode: int) -> str:
 
 
 def _links(netlink: Netlink) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(names of interfaces of others, names of interfaces with our mark)."""
+    """(names of interfaces of others, names of interfaces with our mark that are not about to be deleted)."""
     others, marked = [], []
     for data in netlink.dump(requests.list_links()):
+        if requests.TRASH_SUFFIX.encode() in data:
+            continue
         name = m.raw_attributes(data, 32).get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
         (marked if ALIAS_MARK.encode() in data else others).append(name)
     return tuple(sorted(others)), tuple(sorted(marked))
