@@ -19,7 +19,20 @@ from fairlead.model.endpoint import Endpoint, PortBinding, PortRequest
 from fairlead.model.events import ResolverFileChanged
 from fairlead.model.network import Network
 from fairlead.model.sandbox import Sandbox
-from fairlead.plan.objects import NOTHING, Address, Announce, Chain, Netns, Object, Plan, Route, Sysctl, Table
+from fairlead.plan.objects import (
+    NOTHING,
+    Address,
+    Announce,
+    Chain,
+    Element,
+    Netns,
+    Object,
+    Plan,
+    Route,
+    Set,
+    Sysctl,
+    Table,
+)
 
 #: What programs without privileges may do in a sandbox of their own, as Docker sets it since 20.10: bind any port, ping.
 _SANDBOX_SYSCTLS = (("net/ipv4/ip_unprivileged_port_start", "0"), ("net/ipv4/ping_group_range", "0 2147483647"))
@@ -46,9 +59,10 @@ def plan(core: Core, sandbox: Sandbox) -> Plan:
             elif not foreign.keeps_its_way(sandbox, leader, v6=v6):
                 objects += foreign.halves(sandbox.netns, leader.ifname, via, v6=v6)
     if any(core.state.endpoints[one].ifname for one in sandbox.endpoints) or not sandbox.endpoints:
-        # Kept as long as the sandbox, also where no network has names yet: taking a chain out makes the kernel wait.
-        rules = foreign.resolver_rules(sandbox, sandbox.foreign) if sandbox.foreign else _resolver_rules(sandbox.netns)
-        objects += rules
+        if sandbox.foreign:
+            objects += foreign.resolver_rules(sandbox, sandbox.foreign)
+        else:
+            objects += _resolver_rules(sandbox.netns, served=needs_resolver(core, sandbox))
     return Plan(objects)
 
 
@@ -251,15 +265,17 @@ def port_requests(container: Container) -> tuple[PortRequest, ...]:
     return (*asked, *exposed)
 
 
-def _resolver_rules(netns: str) -> list[Object]:
-    """Port 53 of the resolver's address is rewritten to where it listens, without connection tracking."""
-    family, table, host = "ip", "fairlead-dns", DNS_ADDRESS
+def _resolver_rules(netns: str, *, served: bool) -> list[Object]:
+    """Port 53 of the resolver's address is rewritten to where it listens, without connection tracking, while names are
+    served. The rules stay as long as the sandbox and only their set changes: taking a chain out makes the kernel wait."""
+    family, table, name = "ip", "fairlead-dns", "served"
     rules = []
     for proto in ("udp", "tcp"):
-        rules.append(f"ip daddr {host} {proto} dport {DNS_PORT} {proto} dport set {DNS_LISTEN_PORT}")
-        rules.append(f"ip saddr {host} {proto} sport {DNS_LISTEN_PORT} {proto} sport set {DNS_PORT}")
+        rules.append(f"ip daddr @{name} {proto} dport {DNS_PORT} {proto} dport set {DNS_LISTEN_PORT}")
+        rules.append(f"ip saddr @{name} {proto} sport {DNS_LISTEN_PORT} {proto} sport set {DNS_PORT}")
     chain = Chain(netns, family, table, "output", tuple(rules), "type filter hook output priority -150")
-    return [Table(netns, family, table), chain]
+    objects: list[Object] = [Table(netns, family, table), Set(netns, family, table, name, "ipv4_addr"), chain]
+    return [*objects, Element(netns, family, table, name, DNS_ADDRESS)] if served else objects
 
 
 def _networks(core: Core, sandbox: Sandbox) -> Iterator[Network]:

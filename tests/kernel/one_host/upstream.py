@@ -9,6 +9,7 @@ import threading
 
 import dns.flags
 import dns.message
+import dns.name
 import dns.rdatatype
 import dns.rrset
 from tests.kernel.one_host.namespace import Namespace
@@ -17,6 +18,8 @@ from tests.kernel.one_host.namespace import Namespace
 OUTSIDE_V4, OUTSIDE_V6 = "203.0.113.7", "2001:db8::7"
 #: The first label of names whose answer does not fit into a datagram.
 LONG = "long"
+#: The first label of names that are only other names for a canonical one.
+ALIAS, CANONICAL = "alias", "canonical.example.net."
 
 
 class Upstream:
@@ -24,6 +27,7 @@ class Upstream:
 
     def __init__(self, ns: Namespace, address: str, port: int = 53) -> None:
         self.asked: list[tuple[str, str, str]] = []
+        self.queries: list[dns.message.Message] = []
         self._udp = ns.socket(kind=socket.SOCK_DGRAM)
         self._udp.bind((address, port))
         self._tcp = ns.socket()
@@ -73,6 +77,7 @@ class Upstream:
         question = query.question[0]
         kind = dns.rdatatype.to_text(question.rdtype)
         self.asked.append((proto, question.name.to_text(), kind))
+        self.queries.append(query)
         reply = dns.message.make_response(query)
         long = question.name.to_text().lower().startswith(LONG + ".")
         if long and proto == "udp":
@@ -80,6 +85,9 @@ class Upstream:
         elif long:
             reply.answer.append(dns.rrset.from_text(question.name, 60, "IN", "TXT", *([f'"{"x" * 250}"'] * 20)))
         elif kind in ("A", "AAAA"):
-            address = OUTSIDE_V4 if kind == "A" else OUTSIDE_V6
-            reply.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, address))
+            address, name = OUTSIDE_V4 if kind == "A" else OUTSIDE_V6, question.name
+            if name.to_text().lower().startswith(ALIAS + "."):
+                reply.answer.append(dns.rrset.from_text(name, 60, "IN", "CNAME", CANONICAL))
+                name = dns.name.from_text(CANONICAL)
+            reply.answer.append(dns.rrset.from_text(name, 60, "IN", kind, address))
         return reply.to_wire()
