@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -13,46 +14,65 @@ from fairlead.model.settings import Paths
 
 _DEFAULTS = Paths()
 _LEVELS = ("debug", "info", "warning", "error")
+_OPTIONS = (
+    click.option("--state-dir", default=_DEFAULTS.state, show_default=True, help="What survives a reboot."),
+    click.option("--run-dir", default=_DEFAULTS.run, show_default=True, help="Socket and namespaces."),
+    click.option(
+        "-H", "--host", "doors", multiple=True, metavar="tcp://ADDR:PORT", help="Answer there too, by mutual TLS."
+    ),
+    click.option("--tlsverify", is_flag=True, help="Let in only clients with a certificate; --host needs it."),
+    click.option("--tlscacert", default="", metavar="PATH", help="Who signs clients, PEM."),
+    click.option("--tlscert", default="", metavar="PATH", help="The daemon's certificate, PEM."),
+    click.option("--tlskey", default="", metavar="PATH", help="Its key, PEM."),
+    click.option(
+        "--log-level", type=click.Choice(_LEVELS), default="info", show_default=True, help="Least to be logged."
+    ),
+    click.option(
+        "--default-address-pool",
+        "pools",
+        multiple=True,
+        metavar="base=CIDR,size=BITS",
+        help="Where subnets are cut from.",
+    ),
+    click.option(
+        "--resolv-conf",
+        default="/etc/resolv.conf",
+        show_default=True,
+        metavar="PATH",
+        help="Source of containers' own.",
+    ),
+    click.option("--dns", multiple=True, metavar="IP", help="Name server of containers that name none."),
+    click.option("--dns-search", multiple=True, metavar="DOMAIN", help="Search domain of containers that name none."),
+    click.option("--dns-opt", "dns_options", multiple=True, metavar="TEXT", help="Resolver option of such containers."),
+    click.option(
+        "--default-network-opt",
+        "network_opts",
+        multiple=True,
+        metavar="DRIVER=KEY=VALUE",
+        help="Option of networks to come that do not say otherwise.",
+    ),
+    click.option(
+        "--docker-host",
+        envvar="DOCKER_HOST",
+        default="unix:///var/run/docker.sock",
+        show_default=True,
+        metavar="URL",
+        help="The Docker engine whose containers docker:NAME means.",
+    ),
+    click.option("--podman-root", default="", metavar="PATH", help="Podman's option --root, for podman:NAME."),
+    click.option("--podman-runroot", default="", metavar="PATH", help="Podman's option --runroot, for podman:NAME."),
+    click.option("--containers/--no-containers", default=True, help="Run containers, or only connect those of others."),
+)
+
+
+def _with_options(function: Callable[..., int]) -> Callable[..., int]:
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
 
 
 @click.command("daemon", short_help="Be the daemon of this host")
-@click.option("--state-dir", default=_DEFAULTS.state, show_default=True, help="What survives a reboot.")
-@click.option("--run-dir", default=_DEFAULTS.run, show_default=True, help="Socket and namespaces.")
-@click.option(
-    "-H", "--host", "doors", multiple=True, metavar="tcp://ADDR:PORT", help="Answer there too, by mutual TLS."
-)
-@click.option("--tlsverify", is_flag=True, help="Let in only clients with a certificate; --host needs it.")
-@click.option("--tlscacert", default="", metavar="PATH", help="Who signs clients, PEM.")
-@click.option("--tlscert", default="", metavar="PATH", help="The daemon's certificate, PEM.")
-@click.option("--tlskey", default="", metavar="PATH", help="Its key, PEM.")
-@click.option("--log-level", type=click.Choice(_LEVELS), default="info", show_default=True, help="Least to be logged.")
-@click.option(
-    "--default-address-pool", "pools", multiple=True, metavar="base=CIDR,size=BITS", help="Where subnets are cut from."
-)
-@click.option(
-    "--resolv-conf", default="/etc/resolv.conf", show_default=True, metavar="PATH", help="Source of containers' own."
-)
-@click.option("--dns", multiple=True, metavar="IP", help="Name server of containers that name none.")
-@click.option("--dns-search", multiple=True, metavar="DOMAIN", help="Search domain of containers that name none.")
-@click.option("--dns-opt", "dns_options", multiple=True, metavar="TEXT", help="Resolver option of such containers.")
-@click.option(
-    "--default-network-opt",
-    "network_opts",
-    multiple=True,
-    metavar="DRIVER=KEY=VALUE",
-    help="Option of networks to come that do not say otherwise.",
-)
-@click.option(
-    "--docker-host",
-    envvar="DOCKER_HOST",
-    default="unix:///var/run/docker.sock",
-    show_default=True,
-    metavar="URL",
-    help="The Docker engine whose containers docker:NAME means.",
-)
-@click.option("--podman-root", default="", metavar="PATH", help="Podman's option --root, for podman:NAME.")
-@click.option("--podman-runroot", default="", metavar="PATH", help="Podman's option --runroot, for podman:NAME.")
-@click.option("--containers/--no-containers", default=True, help="Run containers, or only connect those of others.")
+@_with_options
 def command(
     state_dir: str,
     run_dir: str,
