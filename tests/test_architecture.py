@@ -55,7 +55,7 @@ ROOMS: dict[str, Room] = {
     "plan": _room("L1", "model", "the vocabulary of Linux objects is below every decision"),
     "ipam": _room("L2", _LOW, "pure decisions; rooms of one layer never know each other"),
     "drivers": _room("L2", _LOW, "a driver is data in, plan out: no gossip, ipam, kernel or firewall calls"),
-    "gossip": _room("L2", _LOW, "a protocol core has no peers among its siblings", planned=True),
+    "gossip": _room("L2", _LOW, "a protocol core has no peers among its siblings", "cryptography"),
     "discovery": _room("L2", _LOW, "a protocol core has no peers among its siblings", "dns"),
     "balance": _room("L2", _LOW, "service to plan, nothing else", planned=True),
     "mesh": _room("L2", _LOW, "services to a proxy's configuration, nothing else", planned=True),
