@@ -16,6 +16,15 @@ FLOORS = ("unit", "sim", "kernel", "vm", "peers", "browser")
 ROOT_FLOORS = frozenset({"kernel", "vm", "peers"})
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How long the tests of endurance endure: short in the suite, as long as one likes by hand."""
+    group = parser.getgroup("endurance")
+    group.addoption("--sequences", type=int, default=200, help="random sequences in tests/sim")
+    group.addoption("--first-seed", type=int, default=0, help="seed of the first of them")
+    group.addoption("--crashes", type=int, default=8, help="kills at random moments in test_crash_random")
+    group.addoption("--cycles", type=int, default=200, help="rounds of making and removing in test_cycles")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test with its floor, and skip what cannot run here with the reason."""
     no_root = pytest.mark.skip(reason="makes network namespaces: needs root; run it by ./run test")

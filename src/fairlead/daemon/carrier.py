@@ -17,6 +17,7 @@ from fairlead.daemon.errands import Errands
 from fairlead.daemon.files import NameFiles
 from fairlead.daemon.notices import Notices
 from fairlead.engine.engine import Engine
+from fairlead.engine.holds import Held
 from fairlead.engine.outcome import (
     AlignHosts,
     CloseResolver,
@@ -103,6 +104,7 @@ class Carrier:
         self._errands = Errands(runtime, self.feed)
         self._actions = self._table(resolvers, runtime, files)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._concluded: dict[int, list[asyncio.Future[None]]] = {}
         self._exits: dict[str, list[asyncio.Future[int]]] = {}
         self._removals: dict[str, list[asyncio.Future[None]]] = {}
         self.notices = Notices()
@@ -115,7 +117,7 @@ class Carrier:
 
     async def feed(self, event: Event) -> None:
         """Tell the engine a fact and carry out what it decides."""
-        await self.carry(self._decide(event))
+        await self.carry(await self._decide_in_turn(event))
 
     async def carry(self, outcome: Outcome) -> object:
         """Carry an outcome out and return its answer, or raise the error that it carries."""
@@ -125,6 +127,8 @@ class Carrier:
             self._reach("carrier.written")
             if outcome.plans:
                 await self._kernel.apply(outcome.plans)
+            if outcome.repair:
+                await self._repair()
         except NetError as error:
             self._reach("carrier.refused")
             return await self.carry(self._decide(Failed(outcome.operation, error)))
@@ -140,6 +144,11 @@ class Carrier:
         if outcome.wait_exit:
             await self.exit_of(outcome.wait_exit)
         return outcome.reply
+
+    async def _repair(self) -> None:
+        """What cannot be mended now is told, and mended at the next occasion; nobody waits for it."""
+        for words in await self._kernel.repair(self.engine.plans()):
+            log.log(logging.ERROR if words.startswith("could not") else logging.INFO, "repaired: %s", words)
 
     async def act(self, outcome: Outcome) -> None:
         """Do what comes after the kernel, and tell what happened."""
@@ -172,7 +181,7 @@ class Carrier:
 
     async def _submit(self, command: Command, answer: asyncio.Future[object]) -> None:
         try:
-            reply = await self.carry(self._decide(command))
+            reply = await self.carry(await self._decide_in_turn(command))
         except Exception as error:
             if not isinstance(error, NetError):
                 log.exception("a command failed in a way that nobody foresaw", extra={"command": repr(command)})
@@ -183,7 +192,22 @@ class Carrier:
             answer.set_result(reply)
 
     def _decide(self, message: Command | Event) -> Outcome:
-        return self.engine.handle(message, time.monotonic(), time.time())
+        outcome = self.engine.handle(message, time.monotonic(), time.time())
+        if isinstance(message, Applied | Failed):
+            for future in self._concluded.pop(message.operation, ()):
+                if not future.done():
+                    future.set_result(None)
+        return outcome
+
+    async def _decide_in_turn(self, message: Command | Event) -> Outcome:
+        """Decide as soon as no operation under way has what the message wants to change."""
+        while True:
+            try:
+                return self._decide(message)
+            except Held as held:
+                concluded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._concluded.setdefault(held.operation, []).append(concluded)
+                await concluded
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

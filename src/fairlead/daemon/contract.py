@@ -20,6 +20,9 @@ class Kernel(Protocol):
     async def apply(self, plans: dict[str, Plan]) -> None:
         """Make Linux what the plans say, or raise ``NetError`` with nothing changed."""
 
+    async def repair(self, plans: dict[str, Plan]) -> list[str]:
+        """Make Linux what these plans say and nothing else; what was done, in words."""
+
 
 class Store(Protocol):
     """The records on disk."""

@@ -37,6 +37,12 @@ class KeepingKernel:
         await self._kernel.apply(plans)
         self.note(plans)
 
+    async def repair(self, plans: Mapping[str, Plan]) -> list[str]:
+        """As ``Kernel.repair``."""
+        words = await self._kernel.repair(plans)
+        self.note(plans)
+        return words
+
     def note(self, plans: Mapping[str, Plan]) -> None:
         """These plans stand."""
         if not self._service.keeps:

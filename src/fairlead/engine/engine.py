@@ -9,6 +9,7 @@ from fairlead.drivers.contract import Node
 from fairlead.drivers.registry import Registry
 from fairlead.engine import attachments, connections, containers, endpoints, health, networks, restarts, sandboxes
 from fairlead.engine.core import NODE_OWNER, Core, Turn, endpoint_owner, network_owner, sandbox_owner
+from fairlead.engine.holds import Held, Holds
 from fairlead.engine.outcome import Outcome, Preview
 from fairlead.ipam.default import Ipam
 from fairlead.model.commands import (
@@ -56,6 +57,8 @@ from fairlead.plan.objects import NOTHING, Plan
 
 #: Tries of another free host port when the kernel says that one is taken (Docker: maxAllocatePortAttempts).
 PORT_ATTEMPTS = 10
+#: Events that tell what is so, whether Linux lets us follow or not.
+_FACTS = (ContainerRunning, ContainerFailed, ContainerExited, NamespaceGone)
 #: The ports (protocol, number) of one try that the kernel refused.
 Busy = frozenset[tuple[str, int]]
 
@@ -64,10 +67,9 @@ Busy = frozenset[tuple[str, int]]
 class _Pending:
     """An operation between its decision and the word that it stands."""
 
-    changes: tuple[Change, ...]
-    owners: tuple[str, ...]
     message: Command | Event
     busy: tuple[Busy, ...]
+    outcome: Outcome
 
 
 class Engine:
@@ -83,6 +85,7 @@ class Engine:
         ipam = Ipam.create(settings.default_pools, ula_seed, settings.quarantine_s)
         self.core = Core(settings, paths, drivers, chance, node, ipam)
         self._pending: dict[int, _Pending] = {}
+        self._holds = Holds()
         self._operation = 0
 
     @property
@@ -90,9 +93,7 @@ class Engine:
         """The records, to read."""
         return self.core.state
 
-    def restore(
-        self, records: Iterable[Record], now: float, at: float, gone: frozenset[str] = frozenset()
-    ) -> Outcome:
+    def restore(self, records: Iterable[Record], now: float, at: float, gone: frozenset[str] = frozenset()) -> Outcome:
         """Take up stored records at a start, and make the predefined networks that are missing. ``gone`` are sandboxes
         whose namespace, made by others, has ended since."""
         turn = Turn(self.core, now, at)
@@ -130,10 +131,11 @@ class Engine:
 
     def handle(self, message: Command | Event, now: float, at: float) -> Outcome:
         """Decide. ``now`` is monotonic seconds, ``at`` epoch seconds. A command that cannot be met raises ``NetError``
-        and changes nothing; events never raise."""
+        and changes nothing; events never do. ``Held`` is raised with nothing changed if the message must wait."""
         match message:
             case Applied():
                 self._pending.pop(message.operation, None)
+                self._holds.release(message.operation)
                 return Outcome(0)
             case Failed():
                 return self._undo(message, now, at)
@@ -171,6 +173,10 @@ class Engine:
         ipam = self.core.ipam
         try:
             reply, error, wait_exit = self._dispatch(turn, message)
+            self._holds.check(turn.state.settle(keep=True) if not busy else ())
+        except Held:
+            self._take_back(turn, ipam)
+            raise
         except NetError as fault:
             self._take_back(turn, ipam)
             removal = None if busy else self._removal(message, now, at)
@@ -192,10 +198,12 @@ class Engine:
         self.core.forget(changes)
         plans = {owner: self._plan_of(owner) for owner in _owners(turn, changes)}
         self._operation += 1
-        if plans or changes:
-            self._pending[self._operation] = _Pending(changes, tuple(plans), message, busy)
         messages, notices = tuple(turn.messages), tuple(turn.notices)
-        return Outcome(self._operation, changes, plans, messages, notices, reply, error, wait_exit)
+        outcome = Outcome(self._operation, changes, plans, messages, notices, reply, error, wait_exit)
+        if plans or changes:
+            self._pending[self._operation] = _Pending(message, busy, outcome)
+            self._holds.hold(self._operation, changes)
+        return outcome
 
     def _dispatch(self, turn: Turn, message: Command | Event) -> tuple[object, NetError | None, str]:
         """(answer, error for the caller, container to wait for)."""
@@ -229,12 +237,16 @@ class Engine:
         return NOTHING
 
     def _undo(self, failure: Failed, now: float, at: float) -> Outcome:
-        """Put the records back as they were before the operation; try again if only a free port was unlucky."""
+        """Put the records back as they were before the operation; try again if only a free port was unlucky. What has
+        happened in the world cannot be put back: its records stand, and Linux is repaired by them."""
         pending = self._pending.pop(failure.operation, None)
+        self._holds.release(failure.operation)
         if pending is None:
             return Outcome(0, error=failure.error)
+        if isinstance(pending.message, _FACTS):
+            return replace(pending.outcome, operation=0, plans={}, repair=True)
         turn = Turn(self.core, now, at)
-        for change in reversed(pending.changes):
+        for change in reversed(pending.outcome.changes):
             _revert(turn, change)
         chosen = _chosen_ports(pending) if isinstance(failure.error, PortInUse) else None
         if chosen and len(pending.busy) < PORT_ATTEMPTS:
@@ -249,7 +261,7 @@ class Engine:
     def _give_up(
         self, undone: tuple[Change, ...], pending: _Pending, error: NetError, now: float, at: float
     ) -> Outcome:
-        plans = {owner: self._plan_of(owner) for owner in pending.owners}
+        plans = {owner: self._plan_of(owner) for owner in pending.outcome.plans}
         removal = self._removal(pending.message, now, at)
         if removal is None:
             return Outcome(0, undone, plans, error=error)
@@ -315,8 +327,8 @@ def _revert(turn: Turn, change: Change) -> None:
 
 def _chosen_ports(pending: _Pending) -> Busy:
     """The ports of the operation that were chosen by us, so that others may do."""
-    made = [change.after for change in pending.changes if isinstance(change.after, Endpoint)]
-    asked = [change.after for change in pending.changes if change.kind in ("container", "sandbox")]
+    made = [change.after for change in pending.outcome.changes if isinstance(change.after, Endpoint)]
+    asked = [change.after for change in pending.outcome.changes if change.kind in ("container", "sandbox")]
     requests = [request for record in asked for request in _requests(record)]
     fixed = {(request.proto, request.host_port) for request in requests if request.host_port_end <= request.host_port}
     return frozenset((binding.proto, binding.host_port) for endpoint in made for binding in endpoint.bindings) - fixed

@@ -185,7 +185,8 @@ Message = (
 class Outcome:
     """One decision. ``operation`` is the number under which ``Applied`` or ``Failed`` comes back. ``plans`` holds, for
     each owner touched, all that must exist of it. ``error`` is the answer to the caller when a fact (not the command)
-    made it fail, raised after the outcome is carried out. With ``wait_exit`` the answer waits for that container."""
+    made it fail, raised after the outcome is carried out. With ``wait_exit`` the answer waits for that container. With ``repair`` Linux is to
+    be made what all plans say, since it refused to follow a fact."""
 
     operation: int
     changes: tuple[Change, ...] = ()
@@ -195,6 +196,7 @@ class Outcome:
     reply: object = None
     error: NetError | None = None
     wait_exit: str = ""
+    repair: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class World:
         if failure is not None:
             return self.tell(Failed(outcome.operation, failure))
         self.standing |= outcome.plans
-        if outcome.plans and outcome.operation:
+        if outcome.operation:
             self.engine.handle(Applied(outcome.operation), self.now, self.now)
         return outcome
 
