@@ -103,7 +103,7 @@ def test_a_container_that_was_not_disturbed_keeps_its_source_address(cast: Cast)
 
 
 @pytest.mark.parametrize("proto", PROTOS)
-def test_a_neighbour_with_a_route_reaches_no_container_directly(host: Host, cast: Cast, proto: str) -> None:
+def test_sec_12_a_neighbour_with_a_route_reaches_no_container_directly(host: Host, cast: Cast, proto: str) -> None:
     server = cast["server"]
     for address in (server.ip(), server.ip6()):
         for port in (80, 81):
@@ -129,7 +129,7 @@ def test_a_port_bound_to_one_address_answers_only_there(host: Host, cast: Cast, 
 
 
 @pytest.mark.parametrize("proto", PROTOS)
-def test_each_address_leads_to_the_container_that_took_it(host: Host, cast: Cast, proto: str) -> None:
+def test_sec_13_each_address_leads_to_the_container_that_took_it(host: Host, cast: Cast, proto: str) -> None:
     """SEC-13: of several publications of one port the exact address decides, never the order in which they came."""
     wanted = {"one": HOST_V4, "two": HOST_V4_OTHER, "six": HOST_V6}
     with contextlib.ExitStack() as stack:
@@ -192,7 +192,7 @@ def test_the_network_may_say_which_address_ports_are_bound_to(host: Host) -> Non
 
 
 @pytest.mark.parametrize("proto", PROTOS)
-def test_traffic_that_passes_through_is_not_touched(host: Host, cast: Cast, proto: str) -> None:
+def test_sec_14_traffic_that_passes_through_is_not_touched(host: Host, cast: Cast, proto: str) -> None:
     """SEC-14: the same port number on its way to somebody else."""
     with host.server(host.far, "far", f"{proto}:8080"):
         assert asked(host.neighbour, proto, FAR_V4, 8080) == ["far", NEIGHBOUR_V4, FAR_V4]
@@ -200,7 +200,7 @@ def test_traffic_that_passes_through_is_not_touched(host: Host, cast: Cast, prot
         assert asked(cast["server"].ns, proto, FAR_V4, 8080)[0] == "far"
 
 
-def test_publishing_port_53_leaves_questions_of_containers_alone(host: Host, cast: Cast) -> None:
+def test_sec_14_publishing_port_53_leaves_questions_of_containers_alone(host: Host, cast: Cast) -> None:
     upstream = Upstream(host.neighbour, NEIGHBOUR_V4)
     ports = {"53/udp": ["53"], "53/tcp": ["53"]}
     try:
@@ -247,7 +247,7 @@ def sends_in_vain(ns: Namespace, port: int, proto: str) -> bool:
 
 
 @pytest.mark.parametrize("proto", PROTOS)
-def test_a_loopback_port_is_closed_to_a_neighbour_who_sends_to_loopback(host: Host, cast: Cast, proto: str) -> None:
+def test_sec_12_a_loopback_port_is_closed_to_a_neighbour_who_sends_to_loopback(host: Host, cast: Cast, proto: str) -> None:
     """SEC-12: the packet does arrive at the host, and goes nowhere."""
     ports = {f"80/{proto}": ["127.0.0.1@8089"]}
     with host.run("shy", echo("shy", f"{proto}:80"), network="web", publish=ports), attacker(host) as evil:
@@ -259,7 +259,7 @@ def test_a_loopback_port_is_closed_to_a_neighbour_who_sends_to_loopback(host: Ho
 
 
 @pytest.mark.parametrize("proto", PROTOS)
-def test_services_on_the_hosts_loopback_are_closed_to_containers(host: Host, cast: Cast, proto: str) -> None:
+def test_sec_12_services_on_the_hosts_loopback_are_closed_to_containers(host: Host, cast: Cast, proto: str) -> None:
     with host.server(host.ns, "private", f"{proto}:9000"), host.run("evil", network="web") as evil:
         assert asked(host.ns, proto, "127.0.0.1", 9000)[0] == "private"
         assert evil.ns.reaches(GATEWAY_V4, 9000, proto)

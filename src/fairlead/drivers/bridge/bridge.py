@@ -119,7 +119,11 @@ class BridgeDriver:
         return not network.internal and options.gateway_mode(network.options, v6=v6) == options.ROUTED
 
     def publish_plan(
-        self, endpoint: Endpoint, network: Network, bindings: Sequence[PortBinding], masked: frozenset[str] = frozenset()
+        self,
+        endpoint: Endpoint,
+        network: Network,
+        bindings: Sequence[PortBinding],
+        masked: frozenset[str] = frozenset(),
     ) -> Plan:
         """One map element and one held socket for each binding; flows are forgotten for UDP, which has no end. A
         binding without a host port only opens the endpoint's own."""

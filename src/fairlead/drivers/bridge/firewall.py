@@ -93,19 +93,6 @@ _CHAINS: dict[str, tuple[str, tuple[str, ...]]] = {
         "type nat hook prerouting priority -100",
         ("ip daddr 127.0.0.0/8 return", "fib daddr type local jump publish"),
     ),
-    "nat_postrouting": (
-        "type nat hook postrouting priority 100",
-        (
-            "iifname vmap @leaving",
-            "ct status dnat iifname . oifname @itself masquerade",
-            "ct status dnat ip daddr @masked4 masquerade",
-            "ct status dnat ip6 daddr @masked6 masquerade",
-            "ip saddr . ip daddr @own4 masquerade",
-            "ip6 saddr . ip6 daddr @own6 masquerade",
-            "ip saddr 127.0.0.0/8 oifname @bridges masquerade",
-            "ip6 saddr ::1 oifname @bridges masquerade",
-        ),
-    ),
 }
 
 _FORWARD_HOOK = "type filter hook forward priority 0"
@@ -121,6 +108,20 @@ _OUTPUT = "fib daddr type local jump publish"
 #: (ip6_rcv_core). So ``::1`` stays untranslated there, and refusing at once lets clients try 127.0.0.1.
 _NO_LOOPBACK_V6 = "ip6 daddr ::1 return"
 
+_POSTROUTING_HOOK = "type nat hook postrouting priority 100"
+_POSTROUTING = (
+    "iifname vmap @leaving",
+    "ct status dnat iifname . oifname @itself masquerade",
+    "ct status dnat ip daddr @masked4 masquerade",
+    "ct status dnat ip6 daddr @masked6 masquerade",
+    "ip saddr . ip daddr @own4 masquerade",
+    "ip6 saddr . ip6 daddr @own6 masquerade",
+    "ip saddr 127.0.0.0/8 oifname @bridges masquerade",
+    "ip6 saddr ::1 oifname @bridges masquerade",
+)
+#: A bridged frame does not say any more where it came in: siblings that are kept apart are known by their mark.
+_MARKED = f"meta mark & {TRANSLATED_MARK:#010x} != 0 ct status dnat oifname @bridges masquerade"
+
 #: Whether bridged frames pass the firewall; 1 by default where br_netfilter is loaded (Linux bridge/br_netfilter).
 _BRIDGE_NF = ("net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables")
 
@@ -131,8 +132,13 @@ def skeleton(node: Node) -> Plan:
     objects += [Set("", FAMILY, TABLE, name, kind, value) for name, (kind, value) in _SETS.items()]
     objects += [Chain("", FAMILY, TABLE, name, rules, hook) for name, (hook, rules) in _CHAINS.items()]
     forward = (_GUARD, *_FORWARD) if node.guard_forwarding else _FORWARD
-    output = (_OUTPUT,) if node.bridge_nf_off else (_NO_LOOPBACK_V6, _OUTPUT)
-    objects += [_chain("forward", forward, _FORWARD_HOOK), _chain("nat_output", output, _OUTPUT_HOOK)]
+    output: tuple[str, ...] = (_OUTPUT,)
+    postrouting = _POSTROUTING
+    if not node.bridge_nf_off:
+        output, postrouting = (_NO_LOOPBACK_V6, *output), (*postrouting, _MARKED)
+    objects.append(_chain("forward", forward, _FORWARD_HOOK))
+    objects.append(_chain("nat_output", output, _OUTPUT_HOOK))
+    objects.append(_chain("nat_postrouting", postrouting, _POSTROUTING_HOOK))
     if node.forward:
         objects.append(Sysctl("", "net/ipv4/ip_forward", "1"))
     if node.bridge_nf_off:
