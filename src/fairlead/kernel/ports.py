@@ -7,10 +7,14 @@ it is switched off afterwards, since two sockets that both have it on may share 
 from __future__ import annotations
 
 import errno
+import ipaddress
 import resource
 import socket
 
+from fairlead.kernel import messages as m
+from fairlead.kernel import requests, sysctl
 from fairlead.kernel.errno import from_bind
+from fairlead.kernel.netlink import Netlink
 from fairlead.plan.objects import Key, PortHold
 
 _KINDS = {
@@ -20,6 +24,9 @@ _KINDS = {
 }
 #: A kernel that has no such protocol cannot have another holder of the port either.
 _ABSENT = frozenset({errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT})
+_NONLOCAL = {"4": "net/ipv4/ip_nonlocal_bind", "6": "net/ipv6/ip_nonlocal_bind"}
+#: Attributes of addresses, <linux/if_addr.h>, and where they begin: struct nlmsghdr (16), struct ifaddrmsg (8).
+_IFA_ADDRESS, _IFA_LOCAL, _ADDRESS_BODY = 1, 2, 24
 
 
 def raise_file_limit() -> None:
@@ -60,13 +67,30 @@ class Holds:
             self.release(hold)
 
 
+def _check_ours(hold: PortHold) -> None:
+    """Raise ``OSError`` unless the address is one of this host. Binding alone does not tell where the host lets programs
+    bind what it has not (``ip_nonlocal_bind``), or has no sockets of the protocol (SEC-16)."""
+    address = ipaddress.ip_address(hold.address)
+    if address.is_unspecified or (address.version == 4 and address.is_loopback):
+        return
+    with Netlink() as netlink:
+        for data in netlink.dump(requests.list_addresses()):
+            parts = m.raw_attributes(data, _ADDRESS_BODY)
+            if (parts.get(_IFA_LOCAL) or parts.get(_IFA_ADDRESS)) == address.packed:
+                return
+    raise OSError(errno.EADDRNOTAVAIL, "not an address of this host")
+
+
 def _bind(hold: PortHold) -> socket.socket | None:
+    if sysctl.read(_NONLOCAL["6" if ":" in hold.address else "4"]) == "1":
+        _check_ours(hold)
     family = socket.AF_INET6 if ":" in hold.address else socket.AF_INET
     kind, proto = _KINDS[hold.proto]
     try:
         holder = socket.socket(family, kind | socket.SOCK_CLOEXEC, proto)
     except OSError as error:
         if error.errno in _ABSENT:
+            _check_ours(hold)
             return None
         raise
     try:

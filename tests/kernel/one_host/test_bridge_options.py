@@ -18,8 +18,10 @@ MTU, BRIDGE = f"{PREFIX}driver.mtu", f"{PREFIX}bridge.name"
 
 @pytest.fixture(scope="module")
 def host(make_host: MakeHost) -> Host:
-    """Told options for the networks to come."""
+    """Told options for the networks to come, and with ports that nobody shall choose."""
     made = make_host()
+    made.ns.write("net/ipv4/ip_local_port_range", "40000 60999")
+    made.ns.write("net/ipv4/ip_local_reserved_ports", "40000-40002,40004")
     made.flags = ("--default-network-opt", f"bridge={MTU}=1400", "--default-network-opt", "macvlan=parent=up0")
     made.start()
     made.neighbour.ip("-6", "route", "replace", "default", "via", HOST_V6)
@@ -59,11 +61,12 @@ def test_a_bridge_of_somebody_else_is_used_and_left_as_it_was(host: Host, own_br
     ):
         assert unchanged()
         assert json.loads(host.ns.ip("-j", "link", "show", one_port(host, own_bridge)))[0]["master"] == own_bridge
-        for _ in range(2):
+        for restarts in (1, 0):
             assert other.ns.tcp(one.ip(), 80)[0] == host.neighbour.tcp(HOST_V4, 8080)[0] == "a"
             assert host.ns.pings(one.ip())
-            host.stop()
-            host.start()
+            for _ in range(restarts):
+                host.stop()
+                host.start()
             assert unchanged()
     assert unchanged()
     assert addresses(host, own_bridge) == owned
@@ -174,6 +177,11 @@ def test_ports_may_be_bound_to_an_ipv6_address_by_default(host: Host) -> None:
         assert host.neighbour.tcp(HOST_V6, 8080)[0] == "c"
         assert not host.neighbour.reaches(HOST_V4, 8080)
         assert one.inspect()["NetworkSettings"]["Ports"]["80/tcp"] == [{"HostIp": HOST_V6, "HostPort": "8080"}]
+
+
+def test_reserved_ports_are_not_chosen(host: Host) -> None:
+    with host.run("c", publish={"80/tcp": [""], "81/tcp": [""]}) as one:
+        assert [one.host_port("80/tcp"), one.host_port("81/tcp")] == [40003, 40005]
 
 
 def test_unknown_options_are_ignored(host: Host) -> None:
