@@ -1,0 +1,272 @@
+"""What an owner says, in pieces that can be passed on by anybody and forged by nobody.
+
+Theory of operation. For each scope (the cluster, or one network) an owner writes a log: events numbered 1, 2, 3 … in each
+boot epoch. Consecutive events travel as a *block*, as many as a packet holds. Now and then, when it has been quiet, the
+owner adds a *head*: "in this epoch I have said N things, and of these the following numbers still stand". Both are
+signed, so it does not matter from whom one has them.
+
+Whoever holds a head and the blocks with what still stands knows all that the owner holds, and thereby also all that it
+no longer holds. Deletions therefore need no tombstones and no clock: a block of which nothing stands any more is dropped
+when a head says so.
+
+Signing costs 30 us and checking 100 (Ed25519, our measurement), as much as all else that is done with a block. Blocks
+that are written together are signed together: over the root of a Merkle tree of up to eight, each with its path; the
+root is checked once.
+
+    block     owner 16 | scope | epoch | first | count | events
+    event     lamport | table | key | kind (0 delete, 1 put) | value
+    proof     leaf's place | leaves | path, 32 each | signature 64
+    head      owner 16 | scope | epoch | version | complete | live spans | signature 64
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from fairlead.gossip import codec
+from fairlead.gossip.codec import Malformed, Reader
+from fairlead.gossip.identity import NODE_ID_BYTES, SIGNATURE_BYTES, Identity, NodeId, verified
+from fairlead.gossip.keyring import EPOCH_MAX
+
+#: Bytes of a scope's, table's and key's name: a network's id has 64, an endpoint's key 64.
+NAME_BYTES_MAX = 255
+#: Bytes of one value: what fits no packet goes by stream; what is larger is no fact about a network.
+VALUE_BYTES_MAX = 64 * 1024
+#: Bytes of the largest datagram (its UDP payload): passes links of 1,450 bytes, as tunnels have (memberlist's default).
+PACKET_BYTES = 1400
+#: Bytes of a block's events, so that with names, proof and seal it fills a datagram; a single larger event makes a block
+#: of its own, which goes by stream.
+BLOCK_BYTES = 1050
+#: Blocks under one signature.
+BATCH = 8
+#: Spans of a head at most: its owner compacts long before.
+SPANS_MAX = 16384
+#: Events of a block at most: an event has at least six bytes.
+_EVENTS_MAX = VALUE_BYTES_MAX // 6
+_HASH_BYTES = 32
+
+_BLOCK_LABEL = b"fairlead gossip block\0"
+_HEAD_LABEL = b"fairlead gossip head\0"
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing said: a record put (``value``), or deleted (None). ``lamport`` orders it among those of other owners."""
+
+    lamport: int
+    table: str
+    key: str
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Events ``first`` to ``last`` of an owner's log. ``body`` is what was signed, ``proof`` the signature with its
+    path; together they are what is sent."""
+
+    owner: NodeId
+    scope: str
+    epoch: int
+    first: int
+    events: tuple[Event, ...]
+    body: bytes
+    proof: bytes
+
+    @property
+    def last(self) -> int:
+        """The number of the last event."""
+        return self.first + len(self.events) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What still stands of the first ``version`` events of an epoch. ``complete`` says that the owner has said all that
+    it holds since it started, so that nothing of an earlier epoch stands any more."""
+
+    owner: NodeId
+    scope: str
+    epoch: int
+    version: int
+    complete: bool
+    live: tuple[Span, ...]
+    body: bytes
+    signature: bytes
+
+
+class Checked:
+    """Remembers which signatures over roots were found good, so that each is checked once."""
+
+    #: Roots remembered: those of all blocks that may be under way at one time.
+    ROOTS_MAX = 4096
+
+    def __init__(self) -> None:
+        self._roots: dict[bytes, None] = {}
+
+    def good(self, public_key: bytes, root: bytes, signature: bytes) -> bool:
+        """Whether the owner of the key signed this root."""
+        name = public_key + root + signature
+        if name in self._roots:
+            return True
+        if not verified(public_key, signature, _BLOCK_LABEL + root):
+            return False
+        self._roots[name] = None
+        if len(self._roots) > self.ROOTS_MAX:
+            del self._roots[next(iter(self._roots))]
+        return True
+
+
+def write_blocks(identity: Identity, scope: str, epoch: int, first: int, events: Iterable[Event]) -> list[Block]:
+    """Events from number ``first`` on as signed blocks, each as full as a packet lets it be."""
+    groups: list[tuple[int, list[Event], list[bytes]]] = []
+    size = BLOCK_BYTES
+    for number, event in enumerate(events, first):
+        data = _encode_event(event)
+        if size + len(data) > BLOCK_BYTES:
+            groups.append((number, [], []))
+            size = 0
+        groups[-1][1].append(event)
+        groups[-1][2].append(data)
+        size += len(data)
+    blocks: list[Block] = []
+    for at in range(0, len(groups), BATCH):
+        batch = groups[at : at + BATCH]
+        bodies = [_body(identity.id, scope, epoch, start, data) for start, _, data in batch]
+        for (start, said, _), body, proof in zip(batch, bodies, _proofs(identity, bodies), strict=True):
+            blocks.append(Block(identity.id, scope, epoch, start, tuple(said), body, proof))
+    return blocks
+
+
+def encode_block(block: Block) -> bytes:
+    """A block as it is sent."""
+    return codec.blob(block.body) + codec.blob(block.proof)
+
+
+def read_block(reader: Reader) -> Block:
+    """A block, not yet checked; raises ``Malformed``."""
+    body = reader.blob(VALUE_BYTES_MAX + 2048)
+    proof = reader.blob(2 + 3 * _HASH_BYTES + SIGNATURE_BYTES)
+    inner = Reader(body)
+    owner, scope, epoch = _read_name(inner)
+    first = inner.varint(2**48)
+    count = inner.varint(_EVENTS_MAX)
+    if not first or not count:
+        raise Malformed
+    events = tuple(_read_event(inner) for _ in range(count))
+    inner.end()
+    return Block(owner, scope, epoch, first, events, body, proof)
+
+
+def genuine(block: Block, public_key: bytes, checked: Checked) -> bool:
+    """Whether the owner of the key wrote this block."""
+    reader = Reader(block.proof)
+    try:
+        place, leaves = reader.byte(), reader.byte()
+        if not 0 < leaves <= BATCH or place >= leaves:
+            return False
+        root = _leaf(block.body)
+        for on_right in _turns(place, leaves):
+            other = reader.take(_HASH_BYTES)
+            root = _node(root, other) if on_right else _node(other, root)
+        signature = reader.take(SIGNATURE_BYTES)
+        reader.end()
+    except Malformed:
+        return False
+    return checked.good(public_key, root, signature)
+
+
+def write_head(
+    identity: Identity, scope: str, epoch: int, version: int, live: Sequence[Span], *, complete: bool
+) -> Head:
+    """A signed head."""
+    spans = tuple(live)
+    parts = [_name(identity.id, scope, epoch), codec.varint(version), bytes((complete,)), codec.ranges(spans)]
+    body = b"".join(parts)
+    return Head(identity.id, scope, epoch, version, complete, spans, body, identity.sign(_HEAD_LABEL + body))
+
+
+def encode_head(head: Head) -> bytes:
+    """A head as it is sent."""
+    return codec.blob(head.body) + head.signature
+
+
+def read_head(reader: Reader) -> Head:
+    """A head, not yet checked; raises ``Malformed``."""
+    body = reader.blob(64 + NAME_BYTES_MAX + 20 * SPANS_MAX)
+    signature = reader.take(SIGNATURE_BYTES)
+    inner = Reader(body)
+    owner, scope, epoch = _read_name(inner)
+    version, complete = inner.varint(2**48), inner.byte()
+    live = inner.ranges(SPANS_MAX)
+    inner.end()
+    if complete > 1 or (live and live[-1][1] > version):
+        raise Malformed
+    return Head(owner, scope, epoch, version, bool(complete), live, body, signature)
+
+
+def genuine_head(head: Head, public_key: bytes) -> bool:
+    """Whether the owner of the key wrote this head."""
+    return verified(public_key, head.signature, _HEAD_LABEL + head.body)
+
+
+def _name(owner: NodeId, scope: str, epoch: int) -> bytes:
+    return owner + codec.text(scope) + codec.varint(epoch)
+
+
+def _read_name(reader: Reader) -> tuple[NodeId, str, int]:
+    return NodeId(reader.take(NODE_ID_BYTES)), reader.text(NAME_BYTES_MAX), reader.varint(EPOCH_MAX)
+
+
+def _body(owner: NodeId, scope: str, epoch: int, first: int, events: Sequence[bytes]) -> bytes:
+    return b"".join([_name(owner, scope, epoch), codec.varint(first), codec.varint(len(events)), *events])
+
+
+def _encode_event(event: Event) -> bytes:
+    value = b"\0" if event.value is None else b"\1" + codec.blob(event.value)
+    return codec.varint(event.lamport) + codec.text(event.table) + codec.text(event.key) + value
+
+
+def _read_event(reader: Reader) -> Event:
+    lamport, table, key = reader.varint(), reader.text(NAME_BYTES_MAX), reader.text(NAME_BYTES_MAX)
+    kind = reader.byte()
+    if kind > 1:
+        raise Malformed
+    return Event(lamport, table, key, reader.blob(VALUE_BYTES_MAX) if kind else None)
+
+
+def _proofs(identity: Identity, bodies: Sequence[bytes]) -> list[bytes]:
+    """For each body the path to the common root, and the root's signature."""
+    level = [_leaf(body) for body in bodies]
+    places = list(range(len(bodies)))
+    paths: list[list[bytes]] = [[] for _ in bodies]
+    while len(level) > 1:
+        for leaf, place in enumerate(places):
+            beside = place ^ 1
+            if beside < len(level):
+                paths[leaf].append(level[beside])
+            places[leaf] = place // 2
+        pairs = range(0, len(level), 2)
+        level = [_node(level[at], level[at + 1]) if at + 1 < len(level) else level[at] for at in pairs]
+    signature = identity.sign(_BLOCK_LABEL + level[0])
+    return [bytes((place, len(bodies))) + b"".join(path) + signature for place, path in enumerate(paths)]
+
+
+def _turns(place: int, leaves: int) -> list[bool]:
+    """On the way from a leaf to the root: whether the other half is to the right; places without one are skipped."""
+    turns = []
+    while leaves > 1:
+        if place ^ 1 < leaves:
+            turns.append(not place & 1)
+        place, leaves = place // 2, (leaves + 1) // 2
+    return turns
+
+
+def _leaf(body: bytes) -> bytes:
+    return hashlib.sha256(b"\0" + body).digest()
+
+
+def _node(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\1" + left + right).digest()
