@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from fairlead.discovery import hosts, resolvconf
 from fairlead.model import options
-from fairlead.model.addresses import parse_address
+from fairlead.model.addresses import parse_address, parse_mac
 from fairlead.model.container import ContainerConfig
 from fairlead.model.endpoint import EndpointSettings
 from fairlead.model.errors import Invalid
 from fairlead.model.ids import check_link_name, check_name
+from fairlead.model.runspec import check_program
 
 #: Longest host name in bytes that Linux takes (HOST_NAME_MAX, gethostname(2)).
 HOST_NAME_MAX = 64
@@ -31,7 +32,10 @@ def check_config(config: ContainerConfig) -> None:
     for request in config.ports:
         if request.host_ip:
             parse_address(request.host_ip, "host address of a published port")
-    for settings in config.endpoints.values():
+    check_program(config.user, config.working_dir)
+    check_name("network", config.network_mode.removeprefix("container:"))
+    for network, settings in config.endpoints.items():
+        check_name("network", network.removeprefix("container:"))
         check_settings(settings)
 
 
@@ -39,6 +43,13 @@ def check_settings(settings: EndpointSettings) -> None:
     """Raise ``Invalid`` for a name in an endpoint's settings that cannot be one."""
     for alias in settings.aliases:
         check_name("alias", alias)
+    for link in settings.links:
+        for name in link.split(":", 1):
+            check_name("link", name.removeprefix("/"))
+    for address in filter(None, (settings.ipv4, settings.ipv6, *settings.link_local)):
+        parse_address(address)
+    if settings.mac:
+        parse_mac(settings.mac)
     ifname = settings.driver_opts.get(options.ENDPOINT_IFNAME, "")
     if ifname:
         check_link_name("interface", ifname)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
+from fairlead.model.errors import Invalid
 from fairlead.model.limits import Limits, Powers
 from fairlead.model.mount import Mount
 
@@ -59,3 +61,23 @@ class LogLine:
     stream: str
     data: bytes
     stamp: str
+
+
+#: A user or group: a number, or a name as adduser(8) makes them and directories of users hand them out.
+_ACCOUNT = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.@-]{0,254}\$?")
+#: Longest path that Linux takes, with its closing NUL (PATH_MAX, linux/limits.h).
+_PATH_BYTES_MAX = 4096
+
+
+def check_program(user: str, working_dir: str) -> None:
+    """Raise ``Invalid`` for a user (``NAME|UID[:GROUP|GID]``) or a working directory that none can be."""
+    for account in user.split(":", 1) if user else ():
+        if not _ACCOUNT.fullmatch(account):
+            raise Invalid(f"invalid user {user[:40]!r}", hint="write NAME or UID, and :GROUP or :GID if you like")
+    if working_dir:
+        odd = any(ord(sign) < ord(" ") or ord(sign) == 0x7F for sign in working_dir)
+        if odd or not working_dir.startswith("/") or len(working_dir.encode()) >= _PATH_BYTES_MAX:
+            raise Invalid(
+                f"the working directory {working_dir[:40]!r} is invalid, it needs to be an absolute path",
+                hint="write the path as the container sees it",
+            )
