@@ -22,6 +22,7 @@ from fairlead.api.schema_container import (
     shown_status,
 )
 from fairlead.api.schema_create import FOR_EVER_S, ContainerCreateBody
+from fairlead.api.schema_host_config import all_mounts
 from fairlead.model.commands import (
     AlreadyThere,
     CreateContainer,
@@ -33,6 +34,7 @@ from fairlead.model.commands import (
 )
 from fairlead.model.container import Container
 from fairlead.model.errors import Conflict, Internal, Invalid, NetError, NotFound
+from fairlead.model.image import full_name
 from fairlead.model.state import State
 
 _LIST_FILTERS = (
@@ -40,6 +42,7 @@ _LIST_FILTERS = (
     "before",
     "exited",
     "expose",
+    "health",
     "id",
     "label",
     "name",
@@ -47,6 +50,7 @@ _LIST_FILTERS = (
     "publish",
     "since",
     "status",
+    "volume",
 )
 _STATUSES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
 _LIST_QUERY = {"all": bool, "limit": int, "size": bool}
@@ -65,28 +69,33 @@ async def list_containers(call: Call) -> web.StreamResponse:
     every = call.flag("all") or limit > 0 or "status" in filters or "exited" in filters
     state, now = call.node.state, time.time()
     newest = sorted(state.containers.values(), key=lambda container: -container.created)
-    chosen = [container for container in newest if (every or container.running) and _chosen(state, container, filters)]
+    chosen = [container for container in newest if (every or _alive(container)) and _chosen(state, container, filters)]
     rows = [container_row(state, container, now) for container in (chosen[:limit] if limit > 0 else chosen)]
     if call.flag("size"):
         rows = [{**row, **await sizes(call, str(row["Id"]))} for row in rows]
     return answer(rows)
 
 
+def _alive(container: Container) -> bool:
+    """Whether a list shows it without being asked for all."""
+    return container.running or container.state.status == "restarting"
+
+
 async def sizes(call: Call, container_id: str) -> dict[str, object]:
     """What a container has written, and that with the image below it (bytes)."""
     written = call.node.usage.container_bytes(container_id)
-    image = call.node.state.containers[container_id].config.image.removesuffix(":latest")
-    below = next((row["size_bytes"] for row in await call.node.images() if row["name"] == image), 0)
-    return {"SizeRw": written, "SizeRootFs": written + (below if isinstance(below, int) else 0)}
+    below = sum(image.size_bytes for image in call.node.images.all() if container_id in image.users)
+    return {"SizeRw": written, "SizeRootFs": written + below}
 
 
 async def create(call: Call) -> web.StreamResponse:
     """``POST /containers/create``."""
     body = await call.body(ContainerCreateBody)
-    container = await call.submit(CreateContainer(call.text("name").removeprefix("/"), body.config()))
+    config = body.config()
+    container = await call.submit(CreateContainer(call.text("name").removeprefix("/"), config))
     if not isinstance(container, Container):
         raise Internal(f"{CreateContainer.__name__} was answered with {type(container).__name__}")
-    return answer({"Id": container.id, "Warnings": body.warnings()}, 201)
+    return answer({"Id": container.id, "Warnings": call.node.meters.possible(config.limits)}, 201)
 
 
 async def inspect(call: Call) -> web.StreamResponse:
@@ -103,7 +112,7 @@ async def start(call: Call) -> web.StreamResponse:
 
 async def stop(call: Call) -> web.StreamResponse:
     """``POST /containers/{ref}/stop``: 304 when it does not run."""
-    return _done(await call.submit(StopContainer(call.path["ref"], _timeout(call))))
+    return _done(await call.submit(StopContainer(call.path["ref"], _timeout(call), call.text("signal"))))
 
 
 async def restart(call: Call) -> web.StreamResponse:
@@ -111,7 +120,7 @@ async def restart(call: Call) -> web.StreamResponse:
     container = call.node.state.container(call.path["ref"])
     if container.config.auto_remove and container.running:
         raise Invalid("a container that is removed at its end cannot be restarted", hint="create it without --rm")
-    await call.submit(StopContainer(container.id, _timeout(call)))
+    await call.submit(StopContainer(container.id, _timeout(call), call.text("signal")))
     await call.submit(StartContainer(container.id))
     return empty(204)
 
@@ -135,7 +144,7 @@ async def remove(call: Call) -> web.StreamResponse:
     """``DELETE /containers/{ref}``."""
     if call.flag("link"):
         raise Invalid("legacy links do not exist here", hint="leave --link out")
-    await call.submit(RemoveContainer(call.path["ref"], call.flag("force")))
+    await call.submit(RemoveContainer(call.path["ref"], call.flag("force"), call.flag("v")))
     return empty(204)
 
 
@@ -209,7 +218,9 @@ def _chosen(state: State, container: Container, filters: Filters) -> bool:
         and filters.matches("name", container.name, f"/{container.name}")
         and filters.labels(container.config.labels)
         and filters.exact("status", shown_status(container))
-        and filters.exact("ancestor", container.config.image)
+        and filters.exact("ancestor", container.config.image, full_name(container.config.image))
+        and filters.exact("health", container.state.health.status if container.state.health else "none")
+        and filters.exact("volume", *(word for mount in all_mounts(container) for word in (mount.source, mount.target)))
         and (shown_status(container) == "exited" or "exited" not in filters)
         and filters.exact("exited", str(container.state.exit_code))
         and _in_networks(state, container, filters)
@@ -250,8 +261,8 @@ def routes() -> tuple[Route, ...]:
         Route("POST", "/containers/prune", Pruner("container", _prune), filters=PRUNE_FILTERS),
         Route("GET", "/containers/{ref}/json", inspect, query={"size": bool}),
         Route("POST", "/containers/{ref}/start", start),
-        Route("POST", "/containers/{ref}/stop", stop, query={"t": int}),
-        Route("POST", "/containers/{ref}/restart", restart, query={"t": int}),
+        Route("POST", "/containers/{ref}/stop", stop, query={"t": int, "signal": str}),
+        Route("POST", "/containers/{ref}/restart", restart, query={"t": int, "signal": str}),
         Route("POST", "/containers/{ref}/kill", kill, query={"signal": str}),
         Route("POST", "/containers/{ref}/rename", rename, query={"name": str}),
         Route("POST", "/containers/{ref}/wait", wait, query={"condition": str}),

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from fairlead.api.contract_containers import Files, Images, Meters, Volumes
 from fairlead.model.commands import Command
 from fairlead.model.events import Notice
 from fairlead.model.runspec import ExecSpec, LogLine
@@ -55,6 +56,20 @@ class Preview(Protocol):
         """Lines for people, with ``start`` also of starting the container that it makes; raises as ``submit`` does."""
 
 
+class Firewall(Protocol):
+    """The node's firewall, among those of others."""
+
+    @property
+    def driver(self) -> str:
+        """Docker's word for what it is made of."""
+
+    def rows(self) -> list[tuple[str, str]]:
+        """What ``info`` tells of it, by name."""
+
+    def warnings(self) -> tuple[str, ...]:
+        """What an operator should do."""
+
+
 class Notices(Protocol):
     """What happens on a node."""
 
@@ -79,8 +94,13 @@ class Node(Protocol):
     facts: NodeFacts
     state: State
     notices: Notices
+    firewall: Firewall
     usage: Usage
     preview: Preview
+    files: Files
+    volumes: Volumes
+    images: Images
+    meters: Meters
 
     async def submit(self, command: Command) -> object:
         """Carry a command out; returns its answer or raises ``NetError``."""
@@ -111,9 +131,3 @@ class Node(Protocol):
 
     async def resize(self, container: str, height: int, width: int) -> None:
         """Tell the size of a container's terminal."""
-
-    async def images(self) -> list[dict[str, object]]:
-        """Imported root file systems: ``name``, ``size_bytes``, ``created`` (epoch seconds)."""
-
-    async def image_import(self, name: str, tarball: AsyncIterator[bytes]) -> None:
-        """Import a root file system under a name."""

@@ -12,6 +12,7 @@ from fairlead.api.contract import Stream
 from fairlead.api.hijack import hijack
 from fairlead.api.router import Call, Route, answer, empty
 from fairlead.api.schema_create import ExecBody, ExecStartBody
+from fairlead.model.detach import parse_detach_keys
 
 
 class Execs:
@@ -19,23 +20,29 @@ class Execs:
 
     def __init__(self) -> None:
         self._detached: set[asyncio.Task[None]] = set()
+        self._keys: dict[str, bytes] = {}
 
     async def create(self, call: Call) -> web.StreamResponse:
         """``POST /containers/{ref}/exec``."""
         body = await call.body(ExecBody)
         container = call.node.state.container(call.path["ref"])
-        return answer({"Id": call.node.exec_create(container.id, body.spec())}, 201)
+        spec = body.spec()
+        keys = parse_detach_keys(spec.detach_keys)
+        identifier = call.node.exec_create(container.id, spec)
+        self._keys[identifier] = keys
+        return answer({"Id": identifier}, 201)
 
     async def start(self, call: Call) -> web.StreamResponse:
         """``POST /exec/{id}/start``."""
         body = await call.body_or(ExecStartBody, ExecStartBody())
+        keys = self._keys.pop(call.path["id"], b"")
         stream = await call.node.exec_start(call.path["id"])
         if body.detach:
             task = asyncio.create_task(_discard(stream))
             self._detached.add(task)
             task.add_done_callback(self._detached.discard)
             return empty(200)
-        return await hijack(call, stream, stdin=True, outputs=frozenset({"stdout", "stderr"}))
+        return await hijack(call, stream, stdin=True, outputs=frozenset({"stdout", "stderr"}), detach_keys=keys)
 
     async def inspect(self, call: Call) -> web.StreamResponse:
         """``GET /exec/{id}/json``."""

@@ -16,6 +16,7 @@ from aiohttp import web
 from fairlead.api import versions
 from fairlead.api.contract import Stream
 from fairlead.api.router import Call
+from fairlead.model.detach import Escape
 from fairlead.model.errors import Internal
 
 #: Number of each stream in a frame's head (Docker's stdcopy).
@@ -39,8 +40,11 @@ def content_type(version: versions.ApiVersion, *, tty: bool) -> str:
     return MULTIPLEXED_TYPE if not tty and version >= _MULTIPLEXED_SINCE else RAW_TYPE
 
 
-async def hijack(call: Call, stream: Stream, *, stdin: bool, outputs: frozenset[str]) -> web.StreamResponse:
-    """Join a client and a running command until the command ends or the client leaves; ``stream`` is closed then."""
+async def hijack(
+    call: Call, stream: Stream, *, stdin: bool, outputs: frozenset[str], detach_keys: bytes = b""
+) -> web.StreamResponse:
+    """Join a client and a running command until the command ends or the client leaves, by closing the connection or,
+    in a terminal, by ``detach_keys``; ``stream`` is closed then."""
     transport = call.request.transport
     if transport is None or not isinstance(transport, asyncio.Transport):
         await stream.close()
@@ -48,15 +52,16 @@ async def hijack(call: Call, stream: Stream, *, stdin: bool, outputs: frozenset[
     wire = _Wire(transport, call.request.protocol)
     transport.set_protocol(wire)
     transport.write(_head(call, stream))
-    upstream = asyncio.create_task(_feed(wire, stream, stdin=stdin))
+    left = asyncio.Event()
+    upstream = asyncio.create_task(_feed(wire, stream, left, stdin=stdin, keys=detach_keys))
     downstream = asyncio.create_task(_drain(wire, stream, outputs))
-    gone = asyncio.create_task(wire.gone.wait())
+    leaving = [asyncio.create_task(event.wait()) for event in (wire.gone, left)]
     try:
-        await asyncio.wait({downstream, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({downstream, *leaving}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (upstream, downstream, gone):
+        for task in (upstream, downstream, *leaving):
             task.cancel()
-        await asyncio.gather(upstream, downstream, gone, return_exceptions=True)
+        await asyncio.gather(upstream, downstream, *leaving, return_exceptions=True)
         transport.close()
         with suppress(OSError):
             await stream.close()
@@ -74,14 +79,21 @@ def _head(call: Call, stream: Stream) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-async def _feed(wire: _Wire, stream: Stream, *, stdin: bool) -> None:
-    """Client to command."""
+async def _feed(wire: _Wire, stream: Stream, left: asyncio.Event, *, stdin: bool, keys: bytes) -> None:
+    """Client to command; ``left`` is set when the client typed the keys that leave."""
+    escape = Escape(keys) if keys else None
     while True:
         data = await wire.receive()
         if data is None:
             break
-        if stdin:
+        leaves = False
+        if escape is not None and stream.tty:
+            data, leaves = escape.feed(data)
+        if stdin and data:
             await stream.write(data)
+        if leaves:
+            left.set()
+            return
     if stdin:
         await stream.close_stdin()
 

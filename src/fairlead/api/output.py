@@ -9,7 +9,8 @@ from aiohttp import web
 from fairlead.api.hijack import content_type, frame, hijack
 from fairlead.api.moments import optional_moment, parse_moment
 from fairlead.api.router import Call, Route
-from fairlead.model.errors import Invalid
+from fairlead.model.detach import parse_detach_keys
+from fairlead.model.errors import Conflict, Invalid
 
 _LOGS = {
     "stdout": bool,
@@ -48,8 +49,11 @@ async def attach(call: Call) -> web.StreamResponse:
     outputs = frozenset(name for name in ("stdout", "stderr") if call.flag(name))
     if not call.flag("stream"):
         return await logs(call)
+    keys = parse_detach_keys(call.text("detachKeys"))
+    if container.state.status == "paused":
+        raise Conflict(f"container {container.id} is paused, unpause the container before attach")
     stream = await call.node.attach(container.id)
-    return await hijack(call, stream, stdin=call.flag("stdin"), outputs=outputs)
+    return await hijack(call, stream, stdin=call.flag("stdin"), outputs=outputs, detach_keys=keys)
 
 
 def _tail(call: Call) -> int | None:
@@ -66,7 +70,7 @@ def routes() -> tuple[Route, ...]:
             "POST",
             "/containers/{ref}/attach",
             attach,
-            query={**_LOGS, "stream": bool, "stdin": bool, "logs": bool},
+            query={**_LOGS, "stream": bool, "stdin": bool, "logs": bool, "detachKeys": str},
             hijack=True,
         ),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -21,7 +21,7 @@ PRUNE_FILTERS = ("label", "label!", "until")
 class Pruned:
     """What a prune has removed: names or ids for each field of the answer, and the bytes that it freed."""
 
-    deleted: dict[str, list[str]]
+    deleted: dict[str, Sequence[object]]
     reclaimed_bytes: int = 0
 
 
@@ -44,7 +44,7 @@ class Pruner:
         finally:
             self._busy = False
         call.node.notices.tell(self._kind, "prune", "", {"reclaimed": str(pruned.reclaimed_bytes)})
-        body: dict[str, object] = {name: items or None for name, items in pruned.deleted.items()}
+        body: dict[str, object] = {name: list(items) or None for name, items in pruned.deleted.items()}
         if self._tell_space:
             body["SpaceReclaimed"] = pruned.reclaimed_bytes
         return answer(body)

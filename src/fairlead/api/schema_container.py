@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shlex
 
-from fairlead.api.ports import bindings_json, published_json, rows_json
+from fairlead.api.ports import published_json, rows_json
 from fairlead.api.schema import ZERO_TIME, stamp
+from fairlead.api.schema_host_config import all_mounts, health_json, host_config, mount_json
 from fairlead.api.schema_network import endpoint_json
 from fairlead.api.words import human_duration
 from fairlead.model.container import Container
 from fairlead.model.endpoint import Endpoint, EndpointSettings, PortBinding
 from fairlead.model.errors import Ambiguous, NotFound
+from fairlead.model.health import Health
 from fairlead.model.ids import short
 from fairlead.model.network import Network
 from fairlead.model.state import State
@@ -27,11 +29,21 @@ def shown_status(container: Container) -> str:
 def status_line(container: Container, now: float) -> str:
     """The STATUS column, such as ``Up 3 minutes`` or ``Exited (0) 2 hours ago``."""
     status = shown_status(container)
-    if status == "running":
-        return f"Up {human_duration(now - container.state.started)}"
+    if status in ("running", "paused"):
+        up = f"Up {human_duration(now - container.state.started)}"
+        return f"{up} (Paused)" if status == "paused" else up + _health_word(container)
+    if status == "restarting":
+        return f"Restarting ({container.state.exit_code}) {human_duration(now - container.state.finished)} ago"
     if status == "exited":
         return f"Exited ({container.state.exit_code}) {human_duration(now - container.state.finished)} ago"
     return status.capitalize()
+
+
+def _health_word(container: Container) -> str:
+    health = container.state.health
+    if health is None:
+        return ""
+    return f" ({health.status})" if health.status != "starting" else " (health: starting)"
 
 
 def network_mode(container: Container) -> str:
@@ -89,7 +101,7 @@ def container_row(state: State, container: Container, now: float) -> dict[str, o
         "Status": status_line(container, now),
         "HostConfig": {"NetworkMode": network_mode(container)},
         "NetworkSettings": {"Networks": networks_of(state, container)},
-        "Mounts": [_mount(bind) for bind in container.config.binds],
+        "Mounts": [mount_json(mount) for mount in all_mounts(container)],
     }
 
 
@@ -110,15 +122,15 @@ def container_inspect(state: State, container: Container) -> dict[str, object]:
         "State": _state(container),
         "Image": container.config.image,
         "Name": f"/{container.name}",
-        "RestartCount": 0,
+        "RestartCount": container.state.restarts,
         "Driver": "overlay",
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": None,
-        "HostConfig": _host_config(container),
-        "Mounts": [_mount(bind) for bind in container.config.binds],
+        "HostConfig": host_config(container, network_mode(container)),
+        "Mounts": [mount_json(mount) for mount in all_mounts(container)],
         "Config": _config(container),
         "NetworkSettings": _network_settings(state, container),
     }
@@ -129,16 +141,28 @@ def _state(container: Container) -> dict[str, object]:
     status = shown_status(container)
     return {
         "Status": status,
-        "Running": status == "running",
-        "Paused": False,
-        "Restarting": False,
-        "OOMKilled": False,
+        "Running": status in ("running", "paused", "restarting"),
+        "Paused": status == "paused",
+        "Restarting": status == "restarting",
+        "OOMKilled": state.oom_killed,
         "Dead": status == "dead",
-        "Pid": state.pid if status == "running" else 0,
+        "Pid": state.pid if container.running else 0,
         "ExitCode": state.exit_code,
         "Error": state.error,
         "StartedAt": stamp(state.started),
         "FinishedAt": stamp(state.finished) if state.finished else ZERO_TIME,
+        **({"Health": _health(state.health)} if state.health is not None else {}),
+    }
+
+
+def _health(health: Health) -> dict[str, object]:
+    return {
+        "Status": health.status,
+        "FailingStreak": health.failing_streak,
+        "Log": [
+            {"Start": stamp(item.start), "End": stamp(item.end), "ExitCode": item.exit_code, "Output": item.output}
+            for item in health.log
+        ],
     }
 
 
@@ -158,34 +182,14 @@ def _config(container: Container) -> dict[str, object]:
         "Env": list(config.env),
         "Cmd": list(config.command) or None,
         "Image": config.image,
-        "Volumes": None,
+        "Volumes": {mount.target: {} for mount in config.mounts if mount.anonymous} or None,
         "WorkingDir": config.working_dir,
         "Entrypoint": list(config.entrypoint) or None,
         "OnBuild": None,
         "Labels": config.labels,
         "StopSignal": config.stop_signal,
         "StopTimeout": config.stop_timeout_s,
-    }
-
-
-def _host_config(container: Container) -> dict[str, object]:
-    config = container.config
-    return {
-        "Binds": list(config.binds) or None,
-        "NetworkMode": network_mode(container),
-        "PortBindings": bindings_json(config.ports),
-        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
-        "AutoRemove": config.auto_remove,
-        "PublishAllPorts": config.publish_all,
-        "Dns": list(config.dns),
-        "DnsOptions": list(config.dns_options),
-        "DnsSearch": list(config.dns_search),
-        "ExtraHosts": list(config.extra_hosts) or None,
-        "Links": None,
-        "Privileged": False,
-        "ReadonlyRootfs": config.read_only,
-        "LogConfig": {"Type": "json-file", "Config": {}},
-        "Runtime": "runc",
+        **({"Healthcheck": health_json(config.health)} if config.health is not None else {}),
     }
 
 
@@ -197,17 +201,4 @@ def _network_settings(state: State, container: Container) -> dict[str, object]:
         "SandboxKey": sandbox.netns if sandbox else "",
         "Ports": ports,
         "Networks": networks_of(state, container),
-    }
-
-
-def _mount(bind: str) -> dict[str, object]:
-    source, target, *mode = bind.split(":")
-    writable = "ro" not in ",".join(mode).split(",")
-    return {
-        "Type": "bind",
-        "Source": source,
-        "Destination": target,
-        "Mode": ",".join(mode),
-        "RW": writable,
-        "Propagation": "rprivate",
     }

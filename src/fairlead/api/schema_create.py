@@ -1,7 +1,6 @@
 """The body of ``POST /containers/create`` and of ``POST /containers/{id}/exec``.
 
-Fields that would change what the container may do, and that this version cannot honour, are refused with 501 when
-they carry anything; fields that only tune it are named in the answer's warnings.
+Fields that ask for what cannot be given here are refused with 501 when they carry anything.
 """
 
 from __future__ import annotations
@@ -12,68 +11,56 @@ from typing import Annotated
 import msgspec
 from msgspec import Struct, field
 
-from fairlead.api.ports import HostPortBody, expand_key, parse_bindings
+from fairlead.api.ports import expand_key, parse_bindings
+from fairlead.api.schema_host import HostBody
 from fairlead.api.schema_network import EndpointBody
-from fairlead.model.container import STOP_TIMEOUT_S, ContainerConfig
+from fairlead.model.container import STOP_TIMEOUT_S, ContainerConfig, LogSettings
 from fairlead.model.endpoint import EndpointSettings
-from fairlead.model.errors import Invalid, NotImplementedHere
-from fairlead.model.runspec import ExecSpec
+from fairlead.model.errors import Invalid
+from fairlead.model.health import HealthCheck, RestartPolicy
+from fairlead.model.limits import NANO
+from fairlead.model.runspec import ExecSpec, check_program
 
 #: A command is a list of words, or one word.
 Words = list[str] | str
 #: Seconds to wait at a stop, in a range that fits every clock; -1 is Docker's "for ever".
 StopSeconds = Annotated[int, msgspec.Meta(ge=-1, le=2**31 - 1)]
 
+#: A span of time in nanoseconds (Go's time.Duration).
+Nanoseconds = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
 #: Longest wait at a stop that stands for "for ever" (seconds, 68 years).
 FOR_EVER_S = 2**31 - 1
 
 
-class RestartBody(Struct):
-    """When to start a container again."""
+class HealthBody(Struct):
+    """How to ask for a container's health; times in nanoseconds."""
 
-    name: str | None = field(name="Name", default=None)
+    test: list[str] | None = field(name="Test", default=None)
+    interval: Nanoseconds | None = field(name="Interval", default=None)
+    timeout: Nanoseconds | None = field(name="Timeout", default=None)
+    start_period: Nanoseconds | None = field(name="StartPeriod", default=None)
+    start_interval: Nanoseconds | None = field(name="StartInterval", default=None)
+    retries: Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)] | None = field(name="Retries", default=None)
 
-
-class MountBody(Struct):
-    """One mount in the long form."""
-
-    type: str = field(name="Type", default="")
-    source: str = field(name="Source", default="")
-    target: str = field(name="Target", default="")
-    read_only: bool | None = field(name="ReadOnly", default=None)
-
-
-class HostBody(Struct):
-    """``HostConfig``: what binds a container to its host."""
-
-    network_mode: str | None = field(name="NetworkMode", default=None)
-    port_bindings: dict[str, list[HostPortBody] | None] | None = field(name="PortBindings", default=None)
-    publish_all: bool | None = field(name="PublishAllPorts", default=None)
-    auto_remove: bool | None = field(name="AutoRemove", default=None)
-    dns: list[str] | None = field(name="Dns", default=None)
-    dns_search: list[str] | None = field(name="DnsSearch", default=None)
-    dns_options: list[str] | None = field(name="DnsOptions", default=None)
-    extra_hosts: list[str] | None = field(name="ExtraHosts", default=None)
-    binds: list[str] | None = field(name="Binds", default=None)
-    mounts: list[MountBody] | None = field(name="Mounts", default=None)
-    read_only: bool | None = field(name="ReadonlyRootfs", default=None)
-    restart: RestartBody | None = field(name="RestartPolicy", default=None)
-    privileged: bool | None = field(name="Privileged", default=None)
-    cap_add: list[str] | None = field(name="CapAdd", default=None)
-    cap_drop: list[str] | None = field(name="CapDrop", default=None)
-    security_opt: list[str] | None = field(name="SecurityOpt", default=None)
-    links: list[str] | None = field(name="Links", default=None)
-    volumes_from: list[str] | None = field(name="VolumesFrom", default=None)
-    devices: list[object] | None = field(name="Devices", default=None)
-    tmpfs: dict[str, str] | None = field(name="Tmpfs", default=None)
-    pid_mode: str | None = field(name="PidMode", default=None)
-    userns_mode: str | None = field(name="UsernsMode", default=None)
-    sysctls: dict[str, str] | None = field(name="Sysctls", default=None)
-    memory: int | None = field(name="Memory", default=None)
-    nano_cpus: int | None = field(name="NanoCpus", default=None)
-    cpu_shares: int | None = field(name="CpuShares", default=None)
-    pids_limit: int | None = field(name="PidsLimit", default=None)
-    init: bool | None = field(name="Init", default=None)
+    def check(self) -> HealthCheck | None:
+        """As a value of the model, None for what leaves it to the image; raises ``Invalid``."""
+        kind, *words = self.test or [""]
+        if kind not in ("", "NONE", "CMD", "CMD-SHELL"):
+            raise Invalid(f"Unknown healthcheck type '{kind}' (expected 'CMD')", hint="CMD, CMD-SHELL or NONE")
+        if kind in ("CMD", "CMD-SHELL") and not words:
+            raise Invalid(f"Missing command after {kind} in HEALTHCHECK", hint="give the command to run")
+        if not kind:
+            return None
+        return HealthCheck(
+            command=tuple(words),
+            shell=kind == "CMD-SHELL",
+            interval_s=(self.interval or 0) / NANO,
+            timeout_s=(self.timeout or 0) / NANO,
+            start_period_s=(self.start_period or 0) / NANO,
+            start_interval_s=(self.start_interval or 0) / NANO,
+            retries=self.retries or 0,
+        )
 
 
 class NetworkingBody(Struct):
@@ -100,14 +87,15 @@ class ContainerCreateBody(Struct):
     stop_timeout_s: StopSeconds | None = field(name="StopTimeout", default=None)
     exposed: dict[str, object] | None = field(name="ExposedPorts", default=None)
     mac: str | None = field(name="MacAddress", default=None)
-    healthcheck: object = field(name="Healthcheck", default=None)
+    healthcheck: HealthBody | None = field(name="Healthcheck", default=None)
+    volumes: dict[str, object] | None = field(name="Volumes", default=None)
     host: HostBody | None = field(name="HostConfig", default=None)
     networking: NetworkingBody | None = field(name="NetworkingConfig", default=None)
 
     def config(self) -> ContainerConfig:
         """What is asked, as a value of the model; raises ``Invalid`` or ``NotImplementedHere``."""
         host = self.host or HostBody()
-        _refuse_unknown_powers(host)
+        host.refuse_unknown()
         if not self.image:
             raise Invalid("no image was given", hint="use `host` for the host's own root file system")
         mode = "bridge" if host.network_mode in (None, "", "default") else str(host.network_mode)
@@ -123,7 +111,7 @@ class ContainerCreateBody(Struct):
             tty=bool(self.tty),
             open_stdin=bool(self.open_stdin),
             labels=self.labels or {},
-            stop_signal=self.stop_signal or "SIGTERM",
+            stop_signal=self.stop_signal or "",
             stop_timeout_s=self._stop_timeout(),
             network_mode=mode,
             endpoints=self._endpoints(mode),
@@ -135,22 +123,15 @@ class ContainerCreateBody(Struct):
             dns_search=tuple(host.dns_search or ()),
             dns_options=tuple(host.dns_options or ()),
             extra_hosts=tuple(host.extra_hosts or ()),
-            binds=(*map(_bind, host.binds or ()), *map(_mount, host.mounts or ())),
+            binds=tuple(host.binds or ()),
             read_only=bool(host.read_only),
+            mounts=host.all_mounts(self.volumes or {}),
+            limits=host.limits(),
+            powers=host.powers(),
+            health=self.healthcheck.check() if self.healthcheck else None,
+            restart=host.restart.policy() if host.restart else RestartPolicy(),
+            logging=host.log.settings() if host.log else LogSettings(),
         )
-
-    def warnings(self) -> list[str]:
-        """One sentence for each field that is heard and not obeyed."""
-        host = self.host or HostBody()
-        ignored = {
-            "HostConfig.Memory": host.memory,
-            "HostConfig.NanoCpus": host.nano_cpus,
-            "HostConfig.CpuShares": host.cpu_shares,
-            "HostConfig.PidsLimit": host.pids_limit if host.pids_limit != -1 else None,
-            "HostConfig.Init": host.init,
-            "Healthcheck": self.healthcheck,
-        }
-        return [f"{name} is not supported and was ignored" for name, value in ignored.items() if value]
 
     def _stop_timeout(self) -> int:
         if self.stop_timeout_s is None:
@@ -187,14 +168,14 @@ class ExecBody(Struct):
     tty: bool | None = field(name="Tty", default=None)
     stdin: bool | None = field(name="AttachStdin", default=None)
     privileged: bool | None = field(name="Privileged", default=None)
+    detach_keys: str | None = field(name="DetachKeys", default=None)
 
     def spec(self) -> ExecSpec:
         """What is asked, as a value of the model; raises ``Invalid``."""
         args = _words(self.cmd)
         if not args:
             raise Invalid("No exec command specified", hint="write the command after the container's name")
-        if self.privileged:
-            raise NotImplementedHere("privileged commands are not implemented", hint="leave --privileged out")
+        check_program(self.user or "", self.working_dir or "")
         return ExecSpec(
             args=args,
             env=tuple(self.env or ()),
@@ -202,6 +183,8 @@ class ExecBody(Struct):
             user=self.user or "",
             tty=bool(self.tty),
             open_stdin=bool(self.stdin),
+            privileged=bool(self.privileged),
+            detach_keys=self.detach_keys or "",
         )
 
 
@@ -214,45 +197,3 @@ class ExecStartBody(Struct):
 
 def _words(words: Words | None) -> tuple[str, ...]:
     return (words,) if isinstance(words, str) else tuple(words or ())
-
-
-def _refuse_unknown_powers(host: HostBody) -> None:
-    """Raise ``NotImplementedHere`` for the first field that asks for what this version cannot give."""
-    restart = host.restart.name if host.restart else None
-    if restart not in (None, "", "no"):
-        raise NotImplementedHere(
-            f"restart policy {restart} is not implemented", hint="start the container again with `fairlead start`"
-        )
-    asked = {
-        "privileged containers": host.privileged,
-        "adding capabilities": host.cap_add,
-        "dropping capabilities": host.cap_drop,
-        "security options": [option for option in host.security_opt or () if "no-new-privileges" not in option],
-        "legacy links": host.links,
-        "volumes of other containers": host.volumes_from,
-        "device mappings": host.devices,
-        "tmpfs mounts": host.tmpfs,
-        "PID namespace sharing": host.pid_mode,
-        "user namespace modes": host.userns_mode,
-        "container sysctls": host.sysctls,
-    }
-    for what, value in asked.items():
-        if value:
-            raise NotImplementedHere(f"{what} are not implemented", hint="leave the option out")
-
-
-def _bind(text: str) -> str:
-    source, colon, rest = text.partition(":")
-    if not colon or not rest.startswith("/"):
-        raise Invalid(f"invalid volume specification: {text!r}", hint="write SOURCE:/target[:ro]")
-    if not source.startswith("/"):
-        raise NotImplementedHere(f"named volume {source!r}: volumes are not implemented", hint="bind a host directory")
-    return text
-
-
-def _mount(mount: MountBody) -> str:
-    if mount.type != "bind":
-        raise NotImplementedHere(f"mount type {mount.type!r} is not implemented", hint="use type=bind")
-    if ":" in mount.source or ":" in mount.target:
-        raise Invalid("invalid mount: a path with a colon cannot be bound")
-    return _bind(f"{mount.source}:{mount.target}" + (":ro" if mount.read_only else ""))

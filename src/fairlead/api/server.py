@@ -18,7 +18,20 @@ from pathlib import Path
 from aiohttp import web
 
 import fairlead
-from fairlead.api import containers, events, execs, images, networks, output, sandboxes, system, versions, volumes
+from fairlead.api import (
+    archives,
+    containers,
+    events,
+    execs,
+    images,
+    networks,
+    output,
+    sandboxes,
+    steering,
+    system,
+    versions,
+    volumes,
+)
 from fairlead.api.client import DRY_RUN, Planned
 from fairlead.api.connections import Connections
 from fairlead.api.contract import Node
@@ -149,7 +162,7 @@ def _failed(call: Call, error: NetError) -> web.StreamResponse:
 
 def own_routes() -> list[Route]:
     """Every call that this room answers."""
-    rooms = (system, networks, containers, output, sandboxes, execs, events, images, sandboxes, volumes)
+    rooms = (system, networks, containers, archives, steering, output, sandboxes, execs, events, images, volumes)
     return [route for room in rooms for route in room.routes()]
 
 

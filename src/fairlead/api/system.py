@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -12,10 +11,11 @@ import fairlead
 from fairlead.api import versions
 from fairlead.api.containers import sizes
 from fairlead.api.contract import NodeFacts
-from fairlead.api.images import image_row, images_of
+from fairlead.api.images import image_row
 from fairlead.api.router import Call, Route, answer
 from fairlead.api.schema import stamp
 from fairlead.api.schema_container import container_row
+from fairlead.api.volumes import volume_json
 
 #: What a ping tells beside "OK"; 20.10 reads the builder's version and the swarm state from here.
 _PING_HEADERS = {
@@ -65,7 +65,7 @@ async def version(call: Call) -> web.StreamResponse:
 
 async def info(call: Call) -> web.StreamResponse:
     """``GET /info``."""
-    facts, state = call.node.facts, call.node.state
+    facts, state, firewall = call.node.facts, call.node.state, call.node.firewall
     running = sum(container.running for container in state.containers.values())
     return answer(
         {
@@ -73,9 +73,9 @@ async def info(call: Call) -> web.StreamResponse:
             "Name": facts.hostname,
             "Containers": len(state.containers),
             "ContainersRunning": running,
-            "ContainersPaused": 0,
+            "ContainersPaused": sum(box.state.status == "paused" for box in state.containers.values()),
             "ContainersStopped": len(state.containers) - running,
-            "Images": len(await call.node.images()),
+            "Images": len(call.node.images.all()),
             "Networks": len(state.networks),
             "Endpoints": len(state.endpoints),
             "Driver": "overlay",
@@ -103,9 +103,9 @@ async def info(call: Call) -> web.StreamResponse:
             "InitBinary": "",
             "SecurityOptions": [],
             "IPv4Forwarding": True,
-            "FirewallBackend": {"Driver": "nftables"},
+            "FirewallBackend": {"Driver": firewall.driver, "Info": [list(row) for row in firewall.rows()]},
             "DefaultAddressPools": [{"Base": base, "Size": bits} for base, bits in facts.default_pools],
-            "Warnings": list(facts.warnings) or None,
+            "Warnings": [*facts.warnings, *firewall.warnings()] or None,
         }
     )
 
@@ -113,18 +113,21 @@ async def info(call: Call) -> web.StreamResponse:
 async def disk_usage(call: Call) -> web.StreamResponse:
     """``GET /system/df``."""
     now, state = time.time(), call.node.state
-    rows, used = [], Counter[str]()
+    rows = []
     for container in state.containers.values():
         rows.append({**container_row(state, container, now), **await sizes(call, container.id)})
-        used[container.config.image.removesuffix(":latest")] += 1
-    found = await images_of(call)
-    kept = [{**image_row(image), "Containers": used[str(image["name"])], "SharedSize": 0} for image in found]
+    found = call.node.images.all()
+    kept = [{**image_row(image), "Containers": len(image.users), "SharedSize": 0} for image in found]
+    volumes = [
+        {**volume_json(item), "UsageData": {"Size": -1, "RefCount": len(item.users)}}
+        for item in call.node.volumes.all()
+    ]
     return answer(
         {
-            "LayersSize": sum(size for image in found if isinstance(size := image["size_bytes"], int)),
+            "LayersSize": sum(image.size_bytes for image in found),
             "Images": kept,
             "Containers": rows,
-            "Volumes": [],
+            "Volumes": volumes,
             "BuildCache": [],
             "BuilderSize": 0,
         }

@@ -6,16 +6,22 @@ import os
 import platform
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from fairlead.api.contract import NodeFacts, Stream
 from fairlead.daemon.carrier import Carrier
+from fairlead.daemon.coexistence import Coexistence
 from fairlead.daemon.foreign import ForeignTargets
+from fairlead.daemon.goods import NodeFiles, NodeImages, NodeMeters, NodeVolumes
 from fairlead.engine import preview
 from fairlead.engine.engine import Engine
-from fairlead.model.commands import Command, CreateContainer
-from fairlead.model.errors import Invalid
+from fairlead.model.commands import Command, CreateContainer, UpdateContainer
+from fairlead.model.container import Container
+from fairlead.model.errors import Conflict, Invalid
+from fairlead.model.image import with_defaults
+from fairlead.model.limits import check_limits, merge
 from fairlead.model.runspec import ExecSpec, LogLine
 from fairlead.model.settings import Paths
 from fairlead.runtime import images
@@ -34,12 +40,18 @@ class DaemonNode:
         runtime: Runtime,
         paths: Paths,
         targets: ForeignTargets,
+        coexistence: Coexistence,
     ) -> None:
         self.facts = facts
         self.state = engine.state
         self.notices = carrier.notices
+        self.firewall = coexistence
         self.usage = DiskUsage(paths)
         self.preview = partial(_preview, engine)
+        self.files = NodeFiles(engine.state, paths)
+        self.volumes = NodeVolumes(engine.state, paths)
+        self.images = NodeImages(engine.state, paths, facts.started)
+        self.meters = NodeMeters(engine.state, runtime)
         self._engine = engine
         self._carrier = carrier
         self._runtime = runtime
@@ -50,7 +62,25 @@ class DaemonNode:
         """Carry a command out; returns its answer or raises ``NetError``."""
         if isinstance(command, CreateContainer):
             images.find(self._paths, command.config.image)
-        return await self._carrier.submit(await self._targets.complete(command))
+            config = with_defaults(command.config, images.defaults(self._paths, command.config.image))
+            command = replace(command, config=config)
+            check_limits(config.limits, os.cpu_count() or 1)
+        elif isinstance(command, UpdateContainer):
+            await self._limit(command)
+        reply = await self._carrier.submit(await self._targets.complete(command))
+        if isinstance(command, CreateContainer) and isinstance(reply, Container):
+            self.volumes.prepare(reply)
+        return reply
+
+    async def _limit(self, command: UpdateContainer) -> None:
+        """New limits are put on a running container before they are recorded: what the kernel refuses changes
+        nothing."""
+        container = self.state.container(command.container)
+        if command.limits is None:
+            return
+        limits = check_limits(merge(container.config.limits, command.limits), os.cpu_count() or 1)
+        if container.running:
+            await self.meters.limit(container.id, limits)
 
     def pool_usage(self, network_id: str) -> dict[str, tuple[int, int]]:
         """Subnet -> (addresses in use, addresses that automatic choice can still take)."""
@@ -62,7 +92,7 @@ class DaemonNode:
         found = self.state.container(container)
         match condition:
             case "not-running" | "":
-                running = found.running or found.state.status == "starting"
+                running = found.running or found.state.status in ("starting", "restarting")
                 return await self._carrier.exit_of(found.id) if running else found.state.exit_code
             case "next-exit":
                 return await self._carrier.exit_of(found.id)
@@ -82,7 +112,13 @@ class DaemonNode:
 
     def exec_create(self, container: str, spec: ExecSpec) -> str:
         """Note a command to run in a running container; returns its id."""
-        return self._runtime.exec_create(self.state.container(container).id, spec)
+        found = self.state.container(container)
+        if found.state.status == "paused":
+            raise Conflict(
+                f"Container {found.name} is paused, unpause the container before exec",
+                hint=f"`fairlead unpause {found.name}` lets it go on",
+            )
+        return self._runtime.exec_create(found.id, spec)
 
     async def exec_start(self, exec_id: str) -> Stream:
         """Start it."""
@@ -99,14 +135,6 @@ class DaemonNode:
     async def resize(self, container: str, height: int, width: int) -> None:
         """Tell the size of a container's terminal."""
         await self._runtime.resize(self.state.container(container).id, height, width)
-
-    async def images(self) -> list[dict[str, object]]:
-        """Imported root file systems."""
-        return await self._runtime.images()
-
-    async def image_import(self, name: str, tarball: AsyncIterator[bytes]) -> None:
-        """Import a root file system under a name."""
-        await self._runtime.image_import(name, tarball)
 
     async def _removed(self, container_id: str, code: int, *, running: bool) -> int:
         exited = self._carrier.exit_of(container_id)

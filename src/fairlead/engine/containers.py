@@ -27,6 +27,7 @@ from fairlead.model.errors import Conflict, Internal, Invalid, NotFound
 from fairlead.model.events import ContainerExited, ContainerFailed, ContainerRunning, RestartDue
 from fairlead.model.health import check_policy
 from fairlead.model.ids import check_name, new_id, short
+from fairlead.model.image import STOP_SIGNAL
 from fairlead.model.limits import check_limits, merge
 from fairlead.model.mount import Mount, parse_volume
 from fairlead.model.runspec import RunSpec
@@ -168,11 +169,13 @@ def stop(turn: Turn, command: StopContainer) -> tuple[AlreadyThere | None, str]:
     if not container.running:
         return AlreadyThere(), ""
     config, paused = container.config, container.state.status == "paused"
+    signal = command.signal or config.stop_signal
+    signal_number(signal)
     timeout_s = config.stop_timeout_s if command.timeout_s is None else command.timeout_s
     turn.state.put(replace(container, state=replace(container.state, status="stopping", stopped=True)))
     if paused:
         turn.say(Suspend(container.id, resume=True))
-    turn.say(Terminate(container.id, config.stop_signal, timeout_s))
+    turn.say(Terminate(container.id, signal, timeout_s))
     turn.tell_container("stop", container)
     return None, container.id
 
@@ -300,6 +303,7 @@ def forget(turn: Turn, container: Container, *, volumes: bool = False) -> None:
 def _normal(core: Core, config: ContainerConfig) -> ContainerConfig:
     """Fill in what the user left out; raises ``Invalid`` for contradictions, with Docker's texts."""
     check_config(config)
+    config = replace(config, stop_signal=config.stop_signal or STOP_SIGNAL)
     check_wishes(config)
     config = replace(config, mounts=tuple(_named(core, mount) for mount in config.mounts))
     mode = config.network_mode or "default"

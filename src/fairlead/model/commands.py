@@ -99,10 +99,12 @@ class StartContainer:
 
 @dataclass(frozen=True, slots=True)
 class StopContainer:
-    """Stop signal, then SIGKILL after ``timeout_s`` (None: the container's own); done when the process is gone."""
+    """Stop signal (empty: the container's own), then SIGKILL after ``timeout_s`` (None: the container's own); done when
+    the process is gone."""
 
     container: str
     timeout_s: int | None = None
+    signal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import AsyncIterator
 
 from fairlead.model.errors import Conflict, Invalid
 from fairlead.model.runspec import ExecSpec, LogLine
-from fairlead.runtime import images, logs
+from fairlead.runtime import logs
 from fairlead.runtime.execs import read_process
 from fairlead.runtime.layout import files_of
 from fairlead.runtime.lifecycle import Exited, Running
@@ -26,7 +25,7 @@ CONTROL_RESIZE = 1
 
 
 class Runtime(Steering):
-    """Containers of one daemon: their life and steering (inherited), output, terminals, commands beside them, and images. Needs
+    """Containers of one daemon: their life and steering (inherited), output, terminals, commands and commands beside them. Needs
     root, runc and conmon. All methods belong to one event loop."""
 
     def logs(
@@ -88,12 +87,3 @@ class Runtime(Steering):
     async def exec_resize(self, exec_id: str, height: int, width: int) -> None:
         """Tell the size of a command's terminal. Raises ``NotFound``."""
         self._execs.resize(exec_id, height, width)
-
-    async def images(self) -> list[dict[str, object]]:
-        """Imported root file systems: ``name``, ``size_bytes``, ``created`` (epoch seconds)."""
-        with edge("listing images"):
-            return images.listing(self._paths)
-
-    async def image_import(self, name: str, tarball: AsyncIterator[bytes]) -> None:
-        """Import a root file system; see ``images.import_tarball``."""
-        await images.import_tarball(self._paths, name, tarball, time.time())

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 
 from fairlead.api.contract import NodeFacts
+from fairlead.api.contract_containers import FileStat, ImageInfo, VolumeInfo
 from fairlead.model.commands import (
     AlreadyThere,
     Command,
@@ -30,6 +32,8 @@ from fairlead.model.endpoint import Endpoint, EndpointSettings, PortBinding
 from fairlead.model.errors import Conflict, Forbidden, Internal, Invalid, NotFound
 from fairlead.model.events import Notice
 from fairlead.model.ids import new_id, new_mac
+from fairlead.model.image import ImageConfig, full_name
+from fairlead.model.limits import Limits
 from fairlead.model.network import Network, Pool
 from fairlead.model.runspec import ExecSpec, LogLine
 from fairlead.model.state import State
@@ -114,6 +118,111 @@ class FakeUsage:
         return len(container_id)
 
 
+class FakeImages:
+    """Images whose root file system is the archive as it came."""
+
+    def __init__(self) -> None:
+        self.archives: dict[str, bytes] = {}
+        self._kept: list[ImageInfo] = [ImageInfo("0" * 64, ("host:latest",), 0, BIRTH)]
+
+    def all(self) -> list[ImageInfo]:
+        return list(self._kept)
+
+    def get(self, ref: str) -> ImageInfo:
+        for image in self._kept:
+            if full_name(ref) in image.names or image.id == ref.removeprefix("sha256:"):
+                return image
+        raise NotFound(f"No such image: {ref}", hint="import it")
+
+    async def add(self, name: str, tarball: AsyncIterator[bytes], config: ImageConfig) -> ImageInfo:
+        data = b"".join([chunk async for chunk in tarball])
+        if not re.fullmatch(r"[a-z0-9][a-z0-9:/._-]*", name):
+            raise Invalid(f"invalid reference format: {name!r}")
+        self.archives[name] = data
+        image = ImageInfo(f"{len(self._kept):064x}", (full_name(name),), len(data), BIRTH, config)
+        self._kept.append(image)
+        return image
+
+    def tag(self, ref: str, name: str) -> None:
+        image = self.get(ref)
+        self._kept[self._kept.index(image)] = replace(image, names=(*image.names, full_name(name)))
+
+    async def remove(self, ref: str, *, force: bool) -> list[tuple[str, str]]:
+        image = self.get(ref)
+        self._kept.remove(image)
+        return [("Deleted", f"sha256:{image.id}")]
+
+
+class FakeVolumes:
+    """Volumes by name only."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, VolumeInfo] = {}
+
+    def create(self, name: str, labels: Mapping[str, str], driver: str, options: Mapping[str, str]) -> VolumeInfo:
+        chosen = name or "a" * 64
+        return self._kept.setdefault(chosen, VolumeInfo(chosen, f"/volumes/{chosen}", BIRTH, dict(labels)))
+
+    def all(self) -> list[VolumeInfo]:
+        return [self._kept[name] for name in sorted(self._kept)]
+
+    def get(self, name: str) -> VolumeInfo:
+        if name not in self._kept:
+            raise NotFound(f"get {name}: no such volume")
+        return self._kept[name]
+
+    async def remove(self, name: str, *, force: bool) -> None:
+        if name not in self._kept and not force:
+            raise NotFound(f"get {name}: no such volume")
+        self._kept.pop(name, None)
+
+
+class FakeMeters:
+    """Nobody uses anything, and everything can be limited."""
+
+    def possible(self, limits: Limits) -> list[str]:
+        return []
+
+    def stats(self, container: str) -> dict[str, object]:
+        return {"id": container, "cpu_stats": {}, "networks": {}}
+
+    async def top(self, container: str, words: tuple[str, ...]) -> tuple[list[str], list[list[str]]]:
+        return ["PID", "CMD"], [["77", "sleep"]]
+
+
+class FakeFiles:
+    """Every container has one file."""
+
+    async def stat(self, container: str, path: str) -> FileStat:
+        if path != "/file":
+            raise NotFound(f"Could not find the file {path} in container {container}")
+        return FileStat("file", 3, 0o100644, BIRTH)
+
+    async def read(self, container: str, path: str) -> AsyncIterator[bytes]:
+        yield b"tar"
+
+    async def write(
+        self, container: str, path: str, archive: AsyncIterator[bytes], *, no_overwrite: bool, keep_owners: bool
+    ) -> None:
+        async for _ in archive:
+            pass
+
+    async def export(self, container: str) -> AsyncIterator[bytes]:
+        yield b"tar"
+
+
+class FakeFirewall:
+    """One that nothing has happened to."""
+
+    driver = "nftables"
+
+    def rows(self) -> list[tuple[str, str]]:
+        return [("Repairs", "0")]
+
+    def warnings(self) -> tuple[str, ...]:
+        return ()
+
+
 class FakeNode:
     """Fits ``fairlead.api.contract.Node``."""
 
@@ -122,8 +231,12 @@ class FakeNode:
         self.state = State()
         self.seen: list[Command] = []
         self.notices = FakeNotices()
+        self.firewall = FakeFirewall()
         self.usage = FakeUsage()
-        self.imported: dict[str, bytes] = {}
+        self.images = FakeImages()
+        self.volumes = FakeVolumes()
+        self.meters = FakeMeters()
+        self.files = FakeFiles()
         self.sizes: list[tuple[str, int, int]] = []
         self.streams: list[EchoStream] = []
         self._execs: dict[str, tuple[str, ExecSpec]] = {}
@@ -354,9 +467,3 @@ class FakeNode:
 
     async def resize(self, container: str, height: int, width: int) -> None:
         self.sizes.append((container, height, width))
-
-    async def images(self) -> list[dict[str, object]]:
-        return [{"name": name, "size_bytes": len(data), "created": BIRTH} for name, data in self.imported.items()]
-
-    async def image_import(self, name: str, tarball: AsyncIterator[bytes]) -> None:
-        self.imported[name] = b"".join([chunk async for chunk in tarball])
