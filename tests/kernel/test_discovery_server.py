@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import socket
+
 import dns.flags
 import dns.message
 import dns.rcode
 import pytest
 from tests.kernel.discovery_world import NEAR, OUT, play, texts
 
+from fairlead.discovery.names import DNS_ADDRESS, DNS_PORT
 from fairlead.discovery.resolver import Upstream, View
 
 
@@ -103,6 +107,24 @@ def test_a_reply_from_outside_is_kept_for_its_sandbox_until_names_or_servers_cha
         asked(4)
         world.server.update_view("s", View(("n",), False, OUT))
         assert world.ask("www.net.example").rcode() == dns.rcode.NXDOMAIN
+
+    play(scenario)
+
+
+def test_a_burst_of_names_of_both_kinds_leaves_no_socket_behind():
+    def scenario(world):
+        world.stub(world.inside)
+        world.serve(View(("n",), True, NEAR, netns="box"))
+        names = [name for number in range(30) for name in ("web", f"h{number}.example.org", "absent")]
+        assert texts(world.ask("first.example.org")) == ["192.0.2.80"]
+        before = len(os.listdir("/proc/self/fd"))
+        with world.inside(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.connect((DNS_ADDRESS, DNS_PORT))
+            for number, name in enumerate(names):
+                sock.send(dns.message.make_query(name, "A", id=number).to_wire())
+            answers = [dns.message.from_wire(sock.recv(4096)) for _ in names]
+        assert {answer.id for answer in answers} == set(range(len(names)))
+        assert len(os.listdir("/proc/self/fd")) == before
 
     play(scenario)
 

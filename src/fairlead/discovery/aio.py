@@ -35,6 +35,8 @@ from fairlead.discovery.upstream import Forwarder, Send
 EVENTS_MAX = 64
 #: Seconds between looks at the deadlines of TCP connections: how exact their limits are.
 SWEEP_S = 0.25
+#: Seconds that queries over TCP may take of one turn of the loop, after which UDP is looked at again (SEC-18).
+SLICE_S = 0.001
 #: Seconds that ``close`` waits for the thread; it only ever waits in epoll, so this is a bug's limit.
 JOIN_S = 5.0
 
@@ -82,6 +84,7 @@ class DnsServer:
         self._dialler: Dialler[_Socket] = Dialler(self._forwarder, outside)
         self._boxes: dict[str, _Box] = {}
         self._clients: dict[int, _Stream] = {}
+        self._busy: deque[_Stream] = deque()
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._commands: deque[Callable[[], None]] = deque()
         self._hits = self._misses = self._faults = 0
@@ -204,6 +207,8 @@ class DnsServer:
 
     def _due_s(self) -> float:
         """Seconds until something is due; -1 if nothing is."""
+        if self._busy:
+            return 0.0
         deadline = self._forwarder.next_deadline()
         if self._clients:
             deadline = self._next_sweep if deadline is None else min(deadline, self._next_sweep)
@@ -213,6 +218,7 @@ class DnsServer:
         if not self._clients and self._forwarder.next_deadline() is None:
             return
         now = time.monotonic()
+        self._work(now + SLICE_S)
         self._dialler.tick(now)
         if now >= self._next_sweep:
             self._next_sweep = now + SWEEP_S
@@ -316,10 +322,25 @@ class DnsServer:
         if mask & _WRITE:
             connection.flush()
         if mask & ~_WRITE:
-            for message in connection.read(time.monotonic()):
-                self._ask(client.box, message, client, tcp=True)
+            messages = connection.read(time.monotonic())
+            if messages and not client.pending:
+                self._busy.append(client)
+            client.pending.extend(messages)
         if connection.closed:
             self._hang_up(client)
+
+    def _work(self, until: float) -> None:
+        """Queries over TCP, one of each client in turn, for as long as UDP may wait."""
+        while self._busy:
+            client = self._busy.popleft()
+            if not client.connection.closed:
+                self._ask(client.box, client.pending.popleft(), client, tcp=True)
+            if client.connection.closed:
+                self._hang_up(client)
+            elif client.pending:
+                self._busy.append(client)
+            if time.monotonic() >= until:
+                return
 
     def _hang_up(self, client: _Stream) -> None:
         client.connection.closed = True

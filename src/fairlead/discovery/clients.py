@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -112,14 +113,15 @@ class KeepingClient:
 
 
 class StreamClient(Generic[AnySocket]):
-    """A TCP client; ``clock`` gives monotonic seconds."""
+    """A TCP client with the queries of its that wait for their turn; ``clock`` gives monotonic seconds."""
 
-    __slots__ = ("_clock", "box", "connection", "socket")
+    __slots__ = ("_clock", "box", "connection", "pending", "socket")
 
     def __init__(
         self, sock: AnySocket, box: Box[AnySocket], connection: Connection, clock: Callable[[], float]
     ) -> None:
         self.socket, self.box, self.connection, self._clock = sock, box, connection, clock
+        self.pending: deque[bytes] = deque()
 
     def reply(self, data: bytes) -> None:
         """Send the answer."""

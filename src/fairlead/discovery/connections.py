@@ -54,7 +54,8 @@ class Connection:
             self.stream.answered(now)
             self._out += frame(data)
             self.flush()
-            self.closed = self.closed or len(self._out) > UNREAD_MAX
+            if len(self._out) > UNREAD_MAX:
+                self.closed = True
 
     def flush(self) -> None:
         """Send what is queued; ask for another turn if not all of it goes."""

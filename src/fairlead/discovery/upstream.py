@@ -10,6 +10,8 @@ somebody is guessing: the server is asked once more over TCP, where guesses do n
        ^----- other case: once, plain ----'     no server left --> SERVFAIL to the client
        ^----- many wrong replies: TCP ----'
 
+A server that was silent is asked after the others of its sandbox for a while.
+
 Pure: drain the returned acts in order after each call; ``tick`` when ``next_deadline`` has passed.
 """
 
@@ -27,6 +29,9 @@ from fairlead.model.ids import Chance
 SERVERS_MAX = 3
 #: Seconds that a server has for its reply (Docker's extIOTimeout).
 TIMEOUT_S = 4.0
+#: Seconds for which a server that let its time go by is asked after the others of its sandbox. Without it, programs that
+#: give up after 5 s (resolv.conf(5)) would never reach the third server behind two dead ones.
+LAST_S = 30.0
 #: Wrong replies to one attempt before it is made over TCP: one that is late or doubled is no attack, and 32 guesses at
 #: 16 bits of id and the letter case are none that succeeds.
 DOUBTS_MAX = 32
@@ -80,7 +85,6 @@ class _Exchange(Generic[Client]):
     doubts: int = 0
     sent: bytes = b""
 
-    @property
     def over_tcp(self) -> bool:
         """Whether the present attempt is."""
         return self.tcp or self.doubts >= DOUBTS_MAX
@@ -109,6 +113,7 @@ class Forwarder(Generic[Client]):
         self._waiting: dict[int, _Exchange[Client]] = {}
         self._deadlines: deque[tuple[float, int]] = deque()
         self._owners: dict[str, dict[int, None]] = {}
+        self._silent: dict[str, dict[Upstream, float]] = {}
         self._token = 0
 
     def ask(
@@ -123,6 +128,8 @@ class Forwarder(Generic[Client]):
             return [Reply(client, wire.failure(forward.query, forward.end, wire.REFUSED))]
         given_up = self._make_room() if full else []
         self.counts.forwarded += 1
+        if owner in self._silent:
+            forward = forward._replace(upstreams=self._in_order(owner, forward.upstreams, now))
         return [*given_up, self._attempt(_Exchange(owner, client, forward, tcp), now)]
 
     def receive(self, token: int, data: bytes, now: float) -> list[Send | Close | Reply[Client]]:
@@ -147,7 +154,7 @@ class Forwarder(Generic[Client]):
             return self.fail(token, now)
         query = exchange.forward.query
         reply = query[:2] + data[2:12] + query[12:end] + data[end:]
-        if exchange.over_tcp and not exchange.tcp and len(reply) > wire.UDP_SIZE:
+        if exchange.over_tcp() and not exchange.tcp and len(reply) > wire.UDP_SIZE:
             reply = wire.cut(reply, end)
         return [self._drop(token), Reply(exchange.client, reply)]
 
@@ -169,7 +176,12 @@ class Forwarder(Generic[Client]):
         """Give up every attempt whose time is over."""
         acts: list[Send | Close | Reply[Client]] = []
         while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][1] not in self._waiting):
-            acts += self.fail(self._deadlines.popleft()[1], now)
+            token = self._deadlines.popleft()[1]
+            exchange = self._waiting.get(token)
+            if exchange is not None:
+                server = exchange.forward.upstreams[exchange.index]
+                self._silent.setdefault(exchange.owner, {})[server] = now + LAST_S
+            acts += self.fail(token, now)
         return acts
 
     def next_deadline(self) -> float | None:
@@ -179,22 +191,33 @@ class Forwarder(Generic[Client]):
         return self._deadlines[0][0] if self._deadlines else None
 
     def forget(self, owner: str) -> list[Send | Close | Reply[Client]]:
-        """Drop all queries of an owner without a reply."""
+        """Drop all queries of an owner without a reply, and what is known of its servers."""
+        self._silent.pop(owner, None)
         return [self._drop(token) for token in tuple(self._owners.get(owner, ()))]
 
     def _make_room(self) -> list[Send | Close | Reply[Client]]:
-        token = next(iter(max(self._owners.values(), key=len)))
+        greediest = max(self._owners.values(), key=len)
+        token = next(iter(greediest))
         exchange = self._waiting[token]
         self.counts.refused += 1
         forward = exchange.forward
         return [self._drop(token), Reply(exchange.client, wire.failure(forward.query, forward.end, wire.REFUSED))]
 
+    def _in_order(self, owner: str, upstreams: tuple[Upstream, ...], now: float) -> tuple[Upstream, ...]:
+        """The servers as they are to be tried: those that were silent lately last."""
+        silent = {server: until for server, until in self._silent[owner].items() if until > now}
+        if silent:
+            self._silent[owner] = silent
+        else:
+            del self._silent[owner]
+        return tuple(sorted(upstreams, key=silent.__contains__))
+
     def _doubt(self, token: int, exchange: _Exchange[Client], now: float) -> list[Send | Close | Reply[Client]]:
         self.counts.unbelieved += 1
-        if exchange.over_tcp:
+        if exchange.over_tcp():
             return []
         exchange.doubts += 1
-        return [self._drop(token), self._attempt(exchange, now)] if exchange.over_tcp else []
+        return [self._drop(token), self._attempt(exchange, now)] if exchange.over_tcp() else []
 
     def _attempt(self, exchange: _Exchange[Client], now: float) -> Send:
         token = self._token = self._token + 1
@@ -208,7 +231,7 @@ class Forwarder(Generic[Client]):
         self._owners.setdefault(exchange.owner, {})[token] = None
         self._deadlines.append((now + TIMEOUT_S, token))
         port = PORT_FIRST + ((draw >> 16) & 0xFFFFFFFF) % PORT_COUNT
-        return Send(token, exchange.owner, upstreams[exchange.index], exchange.over_tcp, port, exchange.sent)
+        return Send(token, exchange.owner, upstreams[exchange.index], exchange.over_tcp(), port, exchange.sent)
 
     def _drop(self, token: int) -> Close:
         owner = self._waiting.pop(token).owner

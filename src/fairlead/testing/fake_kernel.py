@@ -42,7 +42,22 @@ _WILDCARDS = ("0.0.0.0", "::")
 _TARGET = re.compile(r"\b(?:jump|goto) ([A-Za-z][\w./-]*)")
 _SET = re.compile(r"@([A-Za-z][\w./-]*)")
 #: Order in which the real one makes things (settings of links after links).
-_ORDER = (PortHold, Netns, Table, Set, Chain, Element, Bridge, Veth, Sysctl, Address, Route, Flow, Connections, Announce)
+_ORDER = (
+    PortHold,
+    Netns,
+    Table,
+    Set,
+    Chain,
+    Element,
+    Bridge,
+    Veth,
+    Sysctl,
+    Address,
+    Route,
+    Flow,
+    Connections,
+    Announce,
+)
 _NAME_MAX = 15
 
 #: A host with one address, from the range for documentation (RFC 5737).
@@ -84,7 +99,14 @@ class FakeKernel:
     async def repair(self, plans: Mapping[str, Plan]) -> list[str]:
         """As the real one, except that a refusal is raised."""
         desired = everything(plans)
-        steps = diff(self._state(), {key: item for key, item in desired.items() if not isinstance(item, Sysctl | Flow | Connections | Announce)})
+        steps = diff(
+            self._state(),
+            {
+                key: item
+                for key, item in desired.items()
+                if not isinstance(item, Sysctl | Flow | Connections | Announce)
+            },
+        )
         self._carry_out(steps)
         for item in desired.values():
             if isinstance(item, Sysctl):
@@ -124,7 +146,11 @@ class FakeKernel:
         self._watchers = []
 
     def _state(self) -> dict[Key, Object]:
-        return {key: item for key, item in self.objects.items() if not isinstance(item, Sysctl | Flow | Connections | Announce)}
+        return {
+            key: item
+            for key, item in self.objects.items()
+            if not isinstance(item, Sysctl | Flow | Connections | Announce)
+        }
 
     def _carry_out(self, steps: Sequence[Step]) -> None:
         before = dict(self.objects)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairlead.discovery.resolver import Forward, Upstream
-from fairlead.discovery.upstream import DOUBTS_MAX, PORT_FIRST, TIMEOUT_S, Close, Forwarder, Reply, Send
+from fairlead.discovery.upstream import DOUBTS_MAX, LAST_S, PORT_FIRST, TIMEOUT_S, Close, Forwarder, Reply, Send
 
 SERVERS = tuple(Upstream(f"192.0.2.{last}", True) for last in range(1, 6))
 QUERY = dns.message.make_query("some.example.org", "A", use_edns=False, id=99).to_wire()
@@ -112,6 +112,26 @@ def test_silence_leads_to_the_next_server_after_four_seconds():
     assert close == Close(send.token) and again.server == SERVERS[1]
     assert forwarder.next_deadline() == 2 * TIMEOUT_S
     assert forwarder.receive(send.token, answer(send), 5.0) == []
+
+
+def test_a_silent_server_is_asked_last_for_a_while_by_its_owner_alone():
+    forwarder, _ = asked(servers=SERVERS[:3])
+    forward = Forward(QUERY, SERVERS[:3], len(QUERY))
+    _, second = forwarder.tick(TIMEOUT_S)
+    forwarder.receive(second.token, answer(second), 4.1)
+
+    def asks(owner, now):
+        (send,) = forwarder.ask(owner, "client", forward, False, now)
+        servers = [send.server]
+        while isinstance(send := forwarder.fail(send.token, now)[-1], Send):
+            servers.append(send.server)
+        return servers
+
+    assert asks("s", 5.0) == [SERVERS[1], SERVERS[2], SERVERS[0]]
+    assert asks("t", 5.0) == list(SERVERS[:3])
+    assert asks("s", TIMEOUT_S + LAST_S) == list(SERVERS[:3])
+    forwarder.forget("s")
+    assert asks("s", 6.0) == list(SERVERS[:3])
 
 
 def test_sec_21_many_wrong_replies_lead_to_tcp_and_a_long_reply_is_cut_for_the_client():
