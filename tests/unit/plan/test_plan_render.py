@@ -10,6 +10,7 @@ from fairlead.plan.objects import (
     Address,
     Bridge,
     Chain,
+    Connections,
     Element,
     Flow,
     Netns,
@@ -37,6 +38,9 @@ OBJECTS: list[Object] = [
     Address("s1", "eth0", "10.0.0.2/24"),
     Route("s1", "0.0.0.0/0", "eth0", "10.0.0.1", 5),
     Flow("", "udp", 53, "10.0.0.2", 5353),
+    Bridge("", "br1", "02:00:00:00:00:03", 1500, "fairlead:n", adopt=True),
+    Route("", "::1/128", "br0", local=True),
+    Connections("", "10.0.0.2"),
 ]
 GOLDEN = """\
 port [::]:80/tcp
@@ -48,10 +52,13 @@ map inet fairlead ports type inet_service : ipv4_addr
 table inet fairlead
 element inet fairlead ports { 80 : 10.0.0.2 }
 bridge br0 mac 02:00:00:00:00:01 mtu 1500 alias fairlead:n
+bridge br1 mac 02:00:00:00:00:03 mtu 1500 alias fairlead:n adopt
 sysctl net/ipv4/ip_forward = 1
 veth v1 master br0 isolated hairpin mtu 1500 peer eth0@s1 mac 02:00:00:00:00:02 alias fairlead:e
 address 10.0.0.2/24 on eth0@s1
+local route ::1/128 on br0
 route 0.0.0.0/0 via 10.0.0.1 on eth0@s1 metric 5
+connections of 10.0.0.2
 flow udp 53 -> 10.0.0.2:5353
 """
 

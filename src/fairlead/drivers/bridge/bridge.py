@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from fairlead.drivers.bridge import config, firewall, guards
+from fairlead.drivers.bridge import config, firewall, guards, policy
 from fairlead.drivers.bridge.config import BridgeConfig
 from fairlead.drivers.contract import Node
 from fairlead.model import options
@@ -54,13 +54,15 @@ class BridgeDriver:
         objects: list[Object] = [
             Bridge("", device, derived_mac(network.id), link_mtu, alias, settings.adopt),
             Sysctl("", f"net/ipv4/conf/{device}/route_localnet", "1", device),
-            Sysctl("", f"net/ipv6/conf/{device}/accept_ra", "0", device),
             *firewall.network(settings, bridge_nf_off=node.bridge_nf_off),
             *_guards(network, settings, node),
         ]
+        conf = f"net/ipv6/conf/{device}"
         if v6 or not settings.adopt:
-            # an adopted bridge keeps the IPv6 that its owner gave it
-            objects.append(Sysctl("", f"net/ipv6/conf/{device}/disable_ipv6", "0" if v6 else "1", device))
+            # an adopted bridge keeps the IPv6 that its owner gave it, and what he believes of routers
+            objects.append(Sysctl("", f"{conf}/disable_ipv6", "0" if v6 else "1", device))
+        if not settings.adopt:
+            objects.append(Sysctl("", f"{conf}/accept_ra", "0", device))
         if network.ipv6 and node.forward:
             objects.append(Sysctl("", "net/ipv6/conf/all/forwarding", "1"))
         if v6 and not network.internal and node.bridge_nf_off:
@@ -99,6 +101,8 @@ class BridgeDriver:
             objects.append(guards.apart(endpoint.host_ifname))
         if options.flag(network.options, options.ANTI_SPOOF, False):
             objects += guards.pinned(endpoint)
+        if node.ask_host_firewall:
+            objects += policy.elements(endpoint.bindings)
         return Plan(objects)
 
     def gateway(self, network: Network, *, v6: bool) -> str:

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fairlead.drivers.bridge import policy
 from fairlead.drivers.bridge.config import BridgeConfig
 from fairlead.drivers.bridge.guards import TRANSLATED_MARK
 from fairlead.drivers.contract import Node
@@ -89,12 +90,10 @@ _CHAINS: dict[str, tuple[str, tuple[str, ...]]] = {
             "ip saddr 127.0.0.0/8 iifname @bridges counter drop",
         ),
     ),
-    "nat_prerouting": (
-        "type nat hook prerouting priority -100",
-        ("ip daddr 127.0.0.0/8 return", "fib daddr type local jump publish"),
-    ),
 }
 
+_PREROUTING_HOOK = "type nat hook prerouting priority -100"
+_PREROUTING = ("ip daddr 127.0.0.0/8 return", "fib daddr type local jump publish")
 _FORWARD_HOOK = "type filter hook forward priority 0"
 #: What leaves a bridge is looked at first, so that an internal network stays closed even to what was once allowed; then
 #: whatever belongs to a known connection takes the short way.
@@ -138,6 +137,10 @@ def skeleton(node: Node) -> Plan:
         output, postrouting = (_NO_LOOPBACK_V6, *output), (*postrouting, _MARKED)
     objects.append(_chain("forward", forward, _FORWARD_HOOK))
     objects.append(_chain("nat_output", output, _OUTPUT_HOOK))
+    asking = policy.PREROUTING if node.ask_host_firewall else ()
+    objects.append(_chain("nat_prerouting", (*asking, *_PREROUTING), _PREROUTING_HOOK))
+    if node.ask_host_firewall:
+        objects += policy.plan()
     objects.append(_chain("nat_postrouting", postrouting, _POSTROUTING_HOOK))
     if node.forward:
         objects.append(Sysctl("", "net/ipv4/ip_forward", "1"))
