@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
+from fairlead.cli.firewallopts import firewall_options
 from fairlead.cli.networkopts import parse_network_opts
 from fairlead.cli.poolspec import parse_pool
 from fairlead.model.settings import Paths
@@ -73,6 +75,7 @@ def _with_options(function: Callable[..., int]) -> Callable[..., int]:
 
 @click.command("daemon", short_help="Be the daemon of this host")
 @_with_options
+@firewall_options
 def command(
     state_dir: str,
     run_dir: str,
@@ -92,6 +95,7 @@ def command(
     podman_root: str,
     podman_runroot: str,
     containers: bool,
+    **firewall: Any,
 ) -> int:
     """Be the daemon of this host, in the foreground, until SIGTERM. Containers outlive it.
 
@@ -108,6 +112,7 @@ def command(
         dns_search=dns_search,
         dns_options=dns_options,
         default_network_opts=parse_network_opts(network_opts),
+        **firewall,
     )
     files = daemon.TlsFiles(tlscacert, tlscert, tlskey)
     tcp = tuple(daemon.TcpDoor.parse(url, files, verify=tlsverify) for url in doors)

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fairlead.daemon.carrier import Carrier
+from fairlead.daemon.coexistence import Coexistence
 from fairlead.daemon.contract import NoContainers
 from fairlead.daemon.files import NameFiles
 from fairlead.daemon.keeping import KeepingKernel
@@ -32,6 +33,7 @@ from fairlead.drivers.registry import built_in
 from fairlead.engine.engine import Engine
 from fairlead.kernel.apply import Kernel
 from fairlead.kernel.foreign import NamespaceWatch
+from fairlead.model.addresses import parse_address
 from fairlead.model.errors import Conflict
 from fairlead.model.events import Event
 from fairlead.model.faults import Reach, pass_by
@@ -49,7 +51,10 @@ _BRIDGE_NF = "/proc/sys/net/bridge/bridge-nf-call-iptables"
 @dataclass(frozen=True, slots=True)
 class NodeOptions:
     """``default_pools`` replaces Docker's address pools; ``resolv_conf`` is the file that sandboxes' resolvers are
-    derived from, ``dns``, ``dns_search`` and ``dns_options`` stand in its place where a container has none of its own."""
+    derived from, ``dns``, ``dns_search`` and ``dns_options`` stand in its place where a container has none of its own.
+    ``firewall_hooks`` name the firewalls of others that are asked to let containers' packets pass. Ports are published
+    on ``publish_address`` (empty: all) unless their user names one; with ``ask_host_firewall`` the host's filters
+    decide who reaches them."""
 
     paths: Paths = Paths()
     default_pools: tuple[tuple[str, int], ...] = ()
@@ -58,6 +63,9 @@ class NodeOptions:
     dns_search: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
     default_network_opts: dict[str, dict[str, str]] = field(default_factory=dict)
+    firewall_hooks: tuple[str, ...] = ()
+    publish_address: str = ""
+    ask_host_firewall: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,7 @@ class Assembly:
     store: LocalStore
     resolvers: SandboxResolvers
     warnings: tuple[str, ...]
+    coexistence: Coexistence
 
     async def check(self) -> str:
         """Return how the node is when its threads have answered."""
@@ -104,6 +113,8 @@ async def assemble(
     resolvconf.check_servers(options.dns)
     resolvconf.check_search(options.dns_search)
     resolvconf.check_options(options.dns_options)
+    if options.publish_address:
+        parse_address(options.publish_address, "--ip value")
     async with AsyncExitStack() as stack:
         stack.enter_context(_StateLock(paths))
         store = LocalStore(f"{paths.state}/node.db", reach)
@@ -118,8 +129,10 @@ async def assemble(
             dns_search=options.dns_search,
             dns_options=options.dns_options,
             default_network_opts=options.default_network_opts,
+            publish_address=options.publish_address,
+            ask_host_firewall=options.ask_host_firewall,
         )
-        node, warnings = await _survey(settings, store, kernel)
+        node, warnings = await survey(settings, store, kernel)
         engine = Engine(settings, paths, built_in(), chance, node, node_id)
         source = HostResolverFile(options.resolv_conf)
         _learn(engine, source.read())
@@ -136,10 +149,14 @@ async def assemble(
         stack.push_async_callback(carrier.close)
         await take_up(engine, store, kernel, runtime, carrier, reach)
         keeping.note(engine.plans())
+        keeping.drop_rest()
         await kernel.watch(lambda facts: _learn(engine, facts))
+        coexistence = Coexistence(kernel, engine, carrier.notices, node_id, options.firewall_hooks)
+        stack.push_async_callback(coexistence.close)
+        await coexistence.start()
         follower = asyncio.get_running_loop().create_task(source.follow(carrier.feed))
         stack.push_async_callback(_call_off, follower)
-        yield Assembly(options, node_id, settings, engine, carrier, kernel, store, resolvers, warnings)
+        yield Assembly(options, node_id, settings, engine, carrier, kernel, store, resolvers, warnings, coexistence)
 
 
 class _StateLock:
@@ -174,12 +191,12 @@ async def _call_off(task: asyncio.Task[None]) -> None:
         await task
 
 
-async def _survey(settings: EngineSettings, store: LocalStore, kernel: Kernel) -> tuple[Node, tuple[str, ...]]:
+async def survey(settings: EngineSettings, store: LocalStore, kernel: Kernel) -> tuple[Node, tuple[str, ...]]:
     """What the drivers may know of this machine, and what an operator should know of it."""
     warnings: list[str] = []
     forwarded = _sysctl(_IP_FORWARD) == "1"
     guard = store.fact("forwarding-switched-on-by-us", "no" if forwarded else "yes") == "yes"
-    strangers = await kernel.foreign_bridges()
+    strangers = (await kernel.strangers()).bridges
     nf_present = _sysctl(_BRIDGE_NF) != ""
     if nf_present and strangers:
         warnings.append(
@@ -192,6 +209,7 @@ async def _survey(settings: EngineSettings, store: LocalStore, kernel: Kernel) -
         forward=settings.ip_forward,
         guard_forwarding=guard,
         bridge_nf_off=nf_present and not strangers,
+        ask_host_firewall=settings.ask_host_firewall,
     )
     return node, tuple(warnings)
 

@@ -93,13 +93,15 @@ async def _start(options: DaemonOptions, stack: AsyncExitStack, service: Service
         node.warnings,
     )
     targets = ForeignTargets(node.kernel, options.engines)
-    door = DaemonNode(facts, node.engine, node.carrier, runtime, paths, targets)
-    server = await serve(door, paths.socket, inherited=_kept_listener(paths.socket, service))
+    door = DaemonNode(facts, node.engine, node.carrier, runtime, paths, targets, node.coexistence)
+    inherited = _kept_listener(paths.socket, service)
+    server = await serve(door, paths.socket, inherited=inherited)
     stack.push_async_callback(server.close)
     for tcp in options.doors:
         server.open_door(tcp)
     server.kept = service.keeps
-    service.keep(_kept_as(paths.socket), server.listener.fileno())
+    if inherited is None:
+        service.keep(_kept_as(paths.socket), server.listener.fileno())
     return node
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from fairlead.api.contract import NodeFacts, Stream
+from fairlead.api.contract import Firewall, NodeFacts, Stream
 from fairlead.daemon.carrier import Carrier
 from fairlead.daemon.coexistence import Coexistence
 from fairlead.daemon.foreign import ForeignTargets
@@ -45,7 +45,7 @@ class DaemonNode:
         self.facts = facts
         self.state = engine.state
         self.notices = carrier.notices
-        self.firewall = coexistence
+        self.firewall: Firewall = coexistence
         self.usage = DiskUsage(paths)
         self.preview = partial(_preview, engine)
         self.files = NodeFiles(engine.state, paths)

@@ -213,7 +213,7 @@ def _assign(
         replace(request, host_port=known.get((request.proto, request.container_port), request.host_port))
         for request in requests
     )
-    default = driver.default_host_ip(turn.network_of(leader))
+    default = driver.default_host_ip(turn.network_of(leader)) or turn.core.settings.publish_address
     return ports.assign(turn, kept, default, v4=missing[0], v6=missing[1], owner=leader.id)
 
 

@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from fairlead.kernel import foreign, host, netns, observe, ports, tables
+from fairlead.kernel import foreign, host, netns, observe, ports, strangers, tables
 from fairlead.kernel.errno import Refused, from_os
 from fairlead.kernel.executor import PHASES, STAGES, Executor
 from fairlead.kernel.machine import Machine
 from fairlead.kernel.netlink import Netlink
 from fairlead.kernel.reckoning import Ledger, everything, inverse
 from fairlead.kernel.repair import mend, repair
+from fairlead.kernel.strangers import Strangers
 from fairlead.kernel.watch import Damage, DamageWatch, Listener, together
 from fairlead.kernel.worker import Worker
 from fairlead.model.events import HostChanged
@@ -73,9 +74,9 @@ class Kernel:
         known = await self.host_facts()
         self._watch = host.HostWatch(events, lambda: self._machine.own_indices, self.host_facts, callback, known)
 
-    async def heed(self, mended: Callable[[list[str], str], None], strangers: Callable[[], None]) -> None:
+    async def heed(self, mended: Callable[[list[str], str], None], changed: Callable[[], None]) -> None:
         """From now on what others damage is mended at once, and told on this event loop: what was done in words, as
-        ``repair`` says it, and the program that did the damage (empty: unknown). ``strangers`` is told that firewall
+        ``repair`` says it, and the program that did the damage (empty: unknown). ``changed`` is told that firewall
         tables of others have changed."""
         listener = await self._ask(self._listen)
 
@@ -85,7 +86,7 @@ class Kernel:
             if words:
                 mended(words, damage.by)
 
-        self._damage_watch = DamageWatch(listener, mend, strangers)
+        self._damage_watch = DamageWatch(listener, mend, changed)
 
     async def sockets_in(self, netns_name: str, specs: Sequence[SocketSpec]) -> list[socket.socket]:
         """Bound, non-blocking sockets of a sandbox; those of type ``SOCK_STREAM`` listen. Each (family, type, address,
@@ -101,9 +102,9 @@ class Kernel:
         ``NotFound``, ``Invalid`` for what is no namespace or the host's own, ``Conflict`` for another Fairlead's."""
         return await self._ask(lambda: self._find_foreign(target, pid, path))
 
-    async def foreign_bridges(self) -> tuple[str, ...]:
-        """Names of the bridges of the node's own namespace that are not ours."""
-        return await self._ask(self._foreign_bridges)
+    async def strangers(self) -> Strangers:
+        """Bridges and firewalls of the node's own namespace that are not ours."""
+        return await self._ask(self._strangers)
 
     async def answer(self) -> None:
         """Return when the worker has done what was asked before: it lives."""
@@ -202,12 +203,14 @@ class Kernel:
         except OSError as error:
             raise from_os(error, f"look at {target}") from error
 
-    def _foreign_bridges(self) -> tuple[str, ...]:
+    def _strangers(self) -> Strangers:
         try:
             with self._machine.enter("") as netlink:
-                return host.foreign_bridges(netlink)
+                bridges = host.foreign_bridges(netlink)
+            with self._machine.firewall("") as nft:
+                return strangers.look(bridges, nft.run_json_terse("list chains"))
         except OSError as error:
-            raise from_os(error, "look at the host's bridges") from error
+            raise from_os(error, "look at the host's bridges and firewalls") from error
 
     def _sockets(self, netns_name: str, specs: Sequence[SocketSpec]) -> list[socket.socket]:
         made: list[socket.socket] = []

@@ -358,6 +358,9 @@ class Executor:
                 yield requests.adjust_bridge(item, index)
             else:
                 yield from requests.adjust_veth(item, index, self._index(ns, item.master) if item.master else 0)
+        if isinstance(item, Veth) and item.ns == ns:
+            for address in item.neighbours:
+                yield requests.neighbour(self._index(ns, item.name), address, item.peer_mac)
         if isinstance(item, Veth) and item.peer_ns == ns:
             index = self._index(ns, item.peer)
             if isinstance(step, Create):

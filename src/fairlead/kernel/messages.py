@@ -30,6 +30,7 @@ NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x8
 #: Message types, <linux/rtnetlink.h>.
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
+RTM_NEWNEIGH = 28
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 
 #: An attribute list as pyroute2 takes it.
@@ -56,6 +57,7 @@ def _load(name: str) -> ModuleType:
 _Class = Callable[..., Any]
 LINK: _Class = _load("pyroute2.netlink.rtnl.ifinfmsg").ifinfmsg
 ADDRESS: _Class = _load("pyroute2.netlink.rtnl.ifaddrmsg").ifaddrmsg
+NEIGHBOUR: _Class = _load("pyroute2.netlink.rtnl.ndmsg").ndmsg
 ROUTE: _Class = _load("pyroute2.netlink.rtnl.rtmsg").rtmsg
 
 

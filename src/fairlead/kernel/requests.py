@@ -32,6 +32,8 @@ SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST = 0, 253, 254
 TABLE_LOCAL, TABLE_MAIN = 255, 254
 _RTN_UNICAST, _RTN_LOCAL = 1, 2
 _IFA_F_NODAD = 0x02
+#: A neighbour that is never asked for, <linux/neighbour.h>.
+_NUD_PERMANENT = 0x80
 #: Leave counters out of link dumps (half their size), <linux/rtnetlink.h>.
 _EXT_FILTER_SKIP_STATS = 8
 
@@ -186,6 +188,13 @@ def adjust_peer(item: Veth, index: int) -> bytearray:
     attributes: m.Attributes = [("IFLA_MTU", item.mtu), ("IFLA_IFALIAS", item.alias + PEER_SUFFIX)]
     fields = {"index": index, "flags": IFF_UP, "change": IFF_UP}
     return m.encode(m.LINK, m.RTM_NEWLINK, 0, fields, attributes)
+
+
+def neighbour(index: int, address: str, mac: str) -> bytearray:
+    """Know for good which MAC an address has on a link."""
+    fields = {"family": family_of(address), "ifindex": index, "state": _NUD_PERMANENT}
+    flags = m.NLM_F_CREATE | m.NLM_F_REPLACE
+    return m.encode(m.NEIGHBOUR, m.RTM_NEWNEIGH, flags, fields, [("NDA_DST", address), ("NDA_LLADDR", mac)])
 
 
 def discard(index: int, trash_name: str, alias: str, group: int) -> bytearray:

@@ -30,6 +30,8 @@ class EngineSettings:
     default_bridge: str = "fairlead0"
     mtu: int = 1500
     ip_forward: bool = True
+    publish_address: str = ""
+    ask_host_firewall: bool = False
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()

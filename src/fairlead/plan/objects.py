@@ -92,7 +92,8 @@ class Bridge:
 class Veth:
     """A pair of virtual Ethernet links: ``name`` in ``ns`` (up, a port of ``master`` when given) and ``peer`` in
     ``peer_ns``, made there with its final name and MAC in one request, up. ``isolated`` ports cannot talk to each
-    other, ``hairpin`` ports get their own frames back (needed where bridged frames pass the firewall)."""
+    other, ``hairpin`` ports get their own frames back (needed where bridged frames pass the firewall).
+    ``neighbours`` are addresses that the far end takes packets for without being asked; not seen when observed."""
 
     rank: ClassVar[int] = 6
     ns: str
@@ -105,6 +106,7 @@ class Veth:
     master: str = ""
     isolated: bool = False
     hairpin: bool = False
+    neighbours: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def key(self) -> Key:
