@@ -76,6 +76,9 @@ ROOMS: dict[str, Room] = {
     ),
     "dashboard": _room("L5", f"{_LOW} api", _FACE, planned=True),
     "lab": _room("L5", f"{_LOW} {_E}", "hosts as namespaces; daemons are started as programs, never imported"),
+    "library": _room(
+        "L5", f"{_LOW} daemon runtime", "a program's own node: the daemon's assembly without API and containers"
+    ),
     "testing": _room(
         "T", f"{_LOW} {_L2} engine manager {_E} daemon", "fakes may know everything; only tests import them"
     ),
@@ -87,6 +90,8 @@ NARROW: dict[tuple[str, str], tuple[frozenset[str], str]] = {
     ("dashboard", "api"): (frozenset({"client"}), _FACE),
     ("lab", "api"): (frozenset({"client"}), _FACE),
     ("doctor", "api"): (frozenset({"client"}), _FACE),
+    ("library", "daemon"): (frozenset({"assembly", "foreign"}), "a node, not the process around it"),
+    ("library", "runtime"): (frozenset({"foreign"}), "where namespaces of other engines are found, no containers"),
     ("doctor", "kernel"): (frozenset({"observe"}), "the doctor looks, it does not touch"),
 }
 

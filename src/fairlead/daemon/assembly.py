@@ -38,7 +38,7 @@ from fairlead.model.errors import Conflict
 from fairlead.model.events import Event
 from fairlead.model.faults import Reach, pass_by
 from fairlead.model.ids import new_id
-from fairlead.model.settings import DEFAULT_POOLS_V4, EngineSettings, Paths
+from fairlead.model.settings import DEFAULT_BRIDGE, DEFAULT_POOLS_V4, EngineSettings, Paths
 from fairlead.runtime.containers import Runtime
 from fairlead.store.sqlite import LocalStore
 
@@ -59,6 +59,7 @@ class NodeOptions:
     paths: Paths = Paths()
     default_pools: tuple[tuple[str, int], ...] = ()
     resolv_conf: str = "/etc/resolv.conf"
+    default_bridge: str = DEFAULT_BRIDGE
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
@@ -125,6 +126,7 @@ async def assemble(
         settings = EngineSettings(
             hostname=socket.gethostname(),
             default_pools=options.default_pools or DEFAULT_POOLS_V4,
+            default_bridge=options.default_bridge,
             dns=options.dns,
             dns_search=options.dns_search,
             dns_options=options.dns_options,

@@ -27,7 +27,7 @@ from fairlead.discovery.clients import Box, Client, KeepingClient, PacketClient,
 from fairlead.discovery.connections import Connection
 from fairlead.discovery.dialler import Dialler, Outside
 from fairlead.discovery.names import Tables
-from fairlead.discovery.resolver import Answer, Forward, View, resolve
+from fairlead.discovery.resolver import Answer, Forward, View, find, resolve
 from fairlead.discovery.stream import CONNECTIONS_MAX, CONNECTIONS_TOTAL_MAX
 from fairlead.discovery.upstream import Forwarder, Send
 
@@ -155,6 +155,12 @@ class DnsServer:
         """As ``Tables.unregister``; the names are gone on return."""
         with self._lock:
             self._tables.unregister(network_id, endpoint_id)
+
+    def find(self, sandbox_id: str, name: str) -> tuple[str, ...]:
+        """As ``resolver.find``, as a sandbox sees it; nothing for one that is not served."""
+        with self._lock:
+            box = self._boxes.get(sandbox_id)
+            return find(self._tables, box.view, name) if box else ()
 
     def statistics(self) -> Statistics:
         """A snapshot of the counts."""

@@ -13,8 +13,9 @@ Pure: ``Chance`` is passed. ``resolve`` is total: arbitrary bytes never raise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import NamedTuple
 
 from fairlead.discovery import wire
@@ -116,30 +117,44 @@ def _reverse(tables: Tables, view: View, question: wire.Question) -> list[bytes]
     return None
 
 
+def find(tables: Tables, view: View, name: str) -> tuple[str, ...]:
+    """The addresses of a name as a program in the sandbox would find them among ours, IPv4 first; empty if it is not
+    known here. Nobody else is asked."""
+    for holders in _holders(tables, view, name.lower().rstrip(".")):
+        packed = [*(holder.ipv4 for holder in holders), *(holder.ipv6 for holder in holders)]
+        return tuple(str(ip_address(address)) for address in packed if address)
+    return ()
+
+
 def _forward_records(tables: Tables, view: View, question: wire.Question) -> list[bytes] | None:
     """Records for a name; empty if the name is known but not with this type, None if it is not known."""
-    known, links = False, view.links
+    known = False
+    for holders in _holders(tables, view, question.name):
+        records = _addresses(holders, question.type)
+        if records:
+            return records
+        known = True
+    return [] if known else None
+
+
+def _holders(tables: Tables, view: View, wanted: str) -> Iterator[tuple[Registration, ...]]:
+    """Who answers to a lower-case name, the nearest reading first."""
+    links = view.links
     zones = [zone for zone in map(tables.zone, view.networks) if zone is not None]
-    for name, label in _splits(view, question, {zone.label for zone in zones}):
+    for name, label in _splits(view, wanted, {zone.label for zone in zones}):
         for zone in zones:
             if label and zone.label != label:
                 continue
             holders = zone.find(links.get(name, name)) or zone.find(name)
-            if not holders:
-                continue
-            records = _addresses(holders, question.type)
-            if records:
-                return records
-            known = True
-    return [] if known else None
+            if holders:
+                yield holders
 
 
-def _splits(view: View, question: wire.Question, labels: set[str]) -> list[tuple[str, str]]:
+def _splits(view: View, name: str, labels: set[str]) -> list[tuple[str, str]]:
     """The readings of a name as (name, network), Docker's order: ``a.b.c`` anywhere, ``a.b`` in ``c``, ``a`` in
     ``b.c``, as far as ``labels`` has the network. Then, only where the sandbox's ndots makes programs try the search
     list first, a single label under a search domain is read as that label: an outside ``db.corp.example`` must not
     win over the container ``db``."""
-    name = question.name
     splits = [(name, "")]
     at = name.rfind(".")
     while at > 0:

@@ -50,6 +50,7 @@ from fairlead.model.events import (
 from fairlead.model.ids import Chance
 from fairlead.model.network import Network
 from fairlead.model.sandbox import Sandbox
+from fairlead.model.sandbox import Sandbox
 from fairlead.model.settings import EngineSettings, Paths
 from fairlead.model.state import Change, Record, State
 from fairlead.plan.diff import diff
@@ -105,7 +106,8 @@ class Engine:
         for endpoint in turn.state.endpoints.values():
             endpoints.hold(turn, endpoint)
         for name, driver in (("bridge", "bridge"), ("host", "host"), ("none", "null")):
-            if turn.state.network_named(name) is None:
+            wanted = name != "bridge" or turn.core.settings.default_bridge
+            if wanted and turn.state.network_named(name) is None:
                 networks.add(turn, CreateNetwork(name, driver))
         for sandbox_id in gone:
             attachments.gone(turn, NamespaceGone(sandbox_id))
@@ -305,8 +307,16 @@ _PLAIN: dict[type, Callable[..., object]] = {
 
 
 def _owners(turn: Turn, changes: tuple[Change, ...]) -> list[str]:
-    """Whose plans are to be derived anew: those that were touched, and every endpoint whose record changed."""
-    return [*turn.owners, *(endpoint_owner(change.id) for change in changes if change.kind == "endpoint")]
+    """Whose plans are to be derived anew: those that were touched, every endpoint whose record changed, and those in a
+    sandbox whose namespace was found to be another than it was."""
+    found = dict(turn.owners)
+    for change in changes:
+        before, after = change.before, change.after
+        if change.kind == "endpoint":
+            found[endpoint_owner(change.id)] = None
+        elif isinstance(before, Sandbox) and isinstance(after, Sandbox) and before.foreign != after.foreign:
+            found |= {endpoint_owner(endpoint_id): None for endpoint_id in after.endpoints}
+    return list(found)
 
 
 def _revert(turn: Turn, change: Change) -> None:

@@ -15,19 +15,23 @@ DEFAULT_POOLS_V4: tuple[tuple[str, int], ...] = (
     ("192.168.0.0/16", 20),
 )
 
+#: Device of the network ``bridge`` (Docker: docker0).
+DEFAULT_BRIDGE = "fairlead0"
+
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
     """What the engine needs to know. ``default_pools`` replaces Docker's when given; ``quarantine_s`` is how long a
     freed address rests before automatic choice takes it again, so that late packets for its last holder do not reach
-    another one (neighbour caches do not matter: an address keeps its MAC). ``dns``, ``dns_search`` and
+    another one (neighbour caches do not matter: an address keeps its MAC). ``default_bridge`` is the device of the network
+    ``bridge``; empty, there is no such network (dockerd: --bridge none). ``dns``, ``dns_search`` and
     ``dns_options`` are for containers that name none of their own (dockerd's flags). ``default_network_opts`` holds, by
     driver, options of networks to come that do not say otherwise (dockerd: default-network-opts)."""
 
     hostname: str
     default_pools: tuple[tuple[str, int], ...] = ()
     quarantine_s: float = 5.0
-    default_bridge: str = "fairlead0"
+    default_bridge: str = DEFAULT_BRIDGE
     mtu: int = 1500
     ip_forward: bool = True
     publish_address: str = ""
