@@ -96,6 +96,11 @@ class Head:
     body: bytes
     signature: bytes
 
+    @property
+    def rank(self) -> int:
+        """Orders the heads of an epoch, from 1 up: of the same events the complete one is newer."""
+        return 2 * self.version + self.complete + 1
+
 
 class Checked:
     """Remembers which signatures over roots were found good, so that each is checked once."""
