@@ -10,7 +10,7 @@ from fairlead.api.router import Call, Route, answer, empty
 from fairlead.api.schema_network import endpoint_json
 from fairlead.model.commands import RemoveSandbox
 from fairlead.model.sandbox import Sandbox
-from fairlead.model.state import State
+from fairlead.model.state import State, bare_sandbox
 
 
 async def list_sandboxes(call: Call) -> web.StreamResponse:
@@ -23,7 +23,7 @@ async def list_sandboxes(call: Call) -> web.StreamResponse:
 async def inspect(call: Call) -> web.StreamResponse:
     """``GET /fairlead/sandboxes/{ref}``."""
     state = call.node.state
-    return answer(sandbox_json(state, state.sandbox(call.path["ref"])))
+    return answer(sandbox_json(state, bare_sandbox(state, call.path["ref"])))
 
 
 async def remove(call: Call) -> web.StreamResponse:

@@ -16,6 +16,7 @@ from fairlead.model.events import NamespaceGone
 from fairlead.model.ids import check_name, new_id, short
 from fairlead.model.network import Network
 from fairlead.model.sandbox import DNS_MODES, Sandbox, SandboxSettings
+from fairlead.model.state import bare_sandbox
 from fairlead.model.target import Foreign, parse
 from fairlead.plan.objects import FOREIGN_MARK
 
@@ -34,7 +35,7 @@ def connect(turn: Turn, command: ConnectNetwork) -> Endpoint:
     if network.name in ("host", "none"):
         raise Invalid(f"only containers can be connected to network {network.name}", hint="choose a bridge network")
     if command.foreign is None:
-        sandbox = turn.state.sandbox(command.container)
+        sandbox = bare_sandbox(turn.state, command.container)
     else:
         known = sandbox_in(turn, command.foreign)
         sandbox = known or _make(turn, command.sandbox, command.foreign, passing=True)
@@ -72,7 +73,7 @@ def disconnect(turn: Turn, command: DisconnectNetwork) -> None:
 
 def remove(turn: Turn, command: RemoveSandbox) -> None:
     """Take a sandbox out of all its networks and forget it."""
-    _drop(turn, turn.state.sandbox(command.sandbox))
+    _drop(turn, bare_sandbox(turn.state, command.sandbox))
 
 
 def gone(turn: Turn, event: NamespaceGone) -> None:
@@ -103,7 +104,7 @@ def find(turn: Turn, ref: str, foreign: Foreign | None) -> Sandbox:
                 return sandbox
     if parse(ref) is not None:
         raise NotFound(f"{ref} is connected to no network", hint="`fairlead sandbox ls` lists what is")
-    return turn.state.sandbox(ref)
+    return bare_sandbox(turn.state, ref)
 
 
 def watch(turn: Turn, sandbox: Sandbox) -> None:

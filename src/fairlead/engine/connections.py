@@ -14,6 +14,7 @@ from fairlead.model.container import Container
 from fairlead.model.errors import Ambiguous, Conflict, Internal, Invalid, NotFound
 from fairlead.model.network import Network
 from fairlead.model.sandbox import SandboxSettings
+from fairlead.model.state import bare_sandbox
 from fairlead.model.target import parse
 
 
@@ -91,15 +92,21 @@ def _is_sandbox(turn: Turn, command: ConnectNetwork | DisconnectNetwork) -> bool
     ref = command.container
     if command.foreign is not None or parse(ref) is not None:
         return True
-    for known in (turn.state.container, turn.state.sandbox):
-        try:
-            known(ref)
-        except NotFound:
-            continue
-        except Ambiguous:
-            return False
-        return known == turn.state.sandbox
+    try:
+        turn.state.container(ref)
+    except Ambiguous:
+        return False
+    except NotFound:
+        return _names_sandbox(turn, ref)
     return False
+
+
+def _names_sandbox(turn: Turn, ref: str) -> bool:
+    try:
+        bare_sandbox(turn.state, ref)
+    except (NotFound, Ambiguous):
+        return False
+    return True
 
 
 def _disconnect_by_name(turn: Turn, network: Network, name: str) -> None:

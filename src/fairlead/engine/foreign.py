@@ -23,6 +23,7 @@ from fairlead.plan.objects import Chain, Netns, Object, Route, Table
 
 #: Halves of all addresses: more specific than a default route, so they win over one without touching it.
 _HALVES = {False: ("0.0.0.0/1", "128.0.0.0/1"), True: ("::/1", "8000::/1")}
+_LOCAL_SERVER = "127.0.0.1"
 #: Before every translation of others (Docker's own resolver is reached by one at -100, NF_IP_PRI_NAT_DST).
 _HOOK = "type nat hook output priority -110"
 
@@ -83,7 +84,8 @@ def view(view_of_ours: View, sandbox: Sandbox, foreign: Foreign) -> View:
 
 
 def _interceptable(foreign: Foreign) -> tuple[str, ...]:
-    return tuple(server for server in foreign.servers if not is_v6(server))
+    """Whom programs there ask; without any server in the file it is the local machine (resolv.conf(5))."""
+    return tuple(server for server in foreign.servers or (_LOCAL_SERVER,) if not is_v6(server))
 
 
 def _on_host(server: str, foreign: Foreign) -> bool:

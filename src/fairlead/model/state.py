@@ -73,9 +73,9 @@ class State:
         #: (network as a container names it, address that it asks for) -> ids of such containers; to read.
         self.asked_addresses = _Index[tuple[str, str]]()
         self._sandbox_of: dict[str, str] = {}
-        #: Sandboxes without a container, by id.
+        #: Sandboxes without a container, by id, and their ids by name.
         self.bare_sandboxes: dict[str, Sandbox] = {}
-        self._sandbox_names: dict[str, str] = {}
+        self.sandbox_names: dict[str, str] = {}
         self._journal: list[Change] = []
 
     def put(self, record: Record) -> None:
@@ -117,10 +117,6 @@ class State:
     def container(self, ref: str) -> Container:
         """The container that ``ref`` (id, name or id prefix) means; raises ``NotFound`` or ``Ambiguous``."""
         return _resolve("container", ref.removeprefix("/"), self.containers, self._container_names)
-
-    def sandbox(self, ref: str) -> Sandbox:
-        """The sandbox without a container that ``ref`` (id, name or id prefix) means; raises as ``network``."""
-        return _resolve("sandbox", ref, self.bare_sandboxes, self._sandbox_names)
 
     def network_named(self, name: str) -> Network | None:
         """The network of exactly this name."""
@@ -206,7 +202,7 @@ class State:
                     self._sandbox_of[record.container_id] = record.id
                 else:
                     self.bare_sandboxes[record.id] = record
-                    self._sandbox_names[record.name] = record.id
+                    self.sandbox_names[record.name] = record.id
             case Endpoint():
                 self.endpoints[record.id] = record
                 self.places[record.sandbox_id, record.network_id] = record.id
@@ -235,7 +231,7 @@ class State:
                 if record.container_id:
                     self._sandbox_of.pop(record.container_id, None)
                 else:
-                    self._sandbox_names.pop(record.name, None)
+                    self.sandbox_names.pop(record.name, None)
             case Endpoint():
                 self.endpoints.pop(record.id, None)
                 self.places.pop((record.sandbox_id, record.network_id), None)
@@ -260,6 +256,13 @@ def _asked_addresses(container: Container) -> Iterator[tuple[str, str]]:
 
 
 _CODES = {"network": codes.NETWORK_NOT_FOUND, "container": codes.CONTAINER_NOT_FOUND}
+
+
+def bare_sandbox(state: State, ref: str) -> Sandbox:
+    """The sandbox without a container that ``ref`` (id, name or id prefix) means; raises ``NotFound``, ``Ambiguous``."""
+    return _resolve("sandbox", ref, state.bare_sandboxes, state.sandbox_names)
+
+
 _LISTINGS = {"network": "fairlead network ls", "container": "fairlead ps --all", "sandbox": "fairlead sandbox ls"}
 
 

@@ -65,7 +65,7 @@ def process(*command: str, loopback: bool = True) -> Iterator[Foreigner]:
     words = ("ip link set lo up; " if loopback else "") + 'exec "$@"'
     with subprocess.Popen(["unshare", "--net", "sh", "-c", words, "sh", *(command or IDLE)]) as child:
         try:
-            until(lambda: _program(child.pid) not in ("unshare", "sh", "ip"), "the program runs in its own namespace")
+            until(lambda: _runs_apart(child.pid), "the program runs in its own namespace")
             with contextlib.closing(Namespace.of(child.pid)) as ns:
                 yield Foreigner(f"pid:{child.pid}", ns, child.pid)
         finally:
@@ -96,5 +96,6 @@ def held(host: Host) -> list[str]:
     return [path.name for path in (host.run_dir / "netns").iterdir() if path.name.startswith("x-")]
 
 
-def _program(pid: int) -> str:
-    return Path(f"/proc/{pid}/comm").read_text().strip()
+def _runs_apart(pid: int) -> bool:
+    apart = os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")
+    return apart and Path(f"/proc/{pid}/comm").read_text().strip() not in ("unshare", "sh")
