@@ -156,7 +156,8 @@ def _holder(machine: Machine, inode: int) -> str:
 
 def _links(netlink: Netlink) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(names of interfaces of others, names of interfaces with our mark that are not about to be deleted)."""
-    others, marked = [], []
+    others: list[str] = []
+    marked: list[str] = []
     for data in netlink.dump(requests.list_links()):
         if requests.TRASH_SUFFIX.encode() in data:
             continue

@@ -26,6 +26,7 @@ from fairlead.model.errors import Internal, Invalid, Unavailable
 from fairlead.model.network import Network, PoolRequest
 from fairlead.model.sandbox import Sandbox, SandboxSettings
 from fairlead.model.settings import Paths
+from fairlead.model.state import bare_sandbox
 from fairlead.model.target import Target
 from fairlead.plan.objects import NOTHING
 from fairlead.runtime.foreign import ForeignEngines
@@ -110,11 +111,11 @@ class AsyncNode:
     def endpoints(self, sandbox: str) -> tuple[Endpoint, ...]:
         """A sandbox's places in networks, in the order of joining; raises ``NotFound``."""
         state = self._node.engine.state
-        return tuple(state.endpoints[endpoint_id] for endpoint_id in state.sandbox(sandbox).endpoints)
+        return tuple(state.endpoints[endpoint_id] for endpoint_id in bare_sandbox(state, sandbox).endpoints)
 
     def path(self, sandbox: str) -> str:
         """The file that holds the sandbox's network namespace, as ``nsenter --net=`` and setns(2) take it."""
-        found = self._node.engine.state.sandbox(sandbox)
+        found = bare_sandbox(self._node.engine.state, sandbox)
         return f"{self._folder}/run/netns/{found.netns}"
 
     async def create_network(
@@ -173,19 +174,19 @@ class AsyncNode:
         ``ports`` of the sandbox are published on the host, through whichever network leads out."""
         named = {"com.docker.network.endpoint.ifname": ifname} if ifname else {}
         settings = EndpointSettings(ipv4, ipv6, (), tuple(aliases), (), mac, gw_priority, named)
-        found = self._node.engine.state.sandbox(sandbox)
+        found = bare_sandbox(self._node.engine.state, sandbox)
         where = self._node.engine.state.network(network)
         await self._submit(ConnectNetwork(where.id, found.id, settings, SandboxSettings(ports=tuple(ports))))
         return next(one for one in self.endpoints(found.id) if one.network_id == where.id)
 
     async def leave(self, sandbox: str, network: str) -> None:
         """Take a sandbox out of a network."""
-        found = self._node.engine.state.sandbox(sandbox)
+        found = bare_sandbox(self._node.engine.state, sandbox)
         await self._submit(DisconnectNetwork(network, found.id))
 
     def resolve(self, sandbox: str, name: str) -> tuple[str, ...]:
         """The addresses of a name as a program in the sandbox finds them in its networks; nobody outside is asked."""
-        found = self._node.engine.state.sandbox(sandbox)
+        found = bare_sandbox(self._node.engine.state, sandbox)
         return self._node.resolvers.server.find(found.id, name)
 
     @property

@@ -43,7 +43,7 @@ class ForeignEngines:
             status, body = await asyncio.wait_for(_get(path, f"/containers/{name}/json"), _ANSWER_S)
         except (OSError, TimeoutError, ValueError) as error:
             raise Unavailable(
-                f"Docker does not answer at {path}: {error or 'it takes too long'}",
+                f"Docker does not answer at {path}: {str(error) or 'it takes too long'}",
                 hint="start dockerd, or name its socket by the daemon's option --docker-host",
             ) from error
         if status == 404:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.kernel.one_host.containers import Container
@@ -258,3 +260,35 @@ def test_sandbox_commands(host: Host, net: str) -> None:
         assert host.cli("sandbox", "inspect", "nobody", check=False).returncode == 1
         assert host.cli("sandbox", "rm", "listed").stdout.strip() == "listed"
         assert sandboxes(host) == []
+
+
+@pytest.mark.parametrize("trap", ["link-out", "parent", "pipe", "device", "loop"])
+def test_sec_29_a_hostile_root_leads_nowhere(host: Host, net: str, tmp_path: Path, trap: str) -> None:
+    """The resolv.conf of a process whose root somebody else rules is looked at, and nothing outside of that root."""
+    outside = tmp_path / "outside"
+    outside.write_text("nameserver 192.0.2.66\n")
+    root = tmp_path / "root"
+    (root / "etc").mkdir(parents=True)
+    for name in ("usr", "proc"):
+        (root / name).mkdir()
+    for name in ("bin", "lib", "lib64"):
+        (root / name).symlink_to(f"usr/{name}")
+    conf = root / "etc/resolv.conf"
+    match trap:
+        case "link-out":
+            conf.symlink_to(outside)
+        case "parent":
+            conf.symlink_to("../../outside")
+        case "pipe":
+            os.mkfifo(conf)
+        case "device":
+            os.mknod(conf, 0o666 | stat.S_IFCHR, os.makedev(5, 0))
+        case "loop":
+            conf.symlink_to("resolv.conf")
+    script = f'mount --bind /usr {root}/usr && exec chroot {root} "$@"'
+    with process("unshare", "--mount", "sh", "-c", script, "sh", "sleep", "1000") as bare:
+        until(lambda: Path(f"/proc/{bare.pid}/comm").read_text().strip() == "sleep", "it lives in its root")
+        attach(host, net, bare, "--name", "trap")
+        assert "192.0.2.66" not in bare.ns.run("nft", "list", "ruleset").stdout
+        assert "127.0.0.1 udp dport 53" in bare.ns.run("nft", "list", "ruleset").stdout
+        host.cli("network", "disconnect", net, bare.target)
