@@ -47,6 +47,9 @@ class Version:
     seq: int = 0
     head: int = 0
 
+    def __bool__(self) -> bool:
+        return bool(self.seq or self.head)
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
