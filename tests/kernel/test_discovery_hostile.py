@@ -15,7 +15,7 @@ from pathlib import Path
 
 import dns.message
 import dns.rcode
-from tests.kernel.discovery_world import OUT, play, texts
+from tests.kernel.discovery_world import NEAR, OUT, play, texts
 from tests.unit.discovery.test_sec_19_hostile_octets import hostile
 
 from fairlead.discovery.names import DNS_ADDRESS, DNS_PORT
@@ -25,6 +25,8 @@ from fairlead.discovery.stream import CONNECTIONS_MAX, IDLE_S
 UDP, TCP = socket.SOCK_DGRAM, socket.SOCK_STREAM
 #: Seconds that anything awaited here may take.
 PATIENCE_S = 15.0
+#: Seconds of silence that stand for never; a packet takes under a millisecond.
+SILENCE_S = 0.3
 #: Different numbers among 10,000 that have 15 bits, plus five times the deviation: more bits give more.
 DISTINCT_OF_15_BITS = 8800
 
@@ -258,12 +260,58 @@ def test_sec_21_a_hundred_thousand_forged_replies_and_doubled_ones_change_nothin
                 answer = sock.recv(4096)
                 assert answer[:2] == b"\0\x08" and answer.endswith(b"\xc0\0\2\x50")
                 assert texts(world.ask("held2.example")) == ["192.0.2.80"]
-                sock.settimeout(0.2)
+                sock.settimeout(SILENCE_S)
                 with suppress(TimeoutError):
                     raise AssertionError(f"one query, two answers: {sock.recv(4096)!r}")
         finally:
             recorder.close()
         assert world.server.statistics().unbelieved > 0
+
+    play(scenario)
+
+
+def test_sec_07_what_waits_for_the_outside_is_dropped_when_nothing_may_go_out_any_more():
+    def scenario(world):
+        recorder = Recorder(world)
+        world.serve(View(("n",), True, OUT))
+        try:
+            with world.inside(socket.AF_INET, UDP) as sock:
+                sock.connect((DNS_ADDRESS, DNS_PORT))
+                sock.send(plain_query(7, "held"))
+                until(lambda: recorder.held, "the query has gone out")
+                world.server.update_view("s", View(("n",), False, OUT))
+                query, peer = recorder.held[0]
+                sock.send(plain_query(8, "held"))
+                assert sock.recv(4096)[:4] == b"\0\x08\x81\x83"
+                recorder.sock.sendto(recorder.reply(query), peer)
+                sock.settimeout(SILENCE_S)
+                with suppress(TimeoutError):
+                    raise AssertionError(f"an answer from outside: {sock.recv(4096)!r}")
+            assert len(recorder.held) == 1
+        finally:
+            recorder.close()
+
+    play(scenario)
+
+
+def test_sec_07_queries_of_a_sandbox_that_goes_are_not_sent_from_elsewhere():
+    def scenario(world):
+        world.stub(world.inside)
+        for number in range(20):
+            pair = [world.inside(socket.AF_INET, kind) for kind in (UDP, TCP)]
+            for sock in pair:
+                sock.bind((f"127.0.0.{20 + number}", DNS_PORT))
+            pair[1].listen()
+            world.server.add_sandbox("going", *pair, View(("n",), True, NEAR, netns="box"))
+            with world.inside(socket.AF_INET, UDP) as sock:
+                sock.connect((f"127.0.0.{20 + number}", DNS_PORT))
+                for name in range(100):
+                    with suppress(ConnectionRefusedError):
+                        sock.send(plain_query(name, f"h{name}"))
+                world.server.remove_sandbox("going")
+        world.serve(View(("n",)))
+        assert texts(world.ask("web")) == ["10.0.0.2"]
+        assert world.server.statistics().faults == 0
 
     play(scenario)
 

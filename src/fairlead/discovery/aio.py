@@ -8,6 +8,7 @@ connections are touched by the DNS thread only; other threads post what is to be
 from __future__ import annotations
 
 import ctypes
+import errno
 import logging
 import os
 import random
@@ -130,12 +131,15 @@ class DnsServer:
         self._post(lambda: self._admit(box))
 
     def update_view(self, sandbox_id: str, view: View) -> None:
-        """Change what a sandbox may see, in force on return; unknown sandboxes are passed over."""
+        """Change what a sandbox may see, in force on return; unknown sandboxes are passed over. If nothing may go out
+        any more, what waits for a reply from outside is dropped."""
         with self._lock:
             box = self._boxes.get(sandbox_id)
             if box is not None:
                 box.cache.close()
                 box.view, box.cache = view, WireCache(self._tables, view.networks, self._shelf)
+        if not view.forward:
+            self._post(lambda: self._dialler.forget(sandbox_id))
 
     def remove_sandbox(self, sandbox_id: str) -> None:
         """Stop serving a sandbox; its sockets are closed soon after. Unknown sandboxes are passed over."""
@@ -289,15 +293,15 @@ class DnsServer:
         """The long path: let the resolver decide, and do as it says."""
         self._misses += 1
         with self._lock:
-            epoch = self._tables.epoch
+            cache, epoch = box.cache, self._tables.epoch
             outcome = resolve(self._tables, box.view, query, self._chance, tcp=tcp)
             if isinstance(outcome, Answer) and outcome.keep:
-                box.cache.keep(query[2:], outcome.bodies)
+                cache.keep(query[2:], outcome.bodies)
         if isinstance(outcome, Answer):
             client.reply(query[:2] + outcome.bodies[0])
         elif isinstance(outcome, Forward):
             if not tcp:
-                client = KeepingClient(client, box.cache, query, outcome.end, epoch, self._lock)
+                client = KeepingClient(client, cache, query, outcome.end, epoch, self._lock)
             self._dialler.ask(box.id, client, outcome, tcp=tcp)
         else:
             client.ignore()
@@ -361,7 +365,9 @@ class DnsServer:
         if send.server.from_host:
             return _Socket(family, kind | socket.SOCK_NONBLOCK)
         box = self._boxes.get(send.owner)
-        place = (box.view.netns if box else "", family, kind)
+        if box is None:
+            raise OSError(errno.ENETDOWN, "the sandbox is gone")
+        place = (box.view.netns, family, kind)
         if place != self._spare_for or not self._spare:
             for sock in self._spare:
                 sock.close()
