@@ -19,7 +19,7 @@ from fairlead.model.addresses import bare, is_v6, parse_address
 from fairlead.model.endpoint import Endpoint
 from fairlead.model.sandbox import Sandbox
 from fairlead.model.target import Foreign
-from fairlead.plan.objects import Chain, Netns, Object, Route, Table
+from fairlead.plan.objects import LOOPBACK, Chain, Netns, Object, Route, Table
 
 #: Halves of all addresses: more specific than a default route, so they win over one without touching it.
 _HALVES = {False: ("0.0.0.0/1", "128.0.0.0/1"), True: ("::/1", "8000::/1")}
@@ -69,6 +69,15 @@ def resolver_rules(sandbox: Sandbox, foreign: Foreign) -> list[Object]:
             rules.append(f"ip daddr {server} {proto} dport {DNS_PORT} dnat to {DNS_ADDRESS}:{DNS_LISTEN_PORT}")
     family, table = "ip", "fairlead-dns"
     return [Table(sandbox.netns, family, table), Chain(sandbox.netns, family, table, "output", tuple(rules), _HOOK)]
+
+
+def server_routes(sandbox: Sandbox, foreign: Foreign) -> list[Route]:
+    """Where there is no way out at all a program could not even send its query: a route for each server, which leads
+    nowhere, lets it start on its way, and the translation does the rest."""
+    if foreign.led_v4 or sandbox.settings.dns_mode != "intercept":
+        return []
+    servers = [server for server in _interceptable(foreign) if not parse_address(server).is_loopback]
+    return [Route(sandbox.netns, f"{server}/32", LOOPBACK) for server in dict.fromkeys(servers)]
 
 
 def view(view_of_ours: View, sandbox: Sandbox, foreign: Foreign) -> View:

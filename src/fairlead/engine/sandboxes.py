@@ -51,7 +51,8 @@ def plan(core: Core, sandbox: Sandbox) -> Plan:
     else:
         objects.append(Netns(sandbox.netns))
         objects += [Sysctl(sandbox.netns, path, value) for path, value in _SANDBOX_SYSCTLS]
-    for v6, leader in leaders(core, sandbox).items():
+    leading = leaders(core, sandbox)
+    for v6, leader in leading.items():
         if leader is not None:
             via = gateway(core, leader, v6=v6)
             if not foreign.led(sandbox, v6=v6):
@@ -61,6 +62,8 @@ def plan(core: Core, sandbox: Sandbox) -> Plan:
     if any(core.state.endpoints[one].ifname for one in sandbox.endpoints) or not sandbox.endpoints:
         if sandbox.foreign:
             objects += foreign.resolver_rules(sandbox, sandbox.foreign)
+            if leading[False] is None:
+                objects += foreign.server_routes(sandbox, sandbox.foreign)
         else:
             objects += _resolver_rules(sandbox.netns, served=needs_resolver(core, sandbox))
     return Plan(objects)

@@ -19,7 +19,7 @@ from fairlead.kernel.adoption import Adopted
 from fairlead.kernel.machine import Machine
 from fairlead.kernel.netlink import Netlink
 from fairlead.model.addresses import link_local
-from fairlead.plan.objects import ALIAS_MARK, FOREIGN_MARK, Address, Bridge, Netns, Object, Route, Veth
+from fairlead.plan.objects import ALIAS_MARK, FOREIGN_MARK, LOOPBACK, Address, Bridge, Netns, Object, Route, Veth
 
 _MARK = ALIAS_MARK.encode()
 #: IFA_PROTO, and the address attributes, <linux/if_addr.h>.
@@ -106,7 +106,8 @@ def look(machine: Machine, only: Collection[str] | None = None) -> Seen:
             seen.links.extend(good)
             if not ns:
                 machine.own_indices = {link.index for link in found}
-            names = {link.index: link.name for link in good}
+            names = {1: LOOPBACK} if ns.startswith(FOREIGN_MARK) else {}
+            names |= {link.index: link.name for link in good}
             names |= {index: place.bridge.name for index, place in adopted.items()}
             if good:
                 seen.objects.extend(_addresses(netlink, ns, {link.index: link for link in good}))

@@ -15,6 +15,8 @@ Key = tuple[str, ...]
 
 #: Every link of ours carries an alias that begins so; it is how orphans are found and strangers left alone.
 ALIAS_MARK = "fairlead:"
+#: The link that every namespace has, with index 1 (LOOPBACK_IFINDEX, linux/netdevice.h).
+LOOPBACK = "lo"
 #: Names of held namespaces that others made begin so; those of our own are hexadecimal.
 FOREIGN_MARK = "x-"
 

@@ -191,6 +191,22 @@ def test_dns_modes(host: Host, net: str, ours: Container) -> None:
         upstream.close()
 
 
+def test_names_resolve_where_nothing_leads_out(host: Host) -> None:
+    host.network("inner", subnet="10.83.0.0/24", Internal=True)
+    with process() as bare, host.run("inside", network="inner") as inside:
+        attach(host, "inner", bare, "--name", "shut")
+        assert bare.resolve("inside", "ahostsv4") == inside.ip()
+        assert inside.exec("getent", "ahostsv4", "shut").returncode == 0
+        assert "default" not in bare.ns.ip("route")
+        host.stop()
+        host.start()
+        assert bare.resolve("inside", "ahostsv4") == inside.ip()
+        assert "removed route" not in host.tail(20)
+        host.cli("network", "disconnect", "inner", bare.target)
+        assert bare.ns.ip("route") == ""
+    host.remove_network("inner")
+
+
 def test_what_cannot_be_connected_is_refused_with_a_reason(host: Host, net: str, ours: Container) -> None:
     before = host.seen()
     for target, status, words in (
