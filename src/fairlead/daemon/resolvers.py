@@ -17,7 +17,6 @@ from fairlead.discovery.aio import DnsServer
 from fairlead.discovery.names import DNS_ADDRESS, DNS_FORWARD_MARK, DNS_LISTEN_PORT
 from fairlead.engine.outcome import CloseResolver, OpenResolver
 from fairlead.kernel.apply import Kernel
-from fairlead.model.errors import NetError
 from fairlead.model.events import ResolverFileChanged
 
 #: Where systemd-resolved writes the servers behind its stub (systemd-resolved(8)).
@@ -127,8 +126,8 @@ class HostResolverFile:
             while True:
                 try:
                     await learn(self.read())
-                except NetError as error:
-                    log.error("cannot follow %s: %s", self._path, error)
+                except Exception:  # a supervisor: the next change must be followed all the same
+                    log.exception("a change of %s could not be followed", self._path)
                 await self._changed.wait()
                 self._changed.clear()
         finally:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 
+import pytest
+
 from fairlead.daemon.resolvers import HostResolverFile
 from fairlead.daemon.watch import FileWatch
 from fairlead.model.events import ResolverFileChanged
@@ -99,6 +101,31 @@ def test_behind_the_stub_of_systemd_resolved_its_own_file_is_followed(tmp_path: 
         assert change.direct == change.text
 
     followed(path, stub, scenario)
+
+
+def test_a_change_that_nobody_could_take_up_does_not_end_the_watch(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "resolv.conf"
+    path.write_text("nameserver 192.0.2.1")
+
+    async def run() -> None:
+        told: asyncio.Queue[str] = asyncio.Queue()
+
+        async def learn(change: ResolverFileChanged) -> None:
+            told.put_nowait(change.text)
+            if change.text == "nameserver 192.0.2.1":
+                raise OSError("disk full")
+
+        task = asyncio.create_task(HostResolverFile(str(path), str(tmp_path / "stub")).follow(learn))
+        assert await asyncio.wait_for(told.get(), PATIENCE_S) == "nameserver 192.0.2.1"
+        path.write_text("nameserver 192.0.2.2")
+        assert await asyncio.wait_for(told.get(), PATIENCE_S) == "nameserver 192.0.2.2"
+        assert "could not be followed" in caplog.text
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(run())
 
 
 def test_other_files_of_the_folder_are_no_change(tmp_path: Path) -> None:
