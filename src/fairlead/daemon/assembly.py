@@ -45,6 +45,7 @@ from fairlead.store.sqlite import LocalStore
 log = logging.getLogger(__name__)
 
 _IP_FORWARD = "/proc/sys/net/ipv4/ip_forward"
+_IP_FORWARD_V6 = "/proc/sys/net/ipv6/conf/all/forwarding"
 _BRIDGE_NF = "/proc/sys/net/bridge/bridge-nf-call-iptables"
 
 
@@ -198,6 +199,8 @@ async def survey(settings: EngineSettings, store: LocalStore, kernel: Kernel) ->
     warnings: list[str] = []
     forwarded = _sysctl(_IP_FORWARD) == "1"
     guard = store.fact("forwarding-switched-on-by-us", "no" if forwarded else "yes") == "yes"
+    forwarded_v6 = _sysctl(_IP_FORWARD_V6) == "1"
+    guard_v6 = store.fact("ipv6-forwarding-switched-on-by-us", "no" if forwarded_v6 else "yes") == "yes"
     strangers = (await kernel.strangers()).bridges
     nf_present = _sysctl(_BRIDGE_NF) != ""
     if nf_present and strangers:
@@ -210,7 +213,8 @@ async def survey(settings: EngineSettings, store: LocalStore, kernel: Kernel) ->
         default_bridge=settings.default_bridge,
         forward=settings.ip_forward,
         guard_forwarding=guard,
-        bridge_nf_off=nf_present and not strangers,
+        guard_forwarding_v6=guard_v6,
+        bridge_nf_off=not (nf_present and strangers),
         ask_host_firewall=settings.ask_host_firewall,
     )
     return node, tuple(warnings)

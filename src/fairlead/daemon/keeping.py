@@ -22,11 +22,14 @@ class KeepingKernel:
         self._service = service
         self._netns_dir = netns_dir
         self._kept: dict[str, str] = {}
+        self._found: set[str] = set()
 
     def find_again(self) -> None:
         """Put namespaces that were kept, and whose files hold none any more, back under their names; before repair."""
         for entry in self._service.kept(_PREFIX):
-            path = f"{self._netns_dir}/{entry.removeprefix(_PREFIX)}"
+            name = entry.removeprefix(_PREFIX)
+            path = f"{self._netns_dir}/{name}"
+            self._found.add(name)
             for descriptor in self._service.take(entry):
                 if not netns.is_namespace(path):
                     netns.bind(path, descriptor)
@@ -57,7 +60,16 @@ class KeepingKernel:
                 self._kept[owner] = name
                 self._keep(name)
 
+    def drop_rest(self) -> None:
+        """Let go what was kept before this start for sandboxes that are no more; after their plans were noted."""
+        for name in self._found:
+            self._service.drop(_PREFIX + name)
+        self._found.clear()
+
     def _keep(self, name: str) -> None:
+        if name in self._found:
+            self._found.discard(name)
+            return
         descriptor = os.open(f"{self._netns_dir}/{name}", os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._service.keep(_PREFIX + name, descriptor)

@@ -111,10 +111,10 @@ class Engine:
                 networks.add(turn, CreateNetwork(name, driver))
         for sandbox_id in gone:
             attachments.gone(turn, NamespaceGone(sandbox_id))
+        for endpoint in turn.state.endpoints.values():
+            endpoints.register(turn, endpoint)  # all, before any query is answered
         for sandbox in turn.state.sandboxes.values():
             sandboxes.follow(turn, sandbox)
-            for endpoint in turn.endpoints_of(sandbox):
-                endpoints.register(turn, endpoint)
             sandboxes.align_hosts(turn, sandbox)
             attachments.watch(turn, sandbox)
         for container in list(turn.state.containers.values()):

@@ -358,7 +358,7 @@ def test_restart_derives_the_same_plans(world: World) -> None:
     outcome = engine.restore(world.written.values(), world.now, world.now)
     assert outcome.changes == ()
     assert engine.plans() == world.engine.plans() == outcome.plans
-    assert [type(message) for message in outcome.messages] == [OpenResolver, WriteFiles, Register, AlignHosts]
+    assert [type(message) for message in outcome.messages] == [Register, OpenResolver, WriteFiles, AlignHosts]
     with pytest.raises(Forbidden, match="Address already in use"):
         engine.core.ipam.request_address(engine.state.network("web").pools[0].id, "172.18.0.2", now=world.now)
     bindings = next(iter(engine.state.endpoints.values())).bindings
