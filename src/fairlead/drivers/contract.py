@@ -17,14 +17,15 @@ from fairlead.plan.objects import Plan
 @dataclass(frozen=True, slots=True)
 class Node:
     """What a driver may know of the machine. ``mtu`` in bytes; ``default_bridge`` is the device of the network
-    ``bridge``; ``guard_forwarding`` says that Fairlead itself switched forwarding on, so that traffic between other
-    links of the host must stay refused; ``bridge_nf_off`` that bridged frames are to bypass the firewall;
-    ``ask_host_firewall`` that the host's own filters decide about published ports."""
+    ``bridge``; ``guard_forwarding`` and ``guard_forwarding_v6`` say that Fairlead itself switches forwarding on, so that
+    traffic of that family between other links of the host must stay refused; ``bridge_nf_off`` that bridged frames
+    bypass the firewall, or are to; ``ask_host_firewall`` that the host's own filters decide about published ports."""
 
     mtu: int = 1500
     default_bridge: str = "fairlead0"
     forward: bool = True
     guard_forwarding: bool = False
+    guard_forwarding_v6: bool = False
     bridge_nf_off: bool = False
     ask_host_firewall: bool = False
 

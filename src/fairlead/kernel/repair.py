@@ -166,7 +166,8 @@ def _unset(machine: Machine, desired: Iterable[Object], actual: Plan) -> list[Sy
             found.extend(items)
             continue
         with netns.inside(machine.path(ns)):
-            found.extend(item for item in items if sysctl.read(item.path) != " ".join(item.value.split()))
+            # a switch that this kernel does not have is off
+            found.extend(item for item in items if (sysctl.read(item.path) or "0") != " ".join(item.value.split()))
     return found
 
 

@@ -254,5 +254,21 @@ def test_forwarding_that_we_switched_on_opens_no_way_between_others(make_host: M
         assert container.ns.pings("198.18.1.2")
 
 
+def test_ipv6_forwarding_that_we_switched_on_opens_no_way_between_others(make_host: MakeHost) -> None:
+    """Each family by itself: IPv4 was forwarded before us, and goes on."""
+    half = make_host()
+    half.ns.ip("address", "add", "fd98:19::1/64", "dev", "up1", "nodad")
+    half.far.ip("address", "add", "fd98:19::2/64", "dev", "eth0", "nodad")
+    half.far.ip("-6", "route", "add", "default", "via", "fd98:19::1")
+    half.neighbour.ip("-6", "route", "replace", "default", "via", HOST_V6)
+    half.start()
+    with network(half, "six", v6="fd00:6::/64"), half.run("c", network="six") as container:
+        assert half.ns.read("net/ipv6/conf/all/forwarding") == "1"
+        assert container.ns.pings(NEIGHBOUR_V6)
+        assert container.ns.pings("fd98:19::2")
+        assert not half.neighbour.pings("fd98:19::2", expect=False)
+        assert half.neighbour.pings("198.18.1.2")
+
+
 def test_forwarding_of_others_is_left_alone(host: Host) -> None:
     assert host.neighbour.pings("198.18.1.2")

@@ -185,9 +185,16 @@ def test_hairpin_only_where_bridged_frames_pass_the_firewall() -> None:
 
 
 def test_forwarding_switched_on_by_us_stays_guarded() -> None:
-    guarded = BridgeDriver().node_plan(Node(guard_forwarding=True))
-    chain = next(item for item in guarded.values() if isinstance(item, Chain) and item.name == "forward")
-    assert chain.rules[0] == "iifname != @bridges oifname != @bridges counter drop"
+    rule = "iifname != @bridges oifname != @bridges counter drop"
+    for node, first in (
+        (Node(guard_forwarding=True, guard_forwarding_v6=True), rule),
+        (Node(guard_forwarding=True), f"meta nfproto ipv4 {rule}"),
+        (Node(guard_forwarding_v6=True), f"meta nfproto ipv6 {rule}"),
+        (Node(), "iifname vmap @from_bridge"),
+    ):
+        plan = BridgeDriver().node_plan(node)
+        chain = next(item for item in plan.values() if isinstance(item, Chain) and item.name == "forward")
+        assert chain.rules[0] == first
 
 
 def test_settings_of_an_interface_are_part_of_its_endpoint() -> None:

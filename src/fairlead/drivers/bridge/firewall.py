@@ -108,7 +108,7 @@ _OUTPUT = "fib daddr type local jump publish"
 _NO_LOOPBACK_V6 = "ip6 daddr ::1 return"
 
 _POSTROUTING_HOOK = "type nat hook postrouting priority 100"
-_POSTROUTING = (
+_POSTROUTING: tuple[str, ...] = (
     "iifname vmap @leaving",
     "ct status dnat iifname . oifname @itself masquerade",
     "ct status dnat ip daddr @masked4 masquerade",
@@ -130,7 +130,7 @@ def skeleton(node: Node) -> Plan:
     objects: list[Object] = [Table("", FAMILY, TABLE)]
     objects += [Set("", FAMILY, TABLE, name, kind, value) for name, (kind, value) in _SETS.items()]
     objects += [Chain("", FAMILY, TABLE, name, rules, hook) for name, (hook, rules) in _CHAINS.items()]
-    forward = (_GUARD, *_FORWARD) if node.guard_forwarding else _FORWARD
+    forward = (*_forwarding_guard(node), *_FORWARD)
     output: tuple[str, ...] = (_OUTPUT,)
     postrouting = _POSTROUTING
     if not node.bridge_nf_off:
@@ -147,6 +147,13 @@ def skeleton(node: Node) -> Plan:
     if node.bridge_nf_off:
         objects += [Sysctl("", path, "0") for path in _BRIDGE_NF]
     return Plan(objects)
+
+
+def _forwarding_guard(node: Node) -> tuple[str, ...]:
+    if node.guard_forwarding and node.guard_forwarding_v6:
+        return (_GUARD,)
+    families = (("ipv4", node.guard_forwarding), ("ipv6", node.guard_forwarding_v6))
+    return tuple(f"meta nfproto {family} {_GUARD}" for family, guarded in families if guarded)
 
 
 def network(config: BridgeConfig, *, bridge_nf_off: bool) -> Iterator[Object]:
