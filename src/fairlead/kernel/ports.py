@@ -24,7 +24,10 @@ _KINDS = {
 }
 #: A kernel that has no such protocol cannot have another holder of the port either.
 _ABSENT = frozenset({errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT})
-_NONLOCAL = {"4": "net/ipv4/ip_nonlocal_bind", "6": "net/ipv6/ip_nonlocal_bind"}
+#: Every address of the host.
+_ANYWHERE = ("0.0.0.0", "::")
+#: Whether programs may bind addresses that the host has not, for IPv4 and IPv6.
+_NONLOCAL = ("net/ipv4/ip_nonlocal_bind", "net/ipv6/ip_nonlocal_bind")
 #: Attributes of addresses, <linux/if_addr.h>, and where they begin: struct nlmsghdr (16), struct ifaddrmsg (8).
 _IFA_ADDRESS, _IFA_LOCAL, _ADDRESS_BODY = 1, 2, 24
 
@@ -71,7 +74,7 @@ def _check_ours(hold: PortHold) -> None:
     """Raise ``OSError`` unless the address is one of this host. Binding alone does not tell where the host lets programs
     bind what it has not (``ip_nonlocal_bind``), or has no sockets of the protocol (SEC-16)."""
     address = ipaddress.ip_address(hold.address)
-    if address.is_unspecified or (address.version == 4 and address.is_loopback):
+    if hold.address in _ANYWHERE or (address.version == 4 and address.is_loopback):
         return
     with Netlink() as netlink:
         for data in netlink.dump(requests.list_addresses()):
@@ -82,7 +85,7 @@ def _check_ours(hold: PortHold) -> None:
 
 
 def _bind(hold: PortHold) -> socket.socket | None:
-    if sysctl.read(_NONLOCAL["6" if ":" in hold.address else "4"]) == "1":
+    if hold.address not in _ANYWHERE and sysctl.read(_NONLOCAL[":" in hold.address]) == "1":
         _check_ours(hold)
     family = socket.AF_INET6 if ":" in hold.address else socket.AF_INET
     kind, proto = _KINDS[hold.proto]

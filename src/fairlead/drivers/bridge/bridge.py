@@ -133,8 +133,10 @@ class BridgeDriver:
         binding without a host port only opens the endpoint's own."""
         objects: list[Object] = []
         trusted = bool(network.options.get(options.BRIDGE_TRUSTED))
+        own = {False: bare(endpoint.ipv4), True: bare(endpoint.ipv6)}
+        translated: set[str] = set()
         for binding in bindings:
-            address = bare(endpoint.ipv6 if is_v6(binding.host_ip) else endpoint.ipv4)
+            address = own[is_v6(binding.host_ip)]
             host_port, port = binding.host_port, binding.container_port
             if trusted or not host_port:
                 objects.append(firewall.open_element(binding.proto, address, port))
@@ -142,11 +144,11 @@ class BridgeDriver:
                 continue
             objects.append(PortHold(binding.proto, binding.host_ip, host_port))
             objects.append(firewall.publish_element(binding.proto, binding.host_ip, host_port, address, port))
-            objects.append(firewall.own_element(address))
-            if address in masked:
-                objects.append(firewall.masked_element(address))
+            translated.add(address)
             if binding.proto == "udp":
                 objects.append(Flow("", binding.proto, host_port, address, port))
+        objects += map(firewall.own_element, translated)
+        objects += map(firewall.masked_element, translated & masked)
         return Plan(objects)
 
     def node_plan(self, node: Node) -> Plan:
