@@ -10,10 +10,10 @@ import pytest
 TESTS = Path(__file__).resolve().parent
 
 #: Directory of tests -> marker. Files directly in ``tests/`` are pure and count as unit tests.
-FLOORS = ("unit", "sim", "kernel", "vm", "peers", "browser")
+FLOORS = ("unit", "sim", "kernel", "vm", "peers", "fuzz", "browser")
 
 #: Floors that make namespaces, so they need root.
-ROOT_FLOORS = frozenset({"kernel", "vm", "peers"})
+ROOT_FLOORS = frozenset({"kernel", "vm", "peers", "fuzz"})
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 
 from fairlead.kernel import messages as m
@@ -20,7 +21,7 @@ _SETTLE_S = 0.05
 #: Datagrams taken from the socket at once before others on the loop have their turn.
 _DRAIN_MAX = 256
 _EPHEMERAL_DEFAULT = (32768, 60999)
-_IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_INFO_KIND = 3, 18, 1
+_IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_GROUP, _IFLA_INFO_KIND = 3, 18, 27, 1
 _RTA_DST, _RTA_OIF, _IFA_ADDRESS, _IFA_LOCAL = 1, 4, 1, 2
 
 
@@ -43,12 +44,14 @@ def facts(netlink: Netlink) -> HostChanged:
 
 
 def foreign_bridges(netlink: Netlink) -> tuple[str, ...]:
-    """Names of the bridges in the namespace of ``netlink`` that are not ours. Raises ``OSError``."""
+    """Names of the bridges in the namespace of ``netlink`` that are not ours, nor were to be when we were interrupted.
+    Raises ``OSError``."""
     found = []
     for data in netlink.dump(requests.list_links()):
         parts = m.raw_attributes(data, 32)  # struct nlmsghdr and struct ifinfomsg are 16 bytes each
         kind = m.raw_attributes(parts.get(_IFLA_LINKINFO, b""), 0).get(_IFLA_INFO_KIND, b"")
-        if kind.rstrip(b"\0") == b"bridge" and ALIAS_MARK.encode() not in data:
+        half_made = int.from_bytes(parts.get(_IFLA_GROUP, b""), sys.byteorder) == requests.MAKING_GROUP
+        if kind.rstrip(b"\0") == b"bridge" and ALIAS_MARK.encode() not in data and not half_made:
             found.append(parts.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace"))
     return tuple(sorted(found))
 

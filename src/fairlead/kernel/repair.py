@@ -49,10 +49,14 @@ def repair(machine: Machine, desired: Mapping[Key, Object]) -> list[str]:
     standing = {item.name for item in seen.objects if isinstance(item, Netns)}
     executor = Executor(machine, go_on=True, phase="repair")
     words += _firewall(machine, desired, standing, executor)
+    wanted = _names(desired.values()) if seen.trash else set()
+    in_the_way = [link for link in seen.trash if (link.ns, link.name) in wanted]
+    with suppress(OSError):
+        words += _clear_trash(machine, in_the_way)
     executor.run(steps)
     _doubt(machine, desired.values())
     with suppress(OSError):
-        words += _clear_trash(machine, seen.trash)
+        words += _clear_trash(machine, [link for link in seen.trash if link not in in_the_way])
     words += [_words(step) for step in steps if not isinstance(_object(step), PortHold | Announce)]
     words += [f"could not mend: {failure}" for failure in executor.failures]
     return words
@@ -201,6 +205,17 @@ def _firewall(machine: Machine, desired: Mapping[Key, Object], standing: set[str
         words += [f"removed {line(table)}" for key, table in present.items() if key not in wanted]
         words += [f"made {line(table)}" for key, table in wanted.items() if key not in present]
     return words
+
+
+def _names(desired: Iterable[Object]) -> set[tuple[str, str]]:
+    """Where links are to be, and how they are called there: a half-made one that has the name already must go first."""
+    names: set[tuple[str, str]] = set()
+    for item in desired:
+        if isinstance(item, Bridge | Veth):
+            names.add((item.ns, item.name))
+        if isinstance(item, Veth):
+            names.add((item.peer_ns, item.peer))
+    return names
 
 
 def _clear_trash(machine: Machine, links: Iterable[observe.SeenLink]) -> list[str]:

@@ -73,21 +73,38 @@ class Host:
 
     def start(self) -> None:
         """Start the daemon and wait until it answers."""
+        self.launch()
+        until(self._answers, "the daemon's first answer")
+
+    def launch(
+        self, *, wrapper: Sequence[str] = (), keep: Sequence[int] = (), flags: Sequence[str] = (), **environment: str
+    ) -> None:
+        """Start the daemon, with these variables added to its environment; it is not waited for. ``wrapper`` is a
+        command that starts it, ``keep`` are descriptors that it gets, ``flags`` further ones of its own."""
+        more = flags
         flags = ["--state-dir", str(self.state), "--run-dir", str(self.run_dir)]
         flags += ["--resolv-conf", str(self.folder / "resolv.conf")]
         for pool in self.pools:
             flags += ["--default-address-pool", pool]
-        flags += self.flags
+        flags += [*self.flags, *more]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self.ns.command(FAIRLEAD, "daemon", *flags), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self.ns.command(*wrapper, FAIRLEAD, "daemon", *flags),
+                pass_fds=keep,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **environment},
             )
-        until(self._answers, "the daemon's first answer")
 
     def _answers(self) -> bool:
         assert self.process is not None
         if self.process.poll() is not None:
             raise AssertionError(f"the daemon ended with {self.process.returncode}:\n{self.tail()}")
+        return self.responds()
+
+    def responds(self) -> bool:
+        """Whether the daemon answers now."""
         try:
             self.api.get("/networks")
         except ApiError:
