@@ -9,8 +9,9 @@ import pytest
 from tests.kernel.one_host.conftest import MakeHost
 from tests.kernel.one_host.containers import Container
 from tests.kernel.one_host.host import NEIGHBOUR_V4, Host
+from tests.kernel.one_host.programs import python
 from tests.kernel.one_host.questions import ask
-from tests.kernel.one_host.upstream import OUTSIDE_V4, Upstream
+from tests.kernel.one_host.upstream import OUTSIDE_V4, OWN_SERVER, OWN_V4, Upstream
 from tests.kernel.one_host.waiting import until
 
 #: A second server outside, and where systemd-resolved's stub listens.
@@ -98,6 +99,17 @@ def test_a_server_on_the_hosts_loopback_is_asked_from_the_host(host: Host, named
             assert servers(own) == [STUB_V4]
     finally:
         server.close()
+
+
+def test_a_container_may_be_the_hosts_server(host: Host, named: Container, source: Path) -> None:
+    publish = {"53/udp": ["127.0.0.1@53"], "53/tcp": ["127.0.0.1@53"]}
+    with host.run("ns", python(OWN_SERVER, "0.0.0.0"), publish=publish) as ns:
+        for proto in ("udp", "tcp"):
+            ns.wait_listening(53, proto)
+        source.write_text("nameserver 127.0.0.1\n")
+        until(lambda: "host(127.0.0.1)" in named.read("/etc/resolv.conf"), "the new server in the comment")
+        for tcp in (False, True):
+            assert ask(named, f"tcp-{tcp}.example.com", tcp=tcp) == [OWN_V4]
 
 
 def test_a_server_that_the_user_names_is_asked_from_inside_and_our_own_address_is_none(

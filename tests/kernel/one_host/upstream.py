@@ -21,6 +21,35 @@ LONG = "long"
 #: The first label of names that are only other names for a canonical one.
 ALIAS, CANONICAL = "alias", "canonical.example.net."
 
+#: A name server of a container's own, bound to the addresses that are its arguments: says 192.0.2.53 to everything.
+OWN_SERVER = """
+import socket, sys, threading
+def reply(query):
+    end = query.index(0, 12) + 5
+    return query[:2] + b"\\x85\\x80\\0\\1\\0\\1\\0\\0\\0\\0" + query[12:end] + b"\\xc0\\x0c\\0\\1\\0\\1\\0\\0\\0\\0\\0\\4\\xc0\\0\\2\\x35"
+def udp(server):
+    while True:
+        query, peer = server.recvfrom(4096)
+        server.sendto(reply(query), peer)
+def tcp(server):
+    while True:
+        client, _ = server.accept()
+        with client:
+            size = int.from_bytes(client.recv(2), "big")
+            answer = reply(client.recv(size))
+            client.sendall(len(answer).to_bytes(2, "big") + answer)
+for address in sys.argv[1:]:
+    for kind, serve in ((socket.SOCK_DGRAM, udp), (socket.SOCK_STREAM, tcp)):
+        server = socket.socket(socket.AF_INET, kind)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((address, 53))
+        if kind == socket.SOCK_STREAM:
+            server.listen()
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+threading.Event().wait()
+"""
+OWN_V4 = "192.0.2.53"
+
 
 class Upstream:
     """Serves UDP and TCP at one address of a namespace, in a thread, until closed."""
