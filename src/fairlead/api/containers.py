@@ -265,7 +265,7 @@ def routes() -> tuple[Route, ...]:
         Route("POST", "/containers/{ref}/restart", restart, query={"t": int, "signal": str}),
         Route("POST", "/containers/{ref}/kill", kill, query={"signal": str}),
         Route("POST", "/containers/{ref}/rename", rename, query={"name": str}),
-        Route("POST", "/containers/{ref}/wait", wait, query={"condition": str}),
+        Route("POST", "/containers/{ref}/wait", wait, query={"condition": str}, endless=True),
         Route("POST", "/containers/{ref}/resize", resize, query=SIZE),
         Route("DELETE", "/containers/{ref}", remove, query={"force": bool, "link": bool, "v": bool}),
     )

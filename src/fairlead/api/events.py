@@ -89,4 +89,4 @@ async def _next(notices: AsyncIterator[Notice], until: float | None) -> Notice |
 
 def routes() -> tuple[Route, ...]:
     """The routes of this module."""
-    return (Route("GET", "/events", events, query={"since": str, "until": str}, filters=_FILTERS),)
+    return (Route("GET", "/events", events, query={"since": str, "until": str}, filters=_FILTERS, endless=True),)

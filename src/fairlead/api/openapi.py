@@ -100,8 +100,8 @@ def _operation(route: Route, shape: object) -> dict[str, object]:
     if route.upload:
         archive = {"schema": {"type": "string", "format": "binary"}}
         operation["requestBody"] = {"required": True, "content": {"application/x-tar": archive}}
-    if route.hijack:
-        operation["x-hijack"] = True
+    if route.hijack or route.endless:
+        operation["x-endless"] = True
     return operation
 
 

@@ -65,7 +65,7 @@ def _tail(call: Call) -> int | None:
 def routes() -> tuple[Route, ...]:
     """The routes of this module."""
     return (
-        Route("GET", "/containers/{ref}/logs", logs, query=_LOGS),
+        Route("GET", "/containers/{ref}/logs", logs, query=_LOGS, endless=True),
         Route(
             "POST",
             "/containers/{ref}/attach",

@@ -43,7 +43,7 @@ class Route:
     """A method and a path pattern (``{x}`` is one segment, ``{x*}`` one or more), and what the handler reads: ``query``
     maps a parameter to the type of its value, ``filters`` are the keys of the parameter of that name, ``body`` is the
     shape of the JSON, ``upload`` says that the body is an archive instead, ``hijack`` that the connection turns into a
-    byte stream."""
+    byte stream, ``endless`` that the answer may last for as long as the client listens."""
 
     method: str
     pattern: str
@@ -53,6 +53,7 @@ class Route:
     body: type | None = None
     upload: bool = False
     hijack: bool = False
+    endless: bool = False
 
 
 @dataclass(slots=True)

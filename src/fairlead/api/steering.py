@@ -94,7 +94,7 @@ def routes() -> tuple[Route, ...]:
         Route("POST", "/containers/{ref}/pause", pause),
         Route("POST", "/containers/{ref}/unpause", unpause),
         Route("POST", "/containers/{ref}/update", update, body=UpdateBody),
-        Route("GET", "/containers/{ref}/stats", stats, query={"stream": bool, "one-shot": bool}),
+        Route("GET", "/containers/{ref}/stats", stats, query={"stream": bool, "one-shot": bool}, endless=True),
         Route("GET", "/containers/{ref}/top", top, query={"ps_args": str}),
         Route("GET", "/containers/{ref}/changes", changes),
         Route("POST", "/commit", changes),
