@@ -133,8 +133,9 @@ def _check_mixing(container: Container, network: Network) -> None:
         )
     if network.name == "host":
         raise Invalid("cannot connect container to host network - container must be created in host network mode")
-    if mode == "none" or network.name == "none":
+    nowhere = "none" in container.config.endpoints
+    if nowhere or (network.name == "none" and container.config.endpoints):
         raise Invalid(
             "container cannot be connected to multiple networks with one of the networks in private (none) mode",
-            hint=f"`fairlead network disconnect none {container.name}` first" if mode == "none" else "",
+            hint=f"`fairlead network disconnect none {container.name}` first" if nowhere else "",
         )

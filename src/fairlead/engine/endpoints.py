@@ -123,7 +123,9 @@ def _teller(sandbox: Sandbox) -> str:
 def _dress(turn: Turn, endpoint: Endpoint, sandbox: Sandbox, network: Network) -> Endpoint:
     asked = endpoint.settings
     pool_v4, ipv4 = _lease(turn, network, asked.ipv4, v6=False)
-    pool_v6, ipv6 = _lease(turn, network, asked.ipv6, v6=True)
+    pool_v6, ipv6 = "", ""
+    if not _without_v6(asked):
+        pool_v6, ipv6 = _lease(turn, network, asked.ipv6, v6=True)
     return replace(
         endpoint,
         mac=parse_mac(asked.mac) if asked.mac else _mac(turn, network, ipv4 or ipv6),
@@ -134,6 +136,17 @@ def _dress(turn: Turn, endpoint: Endpoint, sandbox: Sandbox, network: Network) -
         ifname=_interface_name(turn, sandbox, network, asked),
         host_ifname=f"veth{endpoint.id[:_VETH_DIGITS]}",
     )
+
+
+def _without_v6(asked: EndpointSettings) -> bool:
+    """Whether the user switched IPv6 off on the interface; then it gets no such address (Docker releases it again)."""
+    off = ("net/ipv6/conf/IFNAME/disable_ipv6", "1") in options.interface_sysctls(asked.driver_opts, "IFNAME")
+    if off and asked.ipv6:
+        raise Invalid(
+            f"IPv6 address {asked.ipv6} is asked for on an interface without IPv6",
+            hint=f"leave disable_ipv6=1 out of {options.ENDPOINT_SYSCTLS}, or the address",
+        )
+    return off
 
 
 def _mac(turn: Turn, network: Network, address: str) -> str:

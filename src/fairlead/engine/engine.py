@@ -50,7 +50,6 @@ from fairlead.model.events import (
 from fairlead.model.ids import Chance
 from fairlead.model.network import Network
 from fairlead.model.sandbox import Sandbox
-from fairlead.model.sandbox import Sandbox
 from fairlead.model.settings import EngineSettings, Paths
 from fairlead.model.state import Change, Record, State
 from fairlead.plan.diff import diff

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
 from fairlead.engine.core import Turn
+from fairlead.ipam.pools import UsedUp
 from fairlead.ipam.validate import check_pools
 from fairlead.model import options
+from fairlead.model.addresses import is_v6
 from fairlead.model.commands import CreateNetwork, RemoveNetwork
 from fairlead.model.errors import Conflict, Forbidden, Invalid, NotFound
 from fairlead.model.ids import check_name, new_id
 from fairlead.model.network import PREDEFINED, Network, Pool, PoolRequest
 
+#: Networks that an error names before it only counts.
+_NAMED_MAX = 5
 #: Reserved beside the predefined networks (Docker).
 _RESERVED = (*PREDEFINED, "default")
 
@@ -232,12 +237,15 @@ def _family(request: PoolRequest) -> str:
 
 def _lease(turn: Turn, network: Network, request: PoolRequest) -> Pool:
     v6 = _family(request) == "6"
-    ipam, pool_id, subnet = turn.core.ipam.request_pool(
-        subnet="" if request.subnet == "::/0" else request.subnet,
-        ip_range=request.ip_range,
-        v6=v6,
-        avoid=turn.core.host.prefixes,
-    )
+    try:
+        ipam, pool_id, subnet = turn.core.ipam.request_pool(
+            subnet="" if request.subnet == "::/0" else request.subnet,
+            ip_range=request.ip_range,
+            v6=v6,
+            avoid=(*turn.core.host.prefixes, *_name_servers(turn)),
+        )
+    except UsedUp as error:
+        raise UsedUp(error.message, hint=f"{error.hint}{_unused(turn)}") from error
     gateway = ""
     if request.gateway or not turn.core.drivers.skips_gateway(network, v6=v6):
         ipam, gateway = ipam.request_address(pool_id, request.gateway, now=turn.now)
@@ -252,6 +260,22 @@ def _lease(turn: Turn, network: Network, request: PoolRequest) -> Pool:
         aux=dict(request.aux),
         asked=bool(request.gateway or request.ip_range),
     )
+
+
+def _name_servers(turn: Turn) -> Iterator[str]:
+    """The host's name servers as prefixes: a network over one of them would cut everybody off from it (Docker)."""
+    for server in turn.core.resolver.servers:
+        if "%" not in server:
+            yield f"{server}/{128 if is_v6(server) else 32}"
+
+
+def _unused(turn: Turn) -> str:
+    """Which networks could go, as the end of a sentence."""
+    state = turn.state
+    idle = [one.name for one in state.networks.values() if one.pools and not one.predefined]
+    idle = [name for name in idle if not state.endpoints_of_network(state.network(name).id)]
+    more = f" and {len(idle) - _NAMED_MAX} more" if len(idle) > _NAMED_MAX else ""
+    return f"; nobody is in {', '.join(idle[:_NAMED_MAX])}{more}" if idle else ""
 
 
 def _claim(turn: Turn, network: Network) -> None:

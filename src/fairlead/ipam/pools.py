@@ -36,6 +36,10 @@ _NO_SUBNETS: Table[Prefix, frozenset[Prefix | None]] = Table()
 _NO_RUNS = Runs()
 
 
+class UsedUp(Invalid):
+    """No room is left in the default pools for a subnet of the wanted size; 400, as in Docker."""
+
+
 @dataclass(frozen=True, slots=True)
 class DefaultPool:
     """A prefix that automatic choice cuts into subnets of prefix length ``size``."""
@@ -164,7 +168,7 @@ class AddressSpace:
                 return Prefix(v6, base, wanted)
         raise self._used_up(pools, v6)
 
-    def _used_up(self, pools: Sequence[DefaultPool], v6: bool) -> Invalid:
+    def _used_up(self, pools: Sequence[DefaultPool], v6: bool) -> UsedUp:
         family = "IPv6" if v6 else "IPv4"
         users = sum(1 for subnet, _ in self.subnets.items() if any(pool.base.overlaps(subnet) for pool in pools))
         remedy = (
@@ -175,7 +179,7 @@ class AddressSpace:
             if pools
             else f"there is no {family} default address pool"
         )
-        return Invalid("all predefined address pools have been fully subnetted", hint=f"{why}: {remedy}")
+        return UsedUp("all predefined address pools have been fully subnetted", hint=f"{why}: {remedy}")
 
     def _overlap(self, subnet: Prefix) -> Forbidden:
         other = min((str(held) for held, _ in self.subnets.items() if held.overlaps(subnet)), default=str(subnet))

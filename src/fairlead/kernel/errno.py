@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 
 from fairlead.model.errors import Forbidden, Internal, PortInUse
-from fairlead.plan.objects import Object, PortHold
+from fairlead.plan.objects import Object, PortHold, Sysctl
 
 #: What to do next, for the numbers whose cause is known; others speak for themselves.
 _HINTS = {
@@ -57,6 +57,16 @@ def refused(what: str, code: int, text: str = "", item: Object | None = None) ->
 def from_os(error: OSError, what: str, item: Object | None = None) -> Refused:
     """The error for a failed system call."""
     return refused(what, error.errno or 0, "" if error.errno else str(error), item)
+
+
+def unsettable(item: Sysctl, error: OSError) -> Refused:
+    """The error for a setting that a user asked for, in Docker's words."""
+    path, reason = f"/proc/sys/{item.path}", os.strerror(error.errno or 0).lower()
+    if error.errno == errno.ENOENT:
+        text = f"{path} is not a sysctl file"
+    else:
+        text = f"unable to write to '{path}': write {path}: {reason}"
+    return Refused(text, item=item, code=error.errno or 0, hint="`sysctl -a` in a container shows names and values")
 
 
 def from_nft(complaint: str, statements: Sequence[str], gap: int) -> Refused:

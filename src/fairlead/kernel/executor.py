@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from typing import TypeVar
 
 from fairlead.kernel import announce, conntrack, netns, requests, sysctl, tables
-from fairlead.kernel.errno import HostPortInUse, LinkInTheWay, Refused, from_os, refused
+from fairlead.kernel.errno import HostPortInUse, LinkInTheWay, Refused, from_os, refused, unsettable
 from fairlead.kernel.machine import Machine
 from fairlead.kernel.netlink import BATCH_MAX, Fault, Netlink
 from fairlead.kernel.nft import Nft
@@ -230,9 +230,11 @@ class Executor:
 
     def _set(self, item: Sysctl) -> None:
         try:
-            sysctl.write(item.path, item.value)
+            sysctl.write(item.path, item.value, lacking_is_off=not item.asked)
         except OSError as error:
-            self._fail(from_os(error, f"set {item.path} to {item.value}", item))
+            self._fail(
+                unsettable(item, error) if item.asked else from_os(error, f"set {item.path} to {item.value}", item)
+            )
 
     def _links(self, steps: Sequence[Step]) -> None:
         for kind in (Bridge, Veth):

@@ -10,9 +10,9 @@ _QUIET = (("accept_ra", "0"), ("accept_redirects", "0"))
 _QUIET_BRIDGE = (*_QUIET, ("autoconf", "0"))
 
 
-def write(path: str, value: str) -> None:
-    """Set it. A switch that this kernel does not have counts as off. A read-only setting that has the value already is
-    set. Raises ``OSError``."""
+def write(path: str, value: str, *, lacking_is_off: bool = True) -> None:
+    """Set it. A switch that this kernel does not have counts as off, unless told otherwise. A read-only setting that has
+    the value already is set. Raises ``OSError``."""
     try:
         descriptor = os.open(f"/proc/sys/{path}", os.O_WRONLY | os.O_CLOEXEC)
         try:
@@ -20,7 +20,7 @@ def write(path: str, value: str) -> None:
         finally:
             os.close(descriptor)
     except FileNotFoundError:
-        if value != "0":
+        if value != "0" or not lacking_is_off:
             raise
     except OSError:
         if read(path) != " ".join(value.split()):

@@ -56,13 +56,15 @@ class PortHold:
 @dataclass(frozen=True, slots=True)
 class Sysctl:
     """A setting below ``/proc/sys`` (slashes as separators), set but never put back: settings of a link vanish with
-    it. Applied after links are made and before they are up, when ``link`` names one in the same namespace."""
+    it. Applied after links are made and before they are up, when ``link`` names one in the same namespace. One that the
+    kernel lacks counts as off, unless a user ``asked`` for it."""
 
     rank: ClassVar[int] = 5
     ns: str
     path: str
     value: str
     link: str = ""
+    asked: bool = False
 
     @property
     def key(self) -> Key:

@@ -32,7 +32,7 @@ from fairlead.model.commands import (
 from fairlead.model.container import Container, ContainerConfig
 from fairlead.model.endpoint import EndpointSettings, PortBinding, PortRequest
 from fairlead.model.errors import Conflict, Exhausted, Forbidden, Internal, Invalid, NetError, NotFound, PortInUse
-from fairlead.model.events import ContainerFailed, Failed
+from fairlead.model.events import ContainerFailed, Failed, HostChanged, ResolverFileChanged
 from fairlead.model.network import PoolRequest
 from fairlead.plan.objects import Bridge, Element, PortHold, Route, Veth
 
@@ -422,4 +422,21 @@ def test_the_way_out_is_the_same_found_step_by_step_or_at_once(world: World) -> 
         by_steps = leaders(world.engine.core, sandbox)
         world.engine.core.leading.clear()
         assert leaders(world.engine.core, sandbox) == by_steps, turn
+    world.check()
+
+
+def test_automatic_subnets_leave_out_the_hosts_prefixes_and_name_servers(world: World) -> None:
+    world.tell(HostChanged(("172.18.0.0/16",), ("172.18.0.9/16",)))
+    world.tell(ResolverFileChanged("nameserver 172.19.0.53\nnameserver fe80::1%eth0\n", ""))
+    assert world.network("web").pools[0].subnet == "172.20.0.0/16"
+
+
+def test_used_up_pools_name_the_networks_that_nobody_is_in(world: World) -> None:
+    for number in range(30):
+        world.network(f"n{number}")
+    world.run("a", "n0")
+    with pytest.raises(Invalid, match="all predefined address pools have been fully subnetted") as full:
+        world.network("late")
+    assert "nobody is in n1, n2, n3, n4, n5 and 24 more" in full.value.hint
+    assert "network prune" in full.value.hint
     world.check()

@@ -7,9 +7,10 @@ import click
 from fairlead.api.client import Client
 from fairlead.cli.console import dry_run_option, pairs, pass_client, record, text
 from fairlead.cli.network.subnets import pool_configs
+from fairlead.cli.switches import SwitchCommand
 
 
-@click.command("create", short_help="Create a network")
+@click.command("create", cls=SwitchCommand, short_help="Create a network")
 @click.option("--attachable", is_flag=True, help="Let containers of any node be attached by hand.")
 @click.option("--aux-address", "aux", multiple=True, metavar="NAME=IP", help="Keep an address free for a use of yours.")
 @click.option("--config-from", default="", metavar="NETWORK", help="Copy the settings of a config-only network.")

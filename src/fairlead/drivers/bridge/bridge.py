@@ -90,8 +90,10 @@ class BridgeDriver:
         )
         addresses = [cidr for cidr in (endpoint.ipv4, endpoint.ipv6) if cidr]
         objects: list[Object] = [veth]
+        asked = dict(options.interface_sysctls(endpoint.settings.driver_opts, endpoint.ifname))
         objects += [
-            Sysctl(netns, path, value, endpoint.ifname) for path, value in _interface_settings(endpoint).items()
+            Sysctl(netns, path, value, endpoint.ifname, path in asked)
+            for path, value in {**_interface_settings(endpoint), **asked}.items()
         ]
         objects += [Address(netns, endpoint.ifname, cidr) for cidr in addresses]
         objects += [Connections("", bare(cidr)) for cidr in addresses]
@@ -167,10 +169,10 @@ def _guards(network: Network, settings: BridgeConfig, node: Node) -> Iterator[Ob
 
 
 def _interface_settings(endpoint: Endpoint) -> dict[str, str]:
-    """Settings of the inner end by path; what the user asked for himself comes last and wins."""
+    """Settings of the inner end by path, as far as its user does not ask for others."""
     conf = f"net/ipv6/conf/{endpoint.ifname}"
     v6 = bool(endpoint.ipv6) or any(map(is_v6, endpoint.settings.link_local))
     found = {f"{conf}/disable_ipv6": "0" if v6 else "1"}
     if v6:
         found |= {f"{conf}/{name}": "0" for name in _DEAF}
-    return found | dict(options.interface_sysctls(endpoint.settings.driver_opts, endpoint.ifname))
+    return found
