@@ -37,12 +37,24 @@ _TYPES: dict[str, type[Record]] = {
 
 _TABLES = """
 create table if not exists records (
-    kind text not null, id text not null, value blob not null, primary key (kind, id)
-) without rowid;
+    position integer primary key, kind text not null, id text not null, value blob not null, unique (kind, id)
+);
 create table if not exists facts (name text primary key, value text not null) without rowid;
 """
 
-_UPSERT = "insert into records values (?, ?, ?) on conflict (kind, id) do update set value = excluded.value"
+#: Version 0.1 kept records without the order in which they were made.
+_CONVERT = """
+alter table records rename to unordered;
+create table records (
+    position integer primary key, kind text not null, id text not null, value blob not null, unique (kind, id)
+);
+insert into records (kind, id, value) select kind, id, value from unordered;
+drop table unordered;
+"""
+
+_UPSERT = (
+    "insert into records (kind, id, value) values (?, ?, ?) on conflict (kind, id) do update set value = excluded.value"
+)
 _DELETE = "delete from records where kind = ? and id = ?"
 
 
@@ -62,6 +74,8 @@ class LocalStore:
             self._db.execute("pragma journal_mode = wal")
             self._db.execute("pragma synchronous = full")
             self._db.executescript(_TABLES)
+            if not any(column[1] == "position" for column in self._db.execute("pragma table_info(records)")):
+                self._db.executescript(f"begin immediate; {_CONVERT} commit;")
             found = self._fact("schema") or str(SCHEMA)
             if found != str(SCHEMA):
                 raise Internal(
@@ -73,11 +87,12 @@ class LocalStore:
             raise Internal(f"cannot open {path}: {error}", hint="check permissions and free space") from error
 
     def load(self) -> list[Record]:
-        """All records, networks first, so that what refers to others comes after them."""
+        """All records, networks first, so that what refers to others comes after them; each kind in the order in which
+        its records were made."""
         found: list[Record] = []
         for kind, record_type in _TYPES.items():
             decode = msgspec.json.Decoder(record_type).decode
-            rows = self._db.execute("select value from records where kind = ?", (kind,))
+            rows = self._db.execute("select value from records where kind = ? order by position", (kind,))
             found += [decode(value) for (value,) in rows]
         return found
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from fairlead.model.container import Container, ContainerConfig
@@ -50,6 +53,38 @@ def test_records_come_back_as_they_were(tmp_path: Path) -> None:
         await again.write((drop(RECORDS[1]),))
         assert again.load() == [RECORDS[0], *RECORDS[2:]]
         await again.close()
+
+    asyncio.run(scenario())
+
+
+def test_records_come_back_in_the_order_in_which_they_were_made(tmp_path: Path) -> None:
+    made = [Network(letter * 64, letter, "bridge", 1.0) for letter in "cab"]
+
+    async def scenario() -> None:
+        store = LocalStore(str(tmp_path / "node.db"))
+        for network in made:
+            await store.write((put(network),))
+        await store.write((put(made[0]),))
+        assert store.load() == made
+        await store.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_file_without_that_order_is_converted(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "node.db")) as old:
+        old.executescript(
+            "create table records (kind text not null, id text not null, value blob not null, primary key (kind, id))"
+            " without rowid; create table facts (name text primary key, value text not null) without rowid;"
+        )
+        old.execute("insert into records values ('network', ?, ?)", (RECORDS[0].id, msgspec.json.encode(RECORDS[0])))
+        old.commit()
+
+    async def scenario() -> None:
+        for _ in range(2):
+            store = LocalStore(str(tmp_path / "node.db"))
+            assert store.load() == [RECORDS[0]]
+            await store.close()
 
     asyncio.run(scenario())
 
