@@ -63,6 +63,10 @@ class Firewall(Protocol):
     def driver(self) -> str:
         """Docker's word for what it is made of."""
 
+    @property
+    def asks(self) -> bool:
+        """Whether the host's own filters decide about published ports."""
+
     def rows(self) -> list[tuple[str, str]]:
         """What ``info`` tells of it, by name."""
 

@@ -23,6 +23,7 @@ from fairlead.api import (
     containers,
     events,
     execs,
+    exposure,
     images,
     networks,
     output,
@@ -162,7 +163,20 @@ def _failed(call: Call, error: NetError) -> web.StreamResponse:
 
 def own_routes() -> list[Route]:
     """Every call that this room answers."""
-    rooms = (system, networks, containers, archives, steering, output, sandboxes, execs, events, images, volumes)
+    rooms = (
+        system,
+        exposure,
+        networks,
+        containers,
+        archives,
+        steering,
+        output,
+        sandboxes,
+        execs,
+        events,
+        images,
+        volumes,
+    )
     return [route for room in rooms for route in room.routes()]
 
 

@@ -38,14 +38,13 @@ class Coexistence:
         self._hooks = [HOOKS[name]() for name in hooks]
         self._unwanted = [hook() for name, hook in HOOKS.items() if name not in hooks]
         self._hooked: tuple[str, ...] = ()
+        self._hooking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Look around, and listen from now on; hooks of a life before that are not wanted now are taken out."""
         await self._survey()
-        for hook in self._unwanted:
-            if hook.name in self.strangers.hooked:
-                await hook.take()
+        self._spawn(self._unhook())
         await self._kernel.heed(self._mended, self._changed)
         if self._hooks:
             self._spawn(self._follow())
@@ -60,6 +59,11 @@ class Coexistence:
     def driver(self) -> str:
         """The firewall in Docker's word for it (``info``)."""
         return "nftables+firewalld" if self.strangers.firewalld else "nftables"
+
+    @property
+    def asks(self) -> bool:
+        """Whether the host's own filters decide about published ports."""
+        return self._engine.core.node.ask_host_firewall
 
     def rows(self) -> list[tuple[str, str]]:
         """What ``info`` tells of the firewall."""
@@ -83,6 +87,18 @@ class Coexistence:
     def _changed(self) -> None:
         self._spawn(self._survey())
 
+    async def _hook(self) -> None:
+        """See that hooks are in place; nobody waits for it, since others' programs take their time."""
+        async with self._hooking:
+            hooked = [hook.name for hook in self._hooks if await hook.put(self.strangers, self._bridges())]
+        self._hooked = tuple(hooked)
+
+    async def _unhook(self) -> None:
+        async with self._hooking:
+            for hook in self._unwanted:
+                if hook.name in self.strangers.hooked:
+                    await hook.take()
+
     async def _follow(self) -> None:
         """Keep hooks in step with our bridges."""
         async for notice in self._notices.subscribe(None):
@@ -105,11 +121,7 @@ class Coexistence:
         except NetError as error:
             log.warning("cannot look at other firewalls: %s", error)
             return
-        hooked = []
-        for hook in self._hooks:
-            if await hook.put(self.strangers, self._bridges()):
-                hooked.append(hook.name)
-        self._hooked = tuple(hooked)
+        self._spawn(self._hook())
         if self.strangers != before:
             for text in self.warnings():
                 log.warning("%s", text)

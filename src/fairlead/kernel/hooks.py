@@ -19,8 +19,8 @@ from fairlead.kernel.strangers import Strangers
 
 log = logging.getLogger(__name__)
 
-#: Our policy in firewalld.
-POLICY = "fairlead-forwarding"
+#: Our policy in firewalld, whose names have 18 characters at most.
+POLICY = "fairlead-forward"
 #: Bridges of Docker, by the names that it gives. What goes there is Docker's to judge.
 _DOCKER_BRIDGES = ("docker+", "br-+")
 #: Seconds to wait for another's program: iptables waits for its lock, firewalld reloads in one to two.
@@ -91,7 +91,10 @@ class Firewalld:
         """As ``Hook`` says. firewalld makes zones only in its lasting configuration, and reads that when it reloads."""
         if not strangers.firewalld or not await _done("firewall-cmd", "--state"):
             return False
-        if ZONE not in (await _output("firewall-cmd", "--get-zones")).split():
+        zones = (await _output("firewall-cmd", "--get-zones")).split()
+        if not zones:
+            return False  # it reloads just now; its change of tables will call us again
+        if ZONE not in zones:
             await self._establish()
         for bridge in bridges:
             where = (await _output("firewall-cmd", f"--get-zone-of-interface={bridge}")).strip()

@@ -104,3 +104,30 @@ def test_ports_are_published_where_the_daemon_is_told(make_host: MakeHost) -> No
         assert host.ns.tcp("127.0.0.1", 8080)[0] == "s"
         assert not host.neighbour.reaches(HOST_V4, 8080)
         assert host.neighbour.tcp(HOST_V4, 8081)[0] == "s"
+
+
+@pytest.mark.parametrize("policy", ["open", "ask-host-firewall"])
+def test_sec_15_the_report_of_exposure_agrees_with_a_probe(make_host: MakeHost, policy: str) -> None:
+    host = make_host()
+    host.flags = ("--publish-policy", policy)
+    host.start()
+    host.ns.run("nft", FIREWALL)
+    publish = {"80/tcp": ["8080", "127.0.0.1@8081", f"{HOST_V4_OTHER}@8082"]}
+    with host.run("s", echo("s", "tcp:80"), publish=publish):
+        found = {row["HostPort"]: row["Reach"] for row in host.get("/fairlead/exposure")}
+        seen = {
+            port: (host.neighbour.reaches(HOST_V4, port), host.neighbour.reaches(HOST_V4_OTHER, port)) for port in found
+        }
+        if policy == "open":
+            assert found == {8080: "any", 8081: "host", 8082: "address"}
+            assert seen == {8080: (True, True), 8081: (False, False), 8082: (False, True)}
+        else:
+            assert found == {8080: "host-firewall", 8081: "host", 8082: "host-firewall-address"}
+            assert not any(any(answers) for answers in seen.values())
+            allow(host, "add", ", ".join(f"tcp . {port}" for port in found))
+            assert host.neighbour.reaches(HOST_V4, 8080)
+            assert not host.neighbour.reaches(HOST_V4, 8081)
+            assert host.neighbour.reaches(HOST_V4_OTHER, 8082)
+        lines = host.cli("port", "--exposure").stdout.splitlines()
+        assert lines[1] == "127.0.0.1:8081 -> s:80/tcp: this host only"
+        assert host.cli("port", "--exposure", "s").stdout.splitlines() == lines

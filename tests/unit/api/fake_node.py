@@ -215,6 +215,7 @@ class FakeFirewall:
     """One that nothing has happened to."""
 
     driver = "nftables"
+    asks = False
 
     def rows(self) -> list[tuple[str, str]]:
         return [("Repairs", "0")]
