@@ -104,7 +104,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any], int, str]] = {
     "binding": ("x", {"Options": {BINDING: "everywhere"}}, 400, "host_binding_ipv4"),
     "bridge taken": ("x", {"Options": {BRIDGE: "mine0"}}, 403, "networks have same bridge name"),
     "bridge too long": ("x", {"Options": {BRIDGE: "a" * 16}}, 400, "longer than 15"),
-    "bridge is an uplink": ("x", {"Options": {BRIDGE: "up0"}}, 500, "up0"),
+    "bridge is an uplink": ("x", {"Options": {BRIDGE: "up0"}}, 403, "existing interface up0 is not a bridge"),
     "swarm": ("x", {"Scope": "swarm"}, 403, "not a swarm manager"),
 }
 
