@@ -19,6 +19,7 @@ from tests.kernel.runtime_bench import PATIENCE_S, Bench, Story, collect, ended,
 from fairlead.model.errors import Conflict, Invalid, NotFound
 from fairlead.model.mount import parse_volume
 from fairlead.model.runspec import ExecSpec
+from fairlead.runtime import images
 from fairlead.runtime.containers import Runtime
 
 MISSING = [name for name in ("runc", "conmon") if shutil.which(name) is None]
@@ -289,8 +290,8 @@ def test_imported_image_runs(play: Play) -> None:
             for start in range(0, len(buffer.getvalue()), 1 << 16):
                 yield buffer.getvalue()[start : start + (1 << 16)]
 
-        await bench.runtime.image_import("tiny", pieces())
-        assert [image["name"] for image in await bench.runtime.images()] == ["tiny"]
+        await images.import_tarball(bench.paths, "tiny", pieces(), created=1.0)
+        assert [image.names for image in images.listing(bench.paths)] == [("tiny:latest",)]
         hosts = bench.folder / "hosts"
         hosts.write_text("of ours\n")
         script = "cat /etc/hosts; echo /[bdeps]*; echo x > /new && cat /new"

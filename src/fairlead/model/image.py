@@ -94,9 +94,10 @@ def parse_changes(lines: Iterable[str]) -> ImageConfig:
 
 
 def full_name(name: str) -> str:
-    """A name with its tag: ``alpine`` is ``alpine:latest``."""
-    last = name.rpartition("/")[2]
-    return name if ":" in last or "@" in last else f"{name}:{DEFAULT_TAG}"
+    """A name as images carry it: ``alpine`` and ``docker.io/library/alpine`` are ``alpine:latest``."""
+    plain = name.removeprefix("index.").removeprefix("docker.io/").removeprefix("library/")
+    last = plain.rpartition("/")[2]
+    return plain if ":" in last or "@" in last else f"{plain}:{DEFAULT_TAG}"
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from fairlead.model.errors import Invalid
@@ -16,6 +16,8 @@ from fairlead.runtime.users import Identity
 OCI_VERSION = "1.0.2"
 #: What the kernel takes for a limit that is none (setrlimit(2), 64 bit).
 RLIM_INFINITY = (1 << 64) - 1
+#: Annotation of ours in the bundle: how many files the log may have, for the daemon that comes after us.
+LOG_FILES = "fairlead.log-files"
 #: Parent of our cgroups in every hierarchy.
 CGROUP_PARENT = "/fairlead"
 #: Where a host keeps what lives only while it runs: fresh in a container on the host image. (path, mode)
@@ -64,6 +66,7 @@ def config(spec: RunSpec, place: Place) -> dict[str, object]:
         "process": _process(spec, place),
         "mounts": _mounts(spec, place),
         "linux": _linux(spec, place),
+        "annotations": {LOG_FILES: str(spec.log_files if spec.log_bytes_max > 0 else 1)},
     }
     if _owns_names(spec, place):
         made["hostname"] = spec.hostname or spec.container_id[:SHORT_ID_LENGTH]
@@ -71,11 +74,14 @@ def config(spec: RunSpec, place: Place) -> dict[str, object]:
 
 
 def exec_process(
-    process: dict[str, object], spec: ExecSpec, identity: Identity | None, last_capability: int = 0
+    process: dict[str, object],
+    spec: ExecSpec,
+    identity: Identity | None,
+    every: Sequence[str] = ALL_CAPABILITIES,
 ) -> dict[str, object]:
     """The OCI process for a command beside ``process``, the container's own: same limits and capabilities, its
     environment below that of ``spec``. ``identity`` is None when the container's own user shall run it;
-    ``last_capability`` is the highest that the kernel knows, for a privileged command."""
+    ``every`` are the capabilities of a privileged command."""
     inherited = process.get("env")
     variables = _variables(str(entry) for entry in (inherited if isinstance(inherited, list) else ()))
     if identity is not None:
@@ -87,7 +93,7 @@ def exec_process(
     made["args"] = list(_arguments(spec.args))
     made["env"] = [f"{key}={value}" for key, value in variables.items()]
     if spec.privileged:
-        made["capabilities"] = _capabilities(ALL_CAPABILITIES[: last_capability + 1])
+        made["capabilities"] = _capabilities(every)
     made["terminal"] = spec.tty
     if spec.working_dir:
         made["cwd"] = _directory(spec.working_dir)
@@ -179,7 +185,6 @@ def _mounts(spec: RunSpec, place: Place) -> list[dict[str, object]]:
     ]
     if place.namespaces.get("ipc") == "":
         mounts[3] = _mount("/dev/shm", "bind", "/dev/shm", ["rbind", "rprivate"])  # noqa: S108 (the host's)
-        mounts[4] = _mount("/dev/mqueue", "bind", "/dev/mqueue", ["rbind", "rprivate"])
     if place.fresh:
         options = ["nosuid", "nodev"]
         mounts += [_mount(path, "tmpfs", "tmpfs", [*options, f"mode={mode}"]) for path, mode in FRESH_DIRECTORIES]

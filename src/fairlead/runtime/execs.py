@@ -22,7 +22,7 @@ from fairlead.runtime.bundle import exec_process
 from fairlead.runtime.conmon import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, exit_code_of
 from fairlead.runtime.layout import Files
 from fairlead.runtime.mounts import edge
-from fairlead.runtime.preparation import last_capability
+from fairlead.runtime.privileges import available
 from fairlead.runtime.processes import Child, open_member, read_pid
 from fairlead.runtime.streams import ExecStream
 from fairlead.runtime.users import identity, read_accounts
@@ -142,7 +142,7 @@ class Execs:
         if known.spec.user:
             rootfs = known.files.rootfs
             who = identity(known.spec.user, read_accounts(rootfs, "/etc/passwd"), read_accounts(rootfs, "/etc/group"))
-        _beside(base, "json").write_text(json.dumps(exec_process(process, known.spec, who, last_capability())), "utf-8")
+        _beside(base, "json").write_text(json.dumps(exec_process(process, known.spec, who, available())), "utf-8")
 
 
 def _spawn(words: list[str], spec: ExecSpec) -> tuple[Child, ExecStream]:

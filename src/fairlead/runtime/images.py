@@ -42,6 +42,8 @@ MARK_BYTES = 6
 _REFERENCE = re.compile(
     r"[a-zA-Z0-9][a-zA-Z0-9_.-]*(:[0-9]+)?(/[a-zA-Z0-9][a-zA-Z0-9_.-]*)*(:[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127})?"
 )
+#: Bytes of a directory entry (NAME_MAX).
+_NAME_BYTES_MAX = 255
 #: An id or the beginning of one, and the folder of an image that has no name.
 _ID = re.compile(r"[0-9a-f]{4,64}")
 _ID_FOLDER = re.compile(r"[0-9a-f]{64}")
@@ -108,8 +110,8 @@ def folder_of(paths: Paths, ref: str) -> Path | None:
 
 def name_path(paths: Paths, name: str) -> Path:
     """Where a name of an image lies: ``:latest`` is taken off, as Docker adds it. Raises ``Invalid``."""
-    plain = name.removesuffix(":latest")
-    if not _REFERENCE.fullmatch(plain) or ".." in plain:
+    plain = full_name(name).removesuffix(":latest") if name else name
+    if not _REFERENCE.fullmatch(plain) or ".." in plain or len(quote(plain, safe="")) > _NAME_BYTES_MAX:
         raise Invalid(f"invalid reference format: {name!r}", hint="write it like alpine, or team/web:1.2")
     return Path(paths.images, quote(plain, safe=""))
 
@@ -322,6 +324,7 @@ async def _unpack(rootfs: Path, tarball: AsyncIterator[bytes]) -> str:
                         break
         except BaseException:
             child.send(signal.SIGKILL)
+            await asyncio.shield(child.ended)
             raise
         finally:
             os.close(writing)

@@ -25,7 +25,7 @@ from fairlead.model.runspec import RunSpec
 from fairlead.model.settings import Paths
 from fairlead.model.signals import signal_number
 from fairlead.runtime import conmon, images
-from fairlead.runtime.bundle import CGROUP_PARENT, config
+from fairlead.runtime.bundle import CGROUP_PARENT, LOG_FILES, config
 from fairlead.runtime.cgroups import CGROUP_ROOT
 from fairlead.runtime.execs import Execs
 from fairlead.runtime.layout import Files, files_of, runc_root
@@ -42,6 +42,7 @@ from fairlead.runtime.processes import (
     wait_end,
     watch_end,
 )
+from fairlead.runtime.rotation import Rotation, shift
 from fairlead.runtime.streams import AttachStream, join_now
 
 #: Exit code of a container of whose end nobody took note: its conmon was killed, or the machine went down (containerd
@@ -102,6 +103,7 @@ class Containers:
         self._watches: dict[str, Callable[[], None]] = {}
         self._waiting: dict[str, list[AttachStream]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
+        self._rotation = Rotation()
         self._execs = Execs(self._runc, runc_root(paths))
 
     async def start(self, spec: RunSpec) -> tuple[int, int]:
@@ -176,9 +178,12 @@ class Containers:
         has. ``monitor_pid`` may be 0. A second call replaces the first."""
         self.forget(container_id)
         files = files_of(self._paths, container_id)
+        with edge("watching the log"):
+            self._rotation.begin(container_id, files, log_files(files))
 
         def ended() -> None:
             self._watches.pop(container_id, None)
+            self._rotation.end(container_id)
             if not has_ended(files) and self._is_alive(container_id, files):
                 self.watch(container_id, 0, on_exit)  # conmon was killed; the container goes on without
                 return
@@ -240,6 +245,7 @@ class Containers:
 
     def close(self) -> None:
         """Let go of everything without touching a container."""
+        self._rotation.close()
         for container_id in list(self._watches):
             self.forget(container_id)
         for streams in self._waiting.values():
@@ -273,6 +279,8 @@ class Containers:
         place = await place_of(spec, root, files, self._paths, self.pid_of)
         files.config.write_text(json.dumps(config(spec, place)), "utf-8")
         os.close(os.open(files.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640))
+        if spec.log_bytes_max > 0 and spec.log_files > 1:
+            shift(files, spec.log_files)
         for stale in (files.exit, files.pid, files.monitor_pid, files.out_of_memory):
             stale.unlink(missing_ok=True)
 
@@ -338,6 +346,14 @@ class Containers:
         for name, found in (("runc", self._runc), ("conmon", self._conmon)):
             if not found:
                 raise Unavailable(f"{name} is not installed", hint=f"install it: apt install {name}")
+
+
+def log_files(files: Files) -> int:
+    """How many files the log of a container may have, as its bundle says."""
+    try:
+        return int(json.loads(files.config.read_text("utf-8"))["annotations"][LOG_FILES])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 1
 
 
 def _outcome(files: Files) -> Exited:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from fairlead.model.runspec import LogLine
+from fairlead.runtime import rotation
 from fairlead.runtime.layout import Files
 from fairlead.runtime.mounts import edge
 from fairlead.runtime.processes import watch_end
@@ -55,18 +56,17 @@ async def read(
 ) -> AsyncIterator[LogLine]:
     """Lines of a log from the first, the ``tail`` last ones, or ``since`` epoch seconds; with ``follow`` until the
     container ends. ``open_monitor`` gives a pidfd of its conmon while that lives. Raises ``Internal``."""
+    if not files.log.exists():
+        return
     with contextlib.ExitStack() as stack:
-        file = _open(files.log)
-        if file is None:
-            return
-        stack.enter_context(file)
         growth = stack.enter_context(_Growth(files.state, open_monitor if follow else None))
         with edge("reading the log"):
-            file.seek(start_of_tail(file, tail) if tail is not None else 0)
+            queue = _Queue(files, tail)
+            stack.callback(queue.close)
         rest = b""
         while True:
             over = not follow or growth.over or has_ended(files)
-            while block := file.read(BLOCK_BYTES):
+            while block := queue.block():
                 records, rest = split(rest + block)
                 for record in records:
                     line = parse(record)
@@ -78,15 +78,66 @@ async def read(
             await growth.wait()
 
 
+class _Queue:
+    """The files of a log one behind the other, also those that come while we read."""
+
+    def __init__(self, files: Files, tail: int | None) -> None:
+        self._files = files
+        self._open = rotation.open_all(files)
+        if tail is not None:
+            self._skip(tail)
+
+    def block(self) -> bytes:
+        """The next bytes; nothing at the end of the last file."""
+        while self._open:
+            first = self._open[0]
+            replaced = len(self._open) > 1 or self._newer()
+            data = first.read(BLOCK_BYTES)
+            if data or not replaced:
+                return data
+            first.close()
+            del self._open[0]
+        return b""
+
+    def close(self) -> None:
+        """Close what is open."""
+        for file in self._open:
+            file.close()
+
+    def _newer(self) -> bool:
+        """Whether the file that we read was replaced; those that came after it are in the queue then."""
+        current = os.fstat(self._open[0].fileno()).st_ino
+        try:
+            if os.stat(self._files.log).st_ino == current:
+                return False
+        except FileNotFoundError:
+            return False
+        found = rotation.open_all(self._files)
+        numbers = [os.fstat(file.fileno()).st_ino for file in found]
+        at = numbers.index(current) + 1 if current in numbers else 0
+        for file in found[:at]:
+            file.close()
+        self._open += found[at:]
+        return True
+
+    def _skip(self, lines: int) -> None:
+        """Leave only the ``lines`` last lines to read."""
+        wanted = lines
+        for index in range(len(self._open) - 1, -1, -1):
+            file = self._open[index]
+            start = start_of_tail(file, wanted)
+            file.seek(start)
+            if start or not wanted:
+                for older in self._open[:index]:
+                    older.close()
+                del self._open[:index]
+                return
+            wanted -= _count(file)
+
+
 def has_ended(files: Files) -> bool:
     """Whether conmon has written how the container ended."""
     return files.exit.exists()
-
-
-def _open(log: Path) -> IO[bytes] | None:
-    with edge("reading the log"), contextlib.suppress(FileNotFoundError):
-        return log.open("rb")
-    return None
 
 
 def split(data: bytes) -> tuple[list[bytes], bytes]:
@@ -109,6 +160,13 @@ def start_of_tail(file: IO[bytes], lines: int) -> int:
         if len(starts) >= lines:
             return at + starts[-lines]
     return 0
+
+
+def _count(file: IO[bytes]) -> int:
+    """Lines of a user in a whole file, which is then at its beginning."""
+    starts = len(_line_starts(file.read(), whole=True))
+    file.seek(0)
+    return starts
 
 
 def _line_starts(data: bytes, *, whole: bool) -> list[int]:

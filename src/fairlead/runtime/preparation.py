@@ -27,17 +27,8 @@ _INIT_PATH = os.defpath + ":/usr/local/bin:/usr/libexec/podman:/usr/libexec/dock
 #: mount(8) options of a tmpfs unless its user says otherwise (Docker).
 TMPFS_OPTIONS = ("noexec", "nosuid", "nodev")
 _OPPOSITE = {"exec": "noexec", "suid": "nosuid", "dev": "nodev"}
-_LAST_CAPABILITY = Path("/proc/sys/kernel/cap_last_cap")
 #: Owner of a container's process id by its identifier, 0 for one that does not run.
 PidOf = Callable[[str], int]
-
-
-def last_capability() -> int:
-    """The highest capability that the kernel knows."""
-    try:
-        return int(_LAST_CAPABILITY.read_text())
-    except (OSError, ValueError):
-        return len(privileges.ALL_CAPABILITIES) - 1
 
 
 async def place_of(spec: RunSpec, root: Root, files: Files, paths: Paths, pid_of: PidOf) -> Place:
@@ -56,7 +47,7 @@ async def place_of(spec: RunSpec, root: Root, files: Files, paths: Paths, pid_of
         nofile_max=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
         machine=platform.machine(),
         mounts=tuple([await _bound(mount, files, paths) for mount in spec.mounts]),
-        capabilities=tuple(privileges.capabilities(powers, last_capability())),
+        capabilities=tuple(privileges.capabilities(powers, privileges.available())),
         devices=tuple(nodes),
         resources={"devices": rules, **cgroups.resources(limits)},
         namespaces=_namespaces(spec, pid_of),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from fairlead.model.errors import Invalid, NotFound
@@ -21,18 +22,28 @@ ALL_CAPABILITIES: tuple[str, ...] = tuple(
     ).split()
 )
 _ALL = "ALL"
+_STATUS = Path("/proc/self/status")
 _KINDS = {"c": stat.S_ISCHR, "b": stat.S_ISBLK}
 #: Places below /dev that are made for each container; those of the host are not handed on with --privileged.
 _OWN_DEVICES = frozenset({"console", "pts", "ptmx", "shm", "mqueue", "fd", "core", "stdin", "stdout", "stderr"})
 
 
-def capabilities(powers: Powers, host_last: int = len(ALL_CAPABILITIES) - 1) -> list[str]:
-    """The capabilities of a container; ``host_last`` is the highest number the kernel knows (it refuses higher ones).
-    Raises ``Invalid`` with Docker's words for a name that is none."""
-    every = ALL_CAPABILITIES[: host_last + 1]
+def available() -> tuple[str, ...]:
+    """The capabilities that this process may hand on: those that the kernel knows and that were not taken from us."""
+    text = next(line for line in _STATUS.read_text().splitlines() if line.startswith("CapBnd:"))
+    mask = int(text.split()[1], 16)
+    return tuple(name for number, name in enumerate(ALL_CAPABILITIES) if mask & (1 << number))
+
+
+def capabilities(powers: Powers, every: Sequence[str] = ALL_CAPABILITIES) -> list[str]:
+    """The capabilities of a container; ``every`` are those that can be given. Raises ``Invalid`` with Docker's words
+    for a name that is none, and for one that cannot be given."""
     if powers.privileged:
         return list(every)
     add, drop = _names(powers.cap_add, "CapAdd"), _names(powers.cap_drop, "CapDrop")
+    missing = add - {_ALL, *every}
+    if missing:
+        raise Invalid(f"capability {min(missing)} cannot be given on this machine", hint="leave --cap-add out")
     if _ALL in add:
         return [name for name in every if name not in drop]
     base = () if _ALL in drop else profile.CAPABILITIES

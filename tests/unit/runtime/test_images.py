@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fairlead.model.errors import Conflict, Forbidden, Invalid, NotFound
+from fairlead.model.errors import Forbidden, Invalid, NotFound
 from fairlead.model.settings import Paths
 from fairlead.runtime import images
 
@@ -85,7 +85,8 @@ def test_imported_image_is_found_and_listed(tmp_path: Path, squeeze: type[bytes]
     assert (root.path / "tmp").stat().st_mode & 0o7777 == 0o1777
     assert (root.path / "bin/su").stat().st_mode & 0o7777 == 0o4755
     assert (root.path / "lib").readlink() == Path("/bin")
-    assert images.listing(paths(tmp_path)) == [{"name": "small", "size_bytes": 10, "created": 12.5}]
+    facts = [(image.names, image.size_bytes, image.created) for image in images.listing(paths(tmp_path))]
+    assert facts == [(("small:latest",), 10, 12.5)]
 
 
 def test_nothing_is_written_outside_the_image(tmp_path: Path) -> None:
@@ -113,18 +114,36 @@ def test_what_is_no_tarball_leaves_nothing(tmp_path: Path, data: bytes) -> None:
     assert list((tmp_path / "state/images").iterdir()) == []
 
 
-def test_name_that_is_taken_is_kept(tmp_path: Path) -> None:
+def test_name_that_is_taken_moves_and_the_older_image_keeps_its_id(tmp_path: Path) -> None:
     load(tmp_path, "one", tarball((member("first"), b"1")))
-    with pytest.raises(Conflict, match="exists already"):
-        load(tmp_path, "one", tarball((member("second"), b"2")))
-    assert (images.find(paths(tmp_path), "one").path / "first").exists()
+    older = images.listing(paths(tmp_path))[0].id
+    images.tag(paths(tmp_path), "one", "team/also:2")
+    load(tmp_path, "one", tarball((member("second"), b"2")))
+    assert (images.find(paths(tmp_path), "one").path / "second").exists()
+    for ref in ("team/also:2", older, f"sha256:{older}", older[:12]):
+        assert (images.find(paths(tmp_path), ref).path / "first").exists()
+    images.untag(paths(tmp_path), "team/also:2")
+    assert sorted(image.names for image in images.listing(paths(tmp_path))) == [(), ("one:latest",)]
+    last = next(image for image in images.listing(paths(tmp_path)) if not image.names)
+    asyncio.run(images.remove(paths(tmp_path), last))
+    assert [image.names for image in images.listing(paths(tmp_path))] == [("one:latest",)]
+    with pytest.raises(NotFound):
+        images.find(paths(tmp_path), older)
 
 
-@pytest.mark.parametrize("name", ["host", "", "../x", "a/b", ".hidden", "a b", "-x", "x\n", "x" * 300])
+@pytest.mark.parametrize("name", ["host", "../x", "a//b", ".hidden", "a b", "-x", "x\n", "x" * 300, "a/../b"])
 def test_name_that_cannot_be_one_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(Invalid):
         load(tmp_path, name, tarball((member("x"), b"")))
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="devices are made by root only")
+def test_sec_29_an_archive_brings_no_devices(tmp_path: Path) -> None:
+    disk = member("dev/sda", kind=tarfile.BLKTYPE)
+    disk.devmajor, disk.devminor = 8, 0
+    load(tmp_path, "devices", tarball((member("dev/x"), b"1"), (disk, b"")))
+    assert os.listdir(images.find(paths(tmp_path), "devices").path / "dev") == ["x"]
 
 
 def test_broken_off_upload_leaves_nothing(tmp_path: Path) -> None:
