@@ -28,6 +28,8 @@ _BACKLOG = 128
 #: Seconds to wait after the machine had no descriptor for a connection that waits.
 _SCARCE_S = 0.1
 _PORT_MAX = 65535
+#: Bytes handed on at a time: the largest TLS record (RFC 8446 section 5.1).
+_PIECE_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +75,15 @@ class TcpListener:
         self._context = context
         self._protocol = protocol
         self._greeting: dict[asyncio.Task[None], None] = {}
+        self._relaying: set[asyncio.Task[None]] = set()
         self._work = asyncio.get_running_loop().create_task(self._accept())
 
     async def close(self) -> None:
-        """Listen no more; connections that are through go on."""
-        for task in (self._work, *self._greeting):
+        """Listen no more, and let everyone go."""
+        tasks = (self._work, *self._greeting, *self._relaying)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(self._work, *self._greeting, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._listener.close()
 
     async def _accept(self) -> None:
@@ -92,22 +96,104 @@ class TcpListener:
                 await asyncio.sleep(_SCARCE_S)
                 continue
             if len(self._greeting) >= _HANDSHAKES_MAX:
-                next(iter(self._greeting)).cancel()
-            task = loop.create_task(self._greet(wire))
+                oldest = next(iter(self._greeting))
+                del self._greeting[oldest]
+                oldest.cancel()
+            task = loop.create_task(self._serve(wire))
             self._greeting[task] = None
-            task.add_done_callback(lambda done: self._greeting.pop(done, None))
+            task.add_done_callback(self._forget)
 
-    async def _greet(self, wire: socket.socket) -> None:
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._greeting.pop(task, None)
+        self._relaying.discard(task)
+
+    async def _serve(self, wire: socket.socket) -> None:
+        task = asyncio.current_task()
+        with wire, suppress(OSError, TimeoutError):  # an SSLError is an OSError; a client that breaks off is no news
+            relay = _Relay(wire, self._context)
+            async with asyncio.timeout(_HANDSHAKE_S):
+                await relay.greet()
+            if task is not None:
+                self._greeting.pop(task, None)
+                self._relaying.add(task)
+            await relay.run(self._protocol)
+
+
+class _Relay:
+    """TLS outside, plain bytes inside. asyncio's own TLS closes a connection when the client ends its half, which
+    Docker's client does before it reads the output of a container; so the halves are kept apart here."""
+
+    def __init__(self, wire: socket.socket, context: ssl.SSLContext) -> None:
+        self._wire = wire
+        self._received, self._to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._received, self._to_send, server_side=True)
+        self._sending = asyncio.Lock()
+
+    async def greet(self) -> None:
+        """The handshake; raises ``ssl.SSLError`` when the client cannot prove who it is, ``OSError`` when it goes."""
         try:
-            with suppress(OSError, ssl.SSLError, TimeoutError):
-                await asyncio.get_running_loop().connect_accepted_socket(
-                    self._protocol, wire, ssl=self._context, ssl_handshake_timeout=_HANDSHAKE_S
-                )
-                return
-            wire.close()
-        except asyncio.CancelledError:
-            wire.close()
-            raise
+            while True:
+                try:
+                    self._tls.do_handshake()
+                    return
+                except ssl.SSLWantReadError:
+                    await self._flush()
+                    await self._receive()
+        finally:
+            await self._flush()
+
+    async def run(self, protocol: Callable[[], asyncio.Protocol]) -> None:
+        """Hand the bytes on both ways until the server has said all or the client is gone."""
+        ours, theirs = socket.socketpair()
+        with ours:
+            ours.setblocking(False)
+            await asyncio.get_running_loop().connect_accepted_socket(protocol, theirs)
+            ways = [asyncio.ensure_future(self._inward(ours)), asyncio.ensure_future(self._outward(ours))]
+            try:
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for way in ways:
+                    way.cancel()
+                await asyncio.gather(*ways, return_exceptions=True)
+
+    async def _inward(self, ours: socket.socket) -> None:
+        """Client to server. Ends when the client is gone; the end of its half is only handed on."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                data = self._tls.read(_PIECE_BYTES)
+            except ssl.SSLWantReadError:
+                await self._flush()
+                await self._receive()
+                continue
+            except ssl.SSLZeroReturnError:
+                data = b""
+            if not data:
+                break
+            await loop.sock_sendall(ours, data)
+        ours.shutdown(socket.SHUT_WR)
+        while await loop.sock_recv(self._wire, _PIECE_BYTES):
+            pass
+
+    async def _outward(self, ours: socket.socket) -> None:
+        """Server to client, and the end of it."""
+        while data := await asyncio.get_running_loop().sock_recv(ours, _PIECE_BYTES):
+            self._tls.write(data)
+            await self._flush()
+        with suppress(ssl.SSLError):
+            self._tls.unwrap()
+        await self._flush()
+
+    async def _receive(self) -> None:
+        data = await asyncio.get_running_loop().sock_recv(self._wire, _PIECE_BYTES)
+        if not data:
+            raise ConnectionResetError("the client is gone")
+        self._received.write(data)
+
+    async def _flush(self) -> None:
+        async with self._sending:
+            if data := self._to_send.read():
+                await asyncio.get_running_loop().sock_sendall(self._wire, data)
 
 
 def listen(door: TcpDoor, protocol: Callable[[], asyncio.Protocol]) -> TcpListener:
