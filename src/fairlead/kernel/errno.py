@@ -24,12 +24,12 @@ _STATEMENT_MAX = 160
 
 
 class Refused(Internal):
-    """The kernel refused ``object`` (None: the change as a whole); ``code`` is its errno, 0 when it gave none."""
+    """The kernel refused ``object`` (None: the change as a whole); ``number`` is its errno, 0 when it gave none."""
 
     def __init__(self, message: str, *, item: Object | None = None, code: int = 0, hint: str = "") -> None:
         super().__init__(message, hint=hint or _HINTS.get(code, ""))
         self.object = item
-        self.code = code
+        self.number = code
 
 
 class HostPortInUse(PortInUse):
