@@ -52,7 +52,7 @@ class Stream(Protocol):
 class Preview(Protocol):
     """Tells what a command would do."""
 
-    def __call__(self, command: Command, /, *, start: bool) -> list[str]:
+    async def __call__(self, command: Command, /, *, start: bool) -> list[str]:
         """Lines for people, with ``start`` also of starting the container that it makes; raises as ``submit`` does."""
 
 

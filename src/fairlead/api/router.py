@@ -113,7 +113,7 @@ class Call:
         client only wants to know what it would do."""
         wanted = self.request.headers.get(DRY_RUN, "")
         if wanted:
-            raise Planned(self.node.preview(command, start=wanted == "start"))
+            raise Planned(await self.node.preview(command, start=wanted == "start"))
         task = asyncio.ensure_future(self.node.submit(command))
         task.add_done_callback(_heard)
         return await asyncio.shield(task)

@@ -47,7 +47,7 @@ class DaemonNode:
         self.notices = carrier.notices
         self.firewall: Firewall = coexistence
         self.usage = DiskUsage(paths)
-        self.preview = partial(_preview, engine)
+        self.preview = partial(_preview, engine, targets)
         self.files = NodeFiles(engine.state, paths)
         self.volumes = NodeVolumes(engine.state, paths)
         self.images = NodeImages(engine.state, paths, facts.started)
@@ -146,8 +146,9 @@ class DaemonNode:
         return code
 
 
-def _preview(engine: Engine, command: Command, /, *, start: bool) -> list[str]:
-    return preview.lines(engine.preview(command, time.monotonic(), time.time(), start=start))
+async def _preview(engine: Engine, targets: ForeignTargets, command: Command, /, *, start: bool) -> list[str]:
+    whole = await targets.complete(command)
+    return preview.lines(engine.preview(whole, time.monotonic(), time.time(), start=start))
 
 
 def collect_facts(

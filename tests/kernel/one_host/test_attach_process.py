@@ -207,6 +207,16 @@ def test_names_resolve_where_nothing_leads_out(host: Host) -> None:
     host.remove_network("inner")
 
 
+def test_a_dry_run_tells_the_plan_and_changes_nothing(host: Host, net: str) -> None:
+    with process() as bare:
+        before = host.seen()
+        shown = host.cli("network", "connect", "--dry-run", net, bare.target).stdout
+        assert "+ netns x-" in shown
+        assert (host.seen(), sandboxes(host), bare.links()) == (before, [], ["lo"])
+        missing = host.cli("network", "connect", "--dry-run", net, "pid:4194303", check=False)
+        assert "no such process" in missing.stderr
+
+
 def test_what_cannot_be_connected_is_refused_with_a_reason(host: Host, net: str, ours: Container) -> None:
     before = host.seen()
     for target, status, words in (

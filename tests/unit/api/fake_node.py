@@ -246,7 +246,7 @@ class FakeNode:
         for name, driver in (("bridge", "bridge"), ("host", "host"), ("none", "null")):
             self.state.put(Network(id=new_id(self._chance), name=name, driver=driver, created=BIRTH))
 
-    def preview(self, command: Command, /, *, start: bool) -> list[str]:
+    async def preview(self, command: Command, /, *, start: bool) -> list[str]:
         return [f"+ {type(command).__name__}{' and start' if start else ''}"]
 
     async def submit(self, command: Command) -> object:
