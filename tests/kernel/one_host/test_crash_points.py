@@ -152,6 +152,7 @@ def test_killed_at_every_fault_point(scene: Host, bare: Namespace) -> None:
             fault.add_note(f"killed at {POINTS[: POINTS.index(point)][-1:]}, then armed: {point}\n{scene.tail()}")
             raise
         killed += nth
+        print(f"{point}: visit {nth}, in a {where}", flush=True)
     scene.start()
     assert_whole(scene)
     assert scene.neighbour.tcp(HOST_V4, 8080)[0] == "server"
