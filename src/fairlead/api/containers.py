@@ -7,6 +7,7 @@ import time
 
 from aiohttp import web
 
+from fairlead.api.events import tell_container
 from fairlead.api.filters import Filters
 from fairlead.api.ports import parse_key
 from fairlead.api.pruning import PRUNE_FILTERS, Age, Pruned, Pruner
@@ -44,6 +45,7 @@ _LIST_FILTERS = (
     "expose",
     "health",
     "id",
+    "is-task",
     "label",
     "name",
     "network",
@@ -122,6 +124,7 @@ async def restart(call: Call) -> web.StreamResponse:
         raise Invalid("a container that is removed at its end cannot be restarted", hint="create it without --rm")
     await call.submit(StopContainer(container.id, _timeout(call), call.text("signal")))
     await call.submit(StartContainer(container.id))
+    tell_container(call, "restart", container)
     return empty(204)
 
 
@@ -217,6 +220,7 @@ def _chosen(state: State, container: Container, filters: Filters) -> bool:
         filters.matches("id", container.id)
         and filters.matches("name", container.name, f"/{container.name}")
         and filters.labels(container.config.labels)
+        and not filters.boolean("is-task")  # nothing here is the task of a service
         and filters.exact("status", shown_status(container))
         and filters.exact("ancestor", container.config.image, full_name(container.config.image))
         and filters.exact("health", container.state.health.status if container.state.health else "none")

@@ -12,13 +12,14 @@ from fairlead.api.filters import Filters
 from fairlead.api.moments import optional_moment
 from fairlead.api.router import Call, Route
 from fairlead.api.schema import encode, nanoseconds
+from fairlead.model.container import Container
 from fairlead.model.errors import Invalid
 from fairlead.model.events import Notice
 
 _FILTERS = ("action", "container", "event", "image", "label", "network", "type", "scope", "daemon")
-#: Seconds that a kept notice may take to be handed over when ``until`` lies in the past (our choice: two turns of a
-#: loaded event loop).
-_GRACE_S = 0.05
+#: Turns of the event loop in which a notice that waits already is handed over, whatever the load: one to begin, one to
+#: end.
+_TURNS = 2
 
 
 async def events(call: Call) -> web.StreamResponse:
@@ -77,13 +78,30 @@ def _about(filters: Filters, kind: str, notice: Notice) -> bool:
     return any(value and (value == name or notice.id.startswith(value)) for value in filters.get(kind))
 
 
+def tell_container(call: Call, action: str, container: Container, **more: str) -> None:
+    """Tell what was done to a container by a call that no command stands for, with Docker's attributes."""
+    attributes = {**container.config.labels, "image": container.config.image, "name": container.name, **more}
+    call.node.notices.tell("container", action, container.id, attributes)
+
+
 async def _next(notices: AsyncIterator[Notice], until: float | None) -> Notice | None:
-    """The next notice before a moment; a moment in the past ends with what is kept."""
-    patience = None if until is None else max(0.0, until - time.time()) + _GRACE_S
+    """The next notice before a moment; with a moment in the past, the next of those that wait already."""
+    coming = asyncio.ensure_future(anext(notices))
     try:
-        notice = await asyncio.wait_for(anext(notices), patience)
-    except (StopAsyncIteration, TimeoutError):
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        patience = None if until is None else max(0.0, until - time.time())
+        if not coming.done() and patience != 0.0:
+            await asyncio.wait({coming}, timeout=patience)
+        if not coming.done():
+            return None
+        notice = coming.result()
+    except StopAsyncIteration:
         return None
+    finally:
+        if not coming.done():
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
     return notice if until is None or notice.at <= until else None
 
 

@@ -6,6 +6,7 @@ import time
 
 from aiohttp import web
 
+from fairlead.api.events import tell_container
 from fairlead.api.hijack import content_type, frame, hijack
 from fairlead.api.moments import optional_moment, parse_moment
 from fairlead.api.router import Call, Route
@@ -53,6 +54,7 @@ async def attach(call: Call) -> web.StreamResponse:
     if container.state.status == "paused":
         raise Conflict(f"container {container.id} is paused, unpause the container before attach")
     stream = await call.node.attach(container.id)
+    tell_container(call, "attach", container)
     return await hijack(call, stream, stdin=call.flag("stdin"), outputs=outputs, detach_keys=keys)
 
 

@@ -110,6 +110,12 @@ async def info(call: Call) -> web.StreamResponse:
     )
 
 
+async def build_prune(call: Call) -> web.StreamResponse:
+    """``POST /build/prune``: nothing is built here, so that a prune of everything finds nothing of it."""
+    del call
+    return answer({"CachesDeleted": None, "SpaceReclaimed": 0})
+
+
 async def disk_usage(call: Call) -> web.StreamResponse:
     """``GET /system/df``."""
     now, state = time.time(), call.node.state
@@ -146,5 +152,6 @@ def routes() -> tuple[Route, ...]:
         Route("HEAD", "/_ping", ping),
         Route("GET", "/version", version),
         Route("GET", "/info", info),
+        Route("POST", "/build/prune", build_prune, query={"all": bool}),
         Route("GET", "/system/df", disk_usage, query={"type": str}),
     )

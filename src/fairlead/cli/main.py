@@ -67,7 +67,7 @@ root.params.append(
 
 
 @click.pass_context
-def _enter(ctx: click.Context, host: str, **tls: object) -> None:
+def _enter(ctx: click.Context, /, host: str, **tls: object) -> None:
     del tls  # ``console.client_of`` reads them where they are needed
     ctx.obj = host
 
