@@ -99,7 +99,9 @@ def look(machine: Machine, target: str, pid: int, path: str) -> Found:
 
 
 def holds(foreign: Foreign) -> bool:
-    """Whether anything but us still holds it."""
+    """Whether anything but us still holds it; its numbers mean nothing in another life of the machine."""
+    if foreign.boot != boot_id():
+        return False
     return _by_path(foreign) or _by_process(foreign) or next(_living(foreign.inode), 0) != 0
 
 
@@ -231,8 +233,8 @@ def _same_file(one: os.stat_result, path: str) -> bool:
 
 
 def _by_path(foreign: Foreign) -> bool:
-    """Whether the file holds it. Boots are told apart: the numbers of another one mean nothing."""
-    if not foreign.path or foreign.boot != boot_id():
+    """Whether the file holds it."""
+    if not foreign.path:
         return False
     try:
         return netns.inode_of(foreign.path) == foreign.inode
@@ -241,7 +243,7 @@ def _by_path(foreign: Foreign) -> bool:
 
 
 def _by_process(foreign: Foreign) -> bool:
-    if not foreign.pid or foreign.boot != boot_id() or start_time(foreign.pid) != foreign.started:
+    if not foreign.pid or start_time(foreign.pid) != foreign.started:
         return False
     return _lives_in(foreign.pid, foreign.inode)
 
