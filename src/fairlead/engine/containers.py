@@ -152,6 +152,8 @@ def exited(turn: Turn, event: ContainerExited) -> None:
     if event.oom_killed:
         turn.tell_container("oom", ended)
     turn.tell_container("die", ended, exitCode=str(event.exit_code))
+    if container.state.status == "stopping":
+        turn.tell_container("stop", ended)
     if container.config.auto_remove or state.removing:
         forget(turn, ended, volumes=state.remove_volumes or container.config.auto_remove)
         return
@@ -176,7 +178,7 @@ def stop(turn: Turn, command: StopContainer) -> tuple[AlreadyThere | None, str]:
     if paused:
         turn.say(Suspend(container.id, resume=True))
     turn.say(Terminate(container.id, signal, timeout_s))
-    turn.tell_container("stop", container)
+    turn.tell_container("kill", container, signal=str(signal_number(signal)))
     return None, container.id
 
 
@@ -246,6 +248,7 @@ def remove(turn: Turn, command: RemoveContainer) -> str:
         marked = replace(container.state, removing=True, remove_volumes=command.volumes, stopped=True)
         turn.state.put(replace(container, state=marked))
         turn.say(Terminate(container.id, "SIGKILL", 0))
+        turn.tell_container("kill", container, signal=str(SIGKILL))
         if container.state.status == "paused":
             turn.say(Suspend(container.id, resume=True))
         return container.id
