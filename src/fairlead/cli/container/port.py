@@ -28,7 +28,7 @@ def command(client: Client, container: str | None, port: str | None, exposure: b
     """Show where the published ports of a container are reached on the host.
 
     \b
-    Examples:
+    Example:
       fairlead port web 80/tcp
       fairlead port --exposure
     """
