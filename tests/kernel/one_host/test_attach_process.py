@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tests.kernel.one_host.programs import echo
 from tests.kernel.one_host.upstream import OUTSIDE_V4, Upstream
 from tests.kernel.one_host.waiting import until
 
-from fairlead.api.client import ApiError
+from fairlead.api.client import ApiError, Client
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +206,26 @@ def test_names_resolve_where_nothing_leads_out(host: Host) -> None:
         host.cli("network", "disconnect", "inner", bare.target)
         assert bare.ns.ip("route") == ""
     host.remove_network("inner")
+
+
+def test_many_connects_of_one_namespace_at_once(host: Host, ours: Container) -> None:
+    names = [f"par{index}" for index in range(6)]
+    for index, name in enumerate(names):
+        host.network(name, subnet=f"10.84.{index}.0/24")
+    with process() as bare, ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda name: Client(host.url).post(*_connecting("connect", name, bare)), names))
+        (box,) = sandboxes(host)
+        assert sorted(box["NetworkSettings"]["Networks"]) == names
+        assert bare.links() == [*(f"eth{index}" for index in range(6)), "lo"]
+        list(pool.map(lambda name: Client(host.url).post(*_connecting("disconnect", name, bare)), names))
+        assert (sandboxes(host), held(host)) == ([], [])
+        until(bare.settled, "nothing of ours is left")
+    for name in names:
+        host.remove_network(name)
+
+
+def _connecting(verb: str, network: str, foreigner: Foreigner) -> tuple[str, object]:
+    return f"/networks/{network}/{verb}", {"Container": foreigner.target}
 
 
 def test_a_dry_run_tells_the_plan_and_changes_nothing(host: Host, net: str) -> None:
