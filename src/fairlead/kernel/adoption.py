@@ -46,11 +46,9 @@ class Adoptions:
             index = socket.if_nametoindex(item.name)
         except OSError:
             return False
-        parts = next(
-            m.raw_attributes(data, _LINK_BODY)
-            for data in netlink.dump(requests.list_links())
-            if int.from_bytes(data[20:24], sys.byteorder) == index
-        )
+        links = netlink.dump(requests.list_links())
+        found = (data for data in links if int.from_bytes(data[20:24], sys.byteorder) == index)
+        parts = m.raw_attributes(next(found, bytes(_LINK_BODY)), _LINK_BODY)
         if parts.get(_IFLA_IFALIAS, b"").startswith(ALIAS_MARK.encode()):
             return False
         kind = m.raw_attributes(parts.get(_IFLA_LINKINFO, b""), 0).get(_INFO_KIND, b"")

@@ -20,7 +20,8 @@ _GET, _DELETE = 0x101, 0x102
 #: Attributes of an entry, of its tuples and of their parts, same header.
 _TUPLE_ORIG, _TUPLE_REPLY, _ID = 1, 2, 12
 _TUPLE_IP, _TUPLE_PROTO = 1, 2
-_V4_SRC, _V6_SRC = 1, 3
+#: Source and destination of a tuple: IPv4, IPv6.
+_SOURCES, _TARGETS = (1, 3), (2, 4)
 _PROTO_NUM, _SRC_PORT, _DST_PORT = 1, 2, 3
 #: Which parts of a tuple the kernel shall compare: source address, protocol, destination port.
 _FILTER_SOURCE, _FILTER_PROTO, _FILTER_DST_PORT = 1 << 0, 1 << 3, 1 << 5
@@ -53,7 +54,7 @@ def forget(appeared: Sequence[Flow], vanished: Sequence[Flow]) -> None:
 
 def forget_parties(addresses: Collection[str], doomed: Callable[[bytes], bool] | None = None) -> None:
     """Delete, in the namespace that the thread is in, the entries in which one of the addresses takes part, as who began
-    or as who answers, and those in which somebody does whom ``doomed`` names by its bytes. Raises ``OSError``."""
+    or as who answers, and those translated to somebody whom ``doomed`` names by its bytes. Raises ``OSError``."""
     parties = {_packed(address) for address in addresses}
     with Netlink(NETFILTER) as netlink:
         for family, length in ((socket.AF_INET, 4), (socket.AF_INET6, 16)):
@@ -66,8 +67,10 @@ def forget_parties(addresses: Collection[str], doomed: Callable[[bytes], bool] |
             for query in queries:
                 for entry in _list(netlink, query):
                     parts = m.raw_attributes(entry, _BODY)
-                    sources = {_source(parts, _TUPLE_ORIG), _source(parts, _TUPLE_REPLY)}
-                    if not sources.isdisjoint(parties) or (doomed is not None and any(map(doomed, sources))):
+                    answering = _end(parts, _TUPLE_REPLY, _SOURCES)
+                    ours = not parties.isdisjoint((_end(parts, _TUPLE_ORIG, _SOURCES), answering))
+                    translated = answering != _end(parts, _TUPLE_ORIG, _TARGETS)
+                    if ours or (doomed is not None and translated and doomed(answering)):
                         found[parts[_TUPLE_ORIG]] = _deletion(entry, parts)
             _delete(netlink, found)
 
@@ -90,9 +93,10 @@ def _party_query(party: bytes, side: str) -> bytearray:
     return m.encode(m.connection(), _GET, m.NLM_F_DUMP, {"nfgen_family": family}, attributes)
 
 
-def _source(parts: dict[int, bytes], which: int) -> bytes:
+def _end(parts: dict[int, bytes], which: int, kinds: tuple[int, int]) -> bytes:
+    """An address of a tuple, of either family."""
     addresses = m.raw_attributes(m.raw_attributes(parts.get(which, b""), 0).get(_TUPLE_IP, b""), 0)
-    return addresses.get(_V4_SRC) or addresses.get(_V6_SRC) or b""
+    return addresses.get(kinds[0]) or addresses.get(kinds[1]) or b""
 
 
 def _packed(address: str) -> bytes:
@@ -142,7 +146,7 @@ def _original(parts: dict[int, bytes]) -> tuple[int, int]:
 def _reply(parts: dict[int, bytes]) -> tuple[int, bytes, int]:
     reply = m.raw_attributes(parts.get(_TUPLE_REPLY, b""), 0)
     proto = m.raw_attributes(reply.get(_TUPLE_PROTO, b""), 0)
-    return _number(proto.get(_PROTO_NUM)), _source(parts, _TUPLE_REPLY), _number(proto.get(_SRC_PORT))
+    return _number(proto.get(_PROTO_NUM)), _end(parts, _TUPLE_REPLY, _SOURCES), _number(proto.get(_SRC_PORT))
 
 
 def _deletion(entry: bytes, parts: dict[int, bytes]) -> bytearray:

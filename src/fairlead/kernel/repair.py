@@ -74,7 +74,8 @@ def _adopt(machine: Machine, desired: Iterable[Object]) -> None:
 
 def _doubt(machine: Machine, desired: Collection[Object]) -> None:
     """What had an address of our networks before us may have left connections behind."""
-    prefixes = [item.cidr for item in desired if isinstance(item, Address) and not item.ns]
+    ours = (item for item in desired if isinstance(item, Address) and not item.ns)
+    prefixes = [item.cidr for item in ours if item.link not in machine.adoptions]
     machine.stale.doubt(prefixes, [item.address for item in desired if isinstance(item, Connections)])
 
 

@@ -39,8 +39,9 @@ class StaleConnections:
         self._addresses.add(address)
 
     def doubt(self, prefixes: Collection[str], living: Iterable[str]) -> None:
-        """Whoever was before us may have left connections of addresses in these prefixes that are not ``living``. To be
-        said once, at a start: afterwards we know."""
+        """Whoever was before us may have left connections translated to addresses in these prefixes that are not
+        ``living``; others there may be of addresses that a container took by itself. To be said once, at a start:
+        afterwards we know."""
         if self._told:
             return
         self._told = True

@@ -92,14 +92,16 @@ def gateway_mode(options: Mapping[str, str], *, v6: bool) -> str:
 
 def address(options: Mapping[str, str], name: str) -> AnyAddress | None:
     """The address that an option holds, or None when it is absent; an IPv4 address written as an IPv6 one is that
-    IPv4 address. Raises ``Invalid``."""
+    IPv4 address. Raises ``Invalid``, for an address with a zone too: a zone is free text, and addresses become rules."""
     text = options.get(name, "")
     if not text:
         return None
     try:
         found = ip_address(text)
     except ValueError:
-        raise unreadable(name, text, "nil ip", "write an address like 192.0.2.1 or 2001:db8::1") from None
+        found = None
+    if found is None or (isinstance(found, IPv6Address) and found.scope_id is not None):
+        raise unreadable(name, text, "nil ip", "write an address like 192.0.2.1 or 2001:db8::1")
     return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found
 
 
@@ -107,9 +109,13 @@ def host_address(options: Mapping[str, str], *, v6: bool) -> str:
     """The fixed address of traffic to the outside, or empty text; raises ``Invalid``."""
     name = HOST_ADDRESS[v6]
     found = address(options, name)
-    if found is not None and (found.version == 6) != v6:
+    if found is None:
+        return ""
+    if (found.version == 6) != v6:
         raise unreadable(name, str(found), "wrong address family", f"write an IPv{6 if v6 else 4} address")
-    return str(found) if found is not None else ""
+    if found.is_unspecified or found.is_multicast:
+        raise unreadable(name, str(found), "not an address of a host", "write an address that this host has")
+    return str(found)
 
 
 def trusted_interfaces(options: Mapping[str, str]) -> tuple[str, ...]:

@@ -40,7 +40,8 @@ from fairlead.plan.render import line
 
 _WILDCARDS = ("0.0.0.0", "::")
 _TARGET = re.compile(r"\b(?:jump|goto) ([A-Za-z][\w./-]*)")
-_SET = re.compile(r"@([A-Za-z][\w./-]*)")
+#: A set that a rule names; ``@th,64,128`` is a place in the packet.
+_SET = re.compile(r"@(?!(?:ll|nh|th),)([A-Za-z][\w./-]*)")
 #: Order in which the real one makes things (settings of links after links).
 _ORDER = (
     PortHold,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,7 @@ from tests.kernel.one_host.conftest import MakeHost
 from tests.kernel.one_host.host import HOST_V4, HOST_V6, NEIGHBOUR_V4, NEIGHBOUR_V6, Host
 from tests.kernel.one_host.programs import echo
 from tests.kernel.one_host.test_bridge_modes import PREFIX, network
+from tests.kernel.one_host.waiting import until
 
 from fairlead.api.client import ApiError
 
@@ -227,3 +229,24 @@ def test_sec_12_an_address_given_again_inherits_no_connection(host: Host) -> Non
             old.remove()
             with host.run("new", echo("new", "tcp:80"), network="reuse", endpoint=place):
                 assert "10.66.0.7" not in entries()
+
+
+def test_sec_12_what_a_crash_left_translated_to_the_dead_is_forgotten(host: Host) -> None:
+    """A daemon that was killed before it forgot the connections of a container; those of living ones stay."""
+    with (
+        network(host, "crash", {}, subnet="10.67.0.0/24"),
+        host.run("alive", echo("alive", "tcp:80"), network="crash", publish={"80/tcp": ["8081"]}) as alive,
+        host.neighbour.connected(HOST_V4, 8081) as visitor,
+    ):
+        assert visitor.recv(100).split()[0] == b"alive"
+        ghost = ("-p", "tcp", "-s", NEIGHBOUR_V4, "-d", HOST_V4, "--sport", "4000", "--dport", "8099")
+        answer = ("-r", "10.67.0.77", "-q", NEIGHBOUR_V4, "--reply-port-src", "80", "--reply-port-dst", "4000")
+        host.ns.run("conntrack", "-I", *ghost, *answer, "-t", "600", "--state", "ESTABLISHED")
+        entries = lambda: host.ns.run("cat", "/proc/net/nf_conntrack").stdout  # noqa: E731
+        assert "10.67.0.77" in entries()
+        host.stop(signal.SIGKILL)
+        host.start()
+        until(lambda: "10.67.0.77" not in entries(), "the ghost's entry goes")
+        assert alive.ip() in entries()
+        visitor.sendall(b"still there?")
+        assert visitor.recv(100) == b"still there?"

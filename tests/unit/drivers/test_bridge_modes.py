@@ -224,6 +224,15 @@ def test_sec_28_a_pinned_port_has_its_own_addresses_and_no_others() -> None:
     assert not any(isinstance(item, Element) and item.table == "fairlead-pin" for item in plain.values())
 
 
+@pytest.mark.parametrize("text", ["fe80::1%up0", "fe80::1%x; flush ruleset", "::", "ff02::1", "192.0.2.1"])
+def test_sec_22_a_fixed_source_becomes_a_rule_and_is_nothing_but_an_address(text: str) -> None:
+    with pytest.raises(Invalid, match=r"failed to parse com\.docker\.network\.host_ipv6 value"):
+        DRIVER.check(network({options.HOST_ADDRESS[True]: text}))
+    if "%" in text:
+        with pytest.raises(Invalid, match="nil ip"):
+            DRIVER.check(network({options.BRIDGE_HOST_BINDING: text}))
+
+
 def test_connections_go_with_an_endpoints_addresses() -> None:
     plan = DRIVER.endpoint_plan(ENDPOINT, network(), "box", NODE)
     assert [item.address for item in plan.values() if isinstance(item, Connections)] == ["10.1.0.2", "fd01::2"]
