@@ -123,10 +123,10 @@ class Client:
         data = b"" if body is None else json.dumps(body).encode()
         return self._exchange(method, path, query, [data], {"Content-Length": str(len(data))})
 
-    def upload(self, path: str, source: Source, query: Query | None = None) -> object:
-        """POST the bytes of a file; raises ``ApiError``."""
+    def upload(self, path: str, source: Source, query: Query | None = None, *, method: str = "POST") -> object:
+        """Send the bytes of a file; raises ``ApiError``."""
         headers = {"Transfer-Encoding": "chunked", "Content-Type": "application/x-tar"}
-        with self._exchange("POST", path, query, _chunks(source), headers) as reply:
+        with self._exchange(method, path, query, _chunks(source), headers) as reply:
             data = reply.read()
         return json.loads(data) if data.strip() else None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 import msgspec
@@ -12,15 +11,13 @@ from fairlead.api.ports import HostPortBody
 from fairlead.model.container import LOG_BYTES_MAX, LOG_FILES_MAX, LogSettings
 from fairlead.model.errors import Invalid, NotImplementedHere
 from fairlead.model.health import RestartPolicy
-from fairlead.model.limits import Device, Limits, Powers, Ulimit
+from fairlead.model.limits import Device, Limits, Powers, Ulimit, parse_size
 from fairlead.model.mount import Mount, parse_volume
 
 #: A whole number that every reader of ours can take.
 Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 #: Log drivers that mean our one: files that ``logs`` reads.
 _LOG_DRIVERS = ("", "json-file", "local", "k8s-file")
-_SIZES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-_SIZE = re.compile(r"(\d{1,15})([bkmgt]?)b?\Z")
 #: Most files of a log. Reason: reading the tail opens them all. Our choice.
 _LOG_FILES_MAX = 100
 
@@ -285,14 +282,6 @@ class HostBody(LimitsBody):
             shm_bytes=self.shm_bytes or 0,
             oom_score_adj=self.oom_score_adj or 0,
         )
-
-
-def parse_size(text: str) -> int:
-    """Bytes of ``10m`` (Docker's units: powers of 1024); raises ``Invalid``."""
-    found = _SIZE.match(text.lower())
-    if not found or not int(found[1]):
-        raise Invalid(f"invalid size: '{text}'", hint="write it like 512k, 10m or 1g")
-    return int(found[1]) * _SIZES[found[2]]
 
 
 def _mode(kind: str, mode: str | None, allowed: tuple[str, ...], *, shared: bool = False) -> str:

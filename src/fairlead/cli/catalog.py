@@ -32,6 +32,13 @@ _CONTAINER_VERBS = {
     "logs": Entry(f"{_HERE}.container.logs", "Show a container's output"),
     "wait": Entry(f"{_HERE}.container.wait", "Wait until containers end; print their exit codes"),
     "port": Entry(f"{_HERE}.container.port", "Show a container's published ports"),
+    "pause": Entry(f"{_HERE}.container.pause", "Stop the clock of containers"),
+    "unpause": Entry(f"{_HERE}.container.unpause", "Let paused containers go on"),
+    "update": Entry(f"{_HERE}.container.update", "Change limits and restart policy of containers"),
+    "stats": Entry(f"{_HERE}.container.stats", "Show what containers use"),
+    "top": Entry(f"{_HERE}.container.top", "Show the processes of a container"),
+    "cp": Entry(f"{_HERE}.container.cp", "Copy files into a container, or out of it"),
+    "export": Entry(f"{_HERE}.container.export", "Write a container's root file system as a tar archive"),
 }
 
 CONTAINER = {
@@ -54,6 +61,18 @@ SANDBOX = {
 IMAGE = {
     "import": Entry(f"{_HERE}.image.add", "Import a root file system from a tar archive"),
     "ls": Entry(f"{_HERE}.image.ls", "List imported root file systems"),
+    "rm": Entry(f"{_HERE}.image.rm", "Remove images"),
+    "inspect": Entry(f"{_HERE}.image.inspect", "Show everything about images"),
+    "tag": Entry(f"{_HERE}.image.tag", "Give an image another name"),
+    "prune": Entry(f"{_HERE}.image.prune", "Remove images that nobody uses"),
+}
+
+VOLUME = {
+    "create": Entry(f"{_HERE}.volume.create", "Create a volume"),
+    "ls": Entry(f"{_HERE}.volume.ls", "List volumes"),
+    "inspect": Entry(f"{_HERE}.volume.inspect", "Show everything about volumes"),
+    "rm": Entry(f"{_HERE}.volume.rm", "Remove volumes"),
+    "prune": Entry(f"{_HERE}.volume.prune", "Remove volumes that nobody uses"),
 }
 
 SYSTEM = {
@@ -70,6 +89,7 @@ TOP = {
     "network": Entry(f"{_HERE}.network.group", "Networks"),
     "container": Entry(f"{_HERE}.container.group", "Containers"),
     "image": Entry(f"{_HERE}.image.group", "Imported root file systems"),
+    "volume": Entry(f"{_HERE}.volume.group", "Volumes"),
     "sandbox": Entry(f"{_HERE}.sandbox.group", "Network namespaces of others"),
     "system": Entry(f"{_HERE}.system.group", "The node"),
     "events": Entry(f"{_HERE}.system.events", "Follow what happens"),

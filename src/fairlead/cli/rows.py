@@ -68,8 +68,8 @@ SANDBOX = Kind(
 )
 
 IMAGE = Kind(
-    headers={"Name": "NAME", "Created": "CREATED", "Size": "SIZE"},
-    shown=("Name", "Created", "Size"),
+    headers={"Name": "NAME", "ID": "IMAGE ID", "Created": "CREATED", "Size": "SIZE"},
+    shown=("Name", "ID", "Created", "Size"),
     key="Name",
     order=lambda row: natural(row["Name"]),
 )
@@ -147,10 +147,31 @@ def image_row(image: dict[str, object]) -> Row:
     """An image's row out of its line in the API's list."""
     created, size = image.get("Created"), image.get("Size")
     born = float(created) if isinstance(created, int | float) else 0.0
+    tags = image.get("RepoTags")
+    names = [text(tag).removesuffix(":latest") for tag in tags] if isinstance(tags, list) else []
     return {
-        "Name": text(image.get("Id")),
+        "Name": ", ".join(names),
+        "ID": text(image.get("Id")).removeprefix("sha256:")[:SHORT_ID],
         "Created": human_duration(time.time() - born) + " ago",
         "Size": human_size(size if isinstance(size, int) else 0),
+    }
+
+
+VOLUME = Kind(
+    headers={"Driver": "DRIVER", "Name": "VOLUME NAME", "Mountpoint": "MOUNTPOINT", "Labels": "LABELS"},
+    shown=("Driver", "Name"),
+    key="Name",
+    order=lambda row: natural(row["Name"]),
+)
+
+
+def volume_row(volume: dict[str, object]) -> Row:
+    """A volume's row out of its JSON."""
+    return {
+        "Driver": text(volume.get("Driver")),
+        "Name": text(volume.get("Name")),
+        "Mountpoint": text(volume.get("Mountpoint")),
+        "Labels": _labels(volume.get("Labels")),
     }
 
 

@@ -27,6 +27,10 @@ ULIMITS = frozenset(
 _CPUSET = re.compile(r"(\d{1,5}(-\d{1,5})?)(,\d{1,5}(-\d{1,5})?)*\Z")
 
 
+_SIZES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_SIZE = re.compile(r"(\d{1,15})([bkmgt]?)b?\Z")
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a cgroup holds a container to. 0 and empty mean no limit; ``memory_swap_bytes`` is memory and swap together
@@ -159,3 +163,11 @@ def check_ulimit(ulimit: Ulimit) -> None:
         raise Invalid(f"invalid ulimit type: {ulimit.name}", hint="one of " + ", ".join(sorted(ULIMITS)))
     if ulimit.hard != -1 and (ulimit.soft == -1 or ulimit.soft > ulimit.hard):
         raise Invalid(f"ulimit soft limit must be less than or equal to hard limit: {ulimit.soft} > {ulimit.hard}")
+
+
+def parse_size(text: str) -> int:
+    """Bytes of ``10m`` (Docker's units: powers of 1024); raises ``Invalid``."""
+    found = _SIZE.match(text.lower())
+    if not found or not int(found[1]):
+        raise Invalid(f"invalid size: '{text}'", hint="write it like 512k, 10m or 1g")
+    return int(found[1]) * _SIZES[found[2]]

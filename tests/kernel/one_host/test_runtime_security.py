@@ -194,7 +194,7 @@ def test_sec_31_every_child_has_exactly_three_descriptors(host: Host, tmp_path: 
     with host.run("fds", command, host_config={"NetworkMode": "bridge", **config}, Healthcheck=health) as box:
         box.exec("bash", "-c", script.format("exec"))
         until(lambda: all((tmp_path / name).exists() for name in ("init", "health", "exec")), "all three looked")
-        until(lambda: (tmp_path / "health").read_text(), "the health command's answer")
+        until((tmp_path / "health").read_text, "the health command's answer")
         for name in ("init", "health", "exec"):
             assert (tmp_path / name).read_text().split() == ["0", "1", "2"], name
         monitor = next(int(entry) for entry in os.listdir("/proc") if entry.isdecimal() and _watches(entry, box.id))

@@ -163,9 +163,17 @@ def test_refused_run_ends_with_125(shell: Shell) -> None:
     assert shell.err == "Error: No such image: absent:latest\n  import it\n"
 
 
-def test_restart_policies_are_refused(shell: Shell) -> None:
-    assert shell("run", "-d", "--restart", "always", "host", "true") == 125
-    assert "not implemented" in shell.err
+def test_wishes_that_mean_nothing_are_refused_before_they_are_sent(shell: Shell) -> None:
+    for words, said in (
+        (("--restart", "on-failure:x"), "must be an integer"),
+        (("--memory", "much"), "invalid size"),
+        (("--health-interval", "soon"), "invalid duration"),
+        (("--ulimit", "nofile"), "invalid ulimit"),
+        (("--mount", "type=bind,src=/a"), "target is required"),
+        (("--no-healthcheck", "--health-cmd", "x"), "conflicts"),
+    ):
+        assert shell("run", "-d", *words, "host", "true") == 125
+        assert said in shell.err
 
 
 def test_usage_errors_end_with_2(shell: Shell) -> None:

@@ -11,9 +11,10 @@ import click
 
 from fairlead.api.client import Client
 from fairlead.cli.console import pairs, record, text
+from fairlead.cli.container import wishes
 from fairlead.cli.container.networks import Single, networking
 from fairlead.cli.container.publish import bindings, exposed
-from fairlead.model.errors import Invalid, NotImplementedHere
+from fairlead.model.errors import Invalid
 
 _OPTIONS = (
     click.option("--add-host", "hosts", multiple=True, metavar="NAME:IP", help="A line for /etc/hosts."),
@@ -48,7 +49,7 @@ _OPTIONS = (
     click.option("-p", "--publish", multiple=True, metavar="[IP:][HOST:]PORT[/PROTO]", help="Publish a port."),
     click.option("-P", "--publish-all", is_flag=True, help="Publish all exposed ports on free ports of the host."),
     click.option("--read-only", is_flag=True, help="Let nothing write to its root file system."),
-    click.option("--restart", default="no", metavar="POLICY", help="Only `no` so far."),
+    click.option("--restart", default="no", metavar="POLICY", help="no, on-failure[:N], always, unless-stopped."),
     click.option("--rm", "auto_remove", is_flag=True, help="Remove it when it ends."),
     click.option("--stop-signal", default="", metavar="SIGNAL", help="The signal of a stop (SIGTERM)."),
     click.option("--stop-timeout", type=int, default=None, metavar="SECONDS", help="Patience of a stop (10)."),
@@ -63,7 +64,7 @@ _OPTIONS = (
 
 def creation_options(function: Callable[..., object]) -> Callable[..., object]:
     """Give a command the flags of a new container; they arrive as the keywords of ``create``."""
-    for option in reversed(_OPTIONS):
+    for option in reversed((*wishes.OPTIONS, *_OPTIONS)):
         function = option(function)
     return function
 
@@ -80,10 +81,6 @@ def create(client: Client, given: Mapping[str, object]) -> str:
 
 def body(given: Mapping[str, object]) -> dict[str, object]:
     """The request for the flags; raises ``Invalid``."""
-    if given["restart"] not in ("no", ""):
-        raise NotImplementedHere(
-            f"restart policy {given['restart']} is not implemented", hint="start it again with `fairlead start`"
-        )
     many = {key: tuple(map(str, value)) for key, value in given.items() if isinstance(value, tuple)}
     single = Single(text(given["ip"]), text(given["ip6"]), text(given["mac"]), many["aliases"], many["link_local"])
     mode, endpoints = networking(many["networks"], single)
@@ -106,6 +103,8 @@ def body(given: Mapping[str, object]) -> dict[str, object]:
         "ExposedPorts": {**exposed(many["expose"]), **{key: {} for key in ports}},
         "HostConfig": _host(given, many, mode, ports),
         "NetworkingConfig": {"EndpointsConfig": endpoints},
+        "Volumes": {volume: {} for volume in many["volumes"] if ":" not in volume},
+        **wishes.health(given),
     }
 
 
@@ -121,9 +120,9 @@ def _host(
         "DnsSearch": list(many["dns_search"]),
         "DnsOptions": list(many["dns_options"]),
         "ExtraHosts": [_host_line(line) for line in many["hosts"]],
-        "Binds": [_volume(volume) for volume in many["volumes"]],
+        "Binds": [_volume(volume) for volume in many["volumes"] if ":" in volume],
         "ReadonlyRootfs": given["read_only"],
-        "RestartPolicy": {"Name": "no"},
+        **wishes.host(given),
     }
 
 

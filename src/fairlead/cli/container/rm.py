@@ -12,7 +12,7 @@ _NOT_FOUND = 404
 
 @click.command("rm", short_help="Remove containers")
 @click.option("-f", "--force", is_flag=True, help="Kill them first; say nothing when one does not exist.")
-@click.option("-v", "--volumes", is_flag=True, hidden=True)
+@click.option("-v", "--volumes", is_flag=True, help="Remove its anonymous volumes, too.")
 @click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
 @dry_run_option()
 @pass_client
@@ -23,11 +23,10 @@ def command(client: Client, containers: tuple[str, ...], *, force: bool, volumes
     Example:
       fairlead rm --force c1
     """
-    del volumes  # accepted for the sake of scripts; there are no anonymous volumes
 
     def remove(ref: str) -> str | None:
         try:
-            client.delete(path("containers", ref), {"force": force})
+            client.delete(path("containers", ref), {"force": force, "v": volumes})
         except ApiError as error:
             if force and error.status == _NOT_FOUND:
                 return None
