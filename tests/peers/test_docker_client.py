@@ -242,3 +242,71 @@ def test_refusals_carry_the_daemons_words(docker: Docker, box: str) -> None:
     )
     docker("rm", "late")
     assert "it should be 10.72.0.0/24" in docker("network", "create", "--subnet", "10.72.0.1/24", "x", code=1).stderr
+
+
+def test_events_of_a_life_have_dockers_words_in_dockers_order(docker: Docker) -> None:
+    since = f"{time.time():.6f}"
+    docker("run", "-d", "--name", "told", "host", *IDLE)
+    docker("exec", "told", "true")
+    docker("restart", "-t", "0", "told")
+    docker("stop", "-t", "0", "told")
+    docker("rm", "told")
+    docker("container", "prune", "-f")
+    form = "{{.Action}}{{with .Actor.Attributes.signal}} {{.}}{{end}}"
+    words = ["events", "--since", since, "--until", f"{time.time():.6f}", "--filter", "type=container"]
+    lines = docker(*words, "--format", form).stdout.splitlines()
+    stopped = ["kill 15", "die", "stop"]
+    begun = ["create", "start", "exec_create: true", "exec_start: true", "exec_die"]
+    assert [line for line in lines if line != "kill 9"] == [
+        *begun,
+        *stopped,
+        "start",
+        "restart",
+        *stopped,
+        "destroy",
+        "prune",
+    ]
+
+
+def test_filters_of_ps(docker: Docker, box: str) -> None:
+    def found(*filters: str) -> list[str]:
+        words = [word for text in filters for word in ("--filter", text)]
+        return docker("ps", "-a", "--format", "{{.Names}}", *words).stdout.split()
+
+    docker("create", "--name", "second", "--label", "tier=back", "--expose", "99", "-v", "/tmp:/inside", "host", "true")
+    assert found("label=tier=back") == found("volume=/inside") == found("expose=99") == found("since=box") == ["second"]
+    assert (
+        found("status=running") == found("before=second") == found("publish=8380") == found("network=peernet") == [box]
+    )
+    assert found("ancestor=host") == found("is-task=false") == found("health=none") == ["second", box]
+    assert found("is-task=true") == found("exited=3") == found("name=nothing") == found("id=zzz") == []
+    assert docker("ps", "-n", "1", "--format", "{{.Names}}").stdout.split() == ["second"]
+    assert docker("ps", "-lq", "--no-trunc").stdout == docker("inspect", "-f", "{{.Id}}", "second").stdout
+    assert "virtual" in docker("ps", "-as").stdout or "0B" in docker("ps", "-as").stdout
+    assert "invalid filter" in docker("ps", "--filter", "colour=red", code=1).stderr
+    docker("rm", "second")
+
+
+def test_filters_of_network_ls(docker: Docker, net: str) -> None:
+    def found(*filters: str) -> list[str]:
+        words = [word for text in filters for word in ("--filter", text)]
+        return docker("network", "ls", "--format", "{{.Name}}", *words).stdout.split()
+
+    assert found("dangling=true") == found("type=custom") == found("label=a=b") == found("name=^peer") == [net]
+    assert found("driver=null") == ["none"]
+    assert found("type=builtin") == found("dangling=false") == ["bridge", "host", "none"]
+    assert found("driver=host", "driver=null", "scope=local") == ["host", "none"]
+    assert found("scope=swarm") == []
+    assert "type" in docker("network", "ls", "--filter", "type=odd", code=1).stderr
+
+
+def test_room_and_its_pruning(docker: Docker) -> None:
+    docker("run", "--name", "over", "host", "true")
+    docker("network", "create", "left")
+    assert "Containers" in docker("system", "df").stdout
+    pruned = docker("system", "prune", "-f", "--volumes").stdout
+    assert "Deleted Containers:" in pruned
+    assert "left" in pruned
+    assert "Total reclaimed space" in pruned
+    assert docker("volume", "ls", "-q").stdout == ""
+    assert docker("info").stderr == ""

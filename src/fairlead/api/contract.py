@@ -29,6 +29,8 @@ class NodeFacts:
     default_pools: tuple[tuple[str, int], ...]
     drivers: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    #: Controllers of control groups that the kernel has: what containers can be limited in.
+    controllers: frozenset[str] = frozenset()
 
 
 class Stream(Protocol):

@@ -104,6 +104,7 @@ async def info(call: Call) -> web.StreamResponse:
             "SecurityOptions": [],
             "IPv4Forwarding": True,
             "FirewallBackend": {"Driver": firewall.driver, "Info": [list(row) for row in firewall.rows()]},
+            **_limits(facts),
             "DefaultAddressPools": [{"Base": base, "Size": bits} for base, bits in facts.default_pools],
             "Warnings": [*facts.warnings, *firewall.warnings()] or None,
         }
@@ -138,6 +139,24 @@ async def disk_usage(call: Call) -> web.StreamResponse:
             "BuilderSize": 0,
         }
     )
+
+
+def _limits(facts: NodeFacts) -> dict[str, object]:
+    """What containers can be limited in; the client warns of each that is missing. Frames on our bridges never pass
+    the host's iptables, so that nothing depends on its switches."""
+    memory, cpu = "memory" in facts.controllers, "cpu" in facts.controllers
+    return {
+        "MemoryLimit": memory,
+        "SwapLimit": memory,
+        "OomKillDisable": memory,
+        "CpuCfsPeriod": cpu,
+        "CpuCfsQuota": cpu,
+        "CPUShares": cpu,
+        "CPUSet": "cpuset" in facts.controllers,
+        "PidsLimit": "pids" in facts.controllers,
+        "BridgeNfIptables": True,
+        "BridgeNfIp6tables": True,
+    }
 
 
 def _arch(facts: NodeFacts) -> str:

@@ -174,4 +174,14 @@ def collect_facts(
         default_pools=pools,
         drivers=drivers,
         warnings=warnings,
+        controllers=_controllers(),
     )
+
+
+def _controllers() -> frozenset[str]:
+    """Controllers of control groups that this kernel has switched on (cgroups(7))."""
+    try:
+        rows = [line.split() for line in Path("/proc/cgroups").read_text().splitlines() if not line.startswith("#")]
+    except FileNotFoundError:
+        return frozenset()
+    return frozenset(row[0] for row in rows if len(row) == 4 and row[3] == "1")
