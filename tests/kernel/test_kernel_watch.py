@@ -14,6 +14,7 @@ from tests.kernel.kernel_plans import network, node, ports, sandbox
 from fairlead.kernel import netns
 from fairlead.kernel.apply import Kernel
 from fairlead.kernel.nft import Nft
+from fairlead.kernel.watch import Listener
 from fairlead.plan.objects import NOTHING, Plan
 
 WANTED = {"node": node(), "network:a": network(), "sandbox:2": sandbox(2), "sandbox:3": sandbox(3), "p": ports(8000, 2)}
@@ -183,3 +184,22 @@ def test_a_namespace_that_is_heard_ends_when_it_is_dropped(space: Path, on_kerne
         assert "far" not in {name for _, name in socket.if_nameindex()}
 
     on_kernel(scenario)
+
+
+def test_a_link_that_is_made_is_not_damage_and_one_that_is_put_down_is(space: Path) -> None:
+    """Else every join would be followed by a look at the whole sandbox."""
+    box = str(space / "box")
+    netns.create(box)
+    listener = Listener()
+    try:
+        listener.open("", "", port=1)
+        listener.open("box", box, port=1)
+        run("ip", "link", "add", "v0", "type", "veth", "peer", "name", "eth0", "netns", box)
+        run("ip", "link", "set", "eth0", "up", path=box)
+        assert listener.read() == ([], False)
+        run("ip", "link", "set", "eth0", "down", path=box)
+        damages, _ = listener.read()
+        assert frozenset({"box"}) in [damage.spaces for damage in damages]
+    finally:
+        listener.close()
+        netns.delete(box)

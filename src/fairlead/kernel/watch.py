@@ -33,6 +33,8 @@ _SUBSYSTEM, _NEW_GENERATION, _GENERATION_PROCESS, _TABLE_NAME = 10, 15, 3, 1
 #: Where attributes begin: after struct nlmsghdr (16) and struct nfgenmsg (4), ifinfomsg (16).
 _GENERIC_BODY, _LINK_BODY = 20, 32
 _IFLA_IFNAME, _IFLA_GROUP = 3, 27
+#: ifi_change of the message that tells of a new link (register_netdevice, linux/net/core/dev.c).
+_ALL_CHANGED = b"\xff" * 4
 _NLMSG_PORT = struct.Struct("=12xI")
 #: Bytes of a link message's flags that hold IFF_UP, after struct nlmsghdr: struct ifinfomsg has them at 8.
 _FLAGS_AT = 24 if sys.byteorder == "little" else 27
@@ -229,6 +231,8 @@ def together(damages: Iterable[Damage]) -> Damage:
 
 def _link_name(kind: int, data: bytes) -> str | None:
     """The name of the link that a message tells damage of; None when it tells none."""
+    if kind == m.RTM_NEWLINK and (data[16] == socket.AF_BRIDGE or data[28:32] == _ALL_CHANGED):
+        return None  # a port that joins a bridge, and a link that was just made, are not up yet and nobody's damage
     if kind in (m.RTM_NEWLINK, m.RTM_DELLINK):
         parts = m.raw_attributes(data, _LINK_BODY)
         group = int.from_bytes(parts.get(_IFLA_GROUP, b""), sys.byteorder)
