@@ -96,7 +96,7 @@ FIREWALL = {
     "table": "delete table inet fairlead",
     "rules": "flush chain inet fairlead passing",
     "one more rule": "add rule inet fairlead passing accept",
-    "elements": "flush map inet fairlead published",
+    "elements": "flush map inet fairlead ports",
 }
 
 

@@ -167,6 +167,9 @@ class Kernel:
                 words = repair(self._machine, self._ledger.everything())
             elif damage.tables:
                 with self._machine.firewall("") as nft:
+                    if self._machine.listener is not None:
+                        # the library opens another socket when a listing was disturbed: our own work must not be heard
+                        self._machine.listener.open_firewall(nft.port)
                     tables.remake(nft, "", self._ledger.firewall("", {}))
                 words = [f"made table {name} anew" for name in sorted(damage.tables)]
             owners = [] if damage.all else self._ledger.concerned(damage.links, damage.spaces)

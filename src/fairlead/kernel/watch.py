@@ -15,6 +15,7 @@ import select
 import socket
 import struct
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -68,6 +69,9 @@ class Listener:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
+        #: A descriptor that is closed by one thread must not be read by the other: its number may be another file's.
+        self._lock = threading.Lock()
+        self._firewall_port = -1
         self._spaces: dict[int, str] = {}
         self._descriptors: dict[str, int] = {}
         self._firewall = -1
@@ -82,32 +86,39 @@ class Listener:
             return
         with netns.inside(path):
             descriptor = _open(ROUTE, _ROUTE_GROUPS, _route_filter(port))
-        self._descriptors[ns] = descriptor
-        self._spaces[descriptor] = ns
-        self._epoll.register(descriptor, select.EPOLLIN)
+        with self._lock:
+            self._descriptors[ns] = descriptor
+            self._spaces[descriptor] = ns
+            self._epoll.register(descriptor, select.EPOLLIN)
 
     def open_firewall(self, port: int) -> None:
-        """Hear of changes of nftables in the namespace of the thread, but not by ``port``. Raises ``OSError``."""
-        self.close_one(self._firewall)
-        self._firewall = _open(NETFILTER, _FIREWALL_GROUPS, _sender_filter(port))
-        self._epoll.register(self._firewall, select.EPOLLIN)
+        """Hear of changes of nftables in the namespace of the thread, but not by ``port``. Nothing to do when that is so
+        already. Raises ``OSError``."""
+        if port == self._firewall_port:
+            return
+        with self._lock:
+            self._close(self._firewall)
+            self._firewall = _open(NETFILTER, _FIREWALL_GROUPS, _sender_filter(port))
+            self._firewall_port = port
+            self._epoll.register(self._firewall, select.EPOLLIN)
 
     def forget(self, ns: str) -> None:
         """Hear of a namespace no more: an open socket would keep it alive."""
-        descriptor = self._descriptors.pop(ns, -1)
-        self._spaces.pop(descriptor, None)
-        self.close_one(descriptor)
+        with self._lock:
+            descriptor = self._descriptors.pop(ns, -1)
+            self._spaces.pop(descriptor, None)
+            self._close(descriptor)
 
     def close(self) -> None:
         """Hear of nothing any more."""
         for ns in list(self._descriptors):
             self.forget(ns)
-        self.close_one(self._firewall)
-        self._firewall = -1
-        self._epoll.close()
+        with self._lock:
+            self._close(self._firewall)
+            self._firewall = -1
+            self._epoll.close()
 
-    def close_one(self, descriptor: int) -> None:
-        """Close a socket; -1 is none."""
+    def _close(self, descriptor: int) -> None:
         if descriptor >= 0:
             self._epoll.unregister(descriptor)
             os.close(descriptor)
@@ -116,14 +127,15 @@ class Listener:
         """What was heard since, and whether strangers' tables changed."""
         found: list[Damage] = []
         foreign = False
-        for descriptor, _ in self._epoll.poll(0):
-            if descriptor == self._firewall:
-                damage, others = self._read_firewall(descriptor)
-                foreign = foreign or others
-            else:
-                damage = self._read_links(descriptor)
-            if damage is not None:
-                found.append(damage)
+        with self._lock:
+            for descriptor, _ in self._epoll.poll(0):
+                if descriptor == self._firewall:
+                    damage, others = self._read_firewall(descriptor)
+                    foreign = foreign or others
+                else:
+                    damage = self._read_links(descriptor)
+                if damage is not None:
+                    found.append(damage)
         return found, foreign
 
     def _read_firewall(self, descriptor: int) -> tuple[Damage | None, bool]:
@@ -191,6 +203,8 @@ class DamageWatch:
         for timer in (self._timer, self._survey_timer):
             if timer is not None:
                 timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
     def _readable(self) -> None:
         found, foreign = self._listener.read()
