@@ -268,7 +268,7 @@ class Executor:
             if self._adopted(item):
                 continue
             for name in [item.name, *([item.peer] if isinstance(item, Veth) and item.peer_ns == item.ns else [])]:
-                sysctl.quieten(name, bridge=isinstance(item, Bridge))
+                sysctl.quieten(name)
 
     def _adopt(self, netlink: Netlink, item: Bridge) -> bool:
         """Whether a bridge need not, or must not, be made, since a link of that name is there."""

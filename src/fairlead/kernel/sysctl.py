@@ -6,8 +6,7 @@ import os
 from pathlib import Path
 
 #: What routers and neighbours advertise must not reconfigure a link of ours.
-_QUIET = (("accept_ra", "0"), ("accept_redirects", "0"))
-_QUIET_BRIDGE = (*_QUIET, ("autoconf", "0"))
+_QUIET = ("accept_ra", "accept_redirects", "autoconf")
 
 
 def write(path: str, value: str, *, lacking_is_off: bool = True) -> None:
@@ -35,7 +34,7 @@ def read(path: str) -> str | None:
         return None
 
 
-def quieten(link: str, *, bridge: bool) -> None:
+def quieten(link: str) -> None:
     """Make a link that is still down deaf to advertisements. A link that is not there is nothing to do."""
-    for name, value in _QUIET_BRIDGE if bridge else _QUIET:
-        write(f"net/ipv6/conf/{link}/{name}", value)
+    for name in _QUIET:
+        write(f"net/ipv6/conf/{link}/{name}", "0")

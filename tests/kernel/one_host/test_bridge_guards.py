@@ -143,7 +143,9 @@ def test_sec_08_advertisements_of_an_endpoint_reach_nobody(host: Host) -> None:
     ):
         host.connect("v6", "evil")
         assert peer.ns.read("net/ipv6/conf/eth0/accept_ra") == "2"  # the user's own word counts
-        for ns, link in ((host.ns, bridge), (evil.ns, "eth1")):
+        ports = [name for name, row in host.links().items() if row.get("master") == bridge]
+        assert len(ports) == 2
+        for ns, link in ((host.ns, bridge), *((host.ns, port) for port in ports), (evil.ns, "eth1")):
             for name in ("accept_ra", "accept_redirects", "autoconf"):
                 assert ns.read(f"net/ipv6/conf/{link}/{name}") == "0"
         before = state(host.ns, bridge), state(peer.ns, "eth0")
