@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -93,9 +94,8 @@ class Engine:
         """Take away the control groups, which engines leave to whoever comes next."""
         own = [line.rpartition(":")[2].strip("/") for line in Path("/proc/self/cgroup").read_text().splitlines()]
         roots = [Path("/sys/fs/cgroup"), *(path for path in Path("/sys/fs/cgroup").glob("*") if path.is_dir())]
-        for path in {root / group / self.parent for root in roots for group in {"", *own}}:
-            with contextlib.suppress(OSError):
-                path.rmdir()
+        places = {root / group / self.parent for root in roots for group in {"", *own}}
+        until(lambda: not _removed(places), "the control groups are empty and gone")
 
     def _at_once(self) -> tuple[str, ...]:
         return ()
@@ -108,6 +108,15 @@ class Engine:
 
     def _image(self) -> tuple[str, ...]:
         raise NotImplementedError
+
+
+def _removed(places: Iterable[Path]) -> list[Path]:
+    """Remove control groups, inner ones first; those that are still there, since a process dies in them."""
+    for place in places:
+        for folder, _, _ in os.walk(place, topdown=False):
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+    return [place for place in places if place.exists()]
 
 
 class DockerEngine(Engine):
