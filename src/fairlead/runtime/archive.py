@@ -73,6 +73,10 @@ def write(root: int, path: str, source: IO[bytes], *, no_overwrite: bool, keep_o
         raise NotFound(f"Could not find the file {path} in container") from fault
     except NotADirectoryError as fault:
         raise Invalid("extraction point is not a directory", hint="name a directory of the container") from fault
+    except OSError as fault:
+        if fault.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise
+        raise Invalid(f"no directory can be called {path[:40]!r}: {fault.strerror}") from fault
     try:
         with tarfile.open(fileobj=source, mode="r|*") as archive:
             _unpack(folder, archive, no_overwrite=no_overwrite, keep_owners=keep_owners)

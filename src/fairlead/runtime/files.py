@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import PurePosixPath
 from typing import IO
 
-from fairlead.model.errors import Forbidden, Internal, NotFound
+from fairlead.model.errors import Forbidden, Internal, Invalid, NotFound
 from fairlead.model.mount import Mount
 from fairlead.model.settings import Paths
 from fairlead.runtime import archive, images
@@ -150,6 +151,10 @@ def _missing(container_id: str, path: str) -> Iterator[None]:
         yield
     except (FileNotFoundError, NotADirectoryError) as fault:
         raise NotFound(f"Could not find the file {path} in container {container_id}") from fault
+    except OSError as fault:
+        if fault.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise
+        raise Invalid(f"no file can be called {path[:40]!r}: {fault.strerror}") from fault
 
 
 async def _poured(fill: Callable[[IO[bytes]], None]) -> AsyncIterator[bytes]:

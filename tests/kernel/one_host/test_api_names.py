@@ -51,6 +51,7 @@ FREE = {
     "NetworkCreateBody.Labels": "kept and shown as they are, never used",
     "NetworkCreateBody.Options": "keys that we do not know are kept and shown; those that we know are tried below",
     "IpamBody.Options": "the default driver has none; kept and shown",
+    "VolumeBody.Labels": "the same",
     "ContainerCreateBody.Labels": "kept and shown as they are, never used",
     "ContainerCreateBody.Cmd": "the words of the program in the container, never seen by a shell of ours",
     "ContainerCreateBody.Entrypoint": "the same",
@@ -61,7 +62,7 @@ FREE = {
 }
 
 #: Body fields that are paths as a container sees them, which never leave its root file system: an absolute one is right.
-INSIDE = frozenset({"ContainerCreateBody.WorkingDir", "ExecBody.WorkingDir"})
+INSIDE = frozenset({"ContainerCreateBody.WorkingDir", "ExecBody.WorkingDir", "ContainerCreateBody.Volumes"})
 
 #: What a refusal may be: malformed, forbidden, not there, in conflict, not here in this version.
 REFUSED = {400, 403, 404, 409, 501}
@@ -151,7 +152,7 @@ def files(folder: Path) -> set[str]:
     for where, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not os.path.ismount(f"{where}/{name}")]
         found |= {f"{where}/{name}" for name in (*names, *folders) if not name.startswith("node.db")}
-    return found
+    return found - {f"{folder}/state/{kind}" for kind in ("images", "volumes")}  # made at the first of a kind
 
 
 def unchanged(host: Host, before: dict[str, Any], what: object) -> None:
@@ -191,8 +192,9 @@ def stage(host: Host) -> Host:
 def undo(host: Host, answer: Any) -> None:
     """Take back what a request was right to make."""
     identifier = answer.get("Id") if isinstance(answer, dict) else None
-    for path in (f"/containers/{identifier}?force=1", f"/networks/{identifier}"):
-        if identifier:
+    volume = answer.get("Name") if isinstance(answer, dict) and "Mountpoint" in answer else None
+    for path in (f"/containers/{identifier}?force=1&v=1", f"/networks/{identifier}", f"/volumes/{volume}"):
+        if identifier or (volume and path.startswith("/volumes")):
             try:
                 host.api.delete(path)
             except ApiError as error:
