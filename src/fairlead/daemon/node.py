@@ -10,7 +10,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from fairlead.api.contract import Firewall, NodeFacts, Stream
+from fairlead.api.contract import Firewall, NodeFacts, Notices, Preview, Stream, Usage
+from fairlead.api.contract_containers import Files, Images, Meters, Volumes
 from fairlead.daemon.carrier import Carrier
 from fairlead.daemon.coexistence import Coexistence
 from fairlead.daemon.foreign import ForeignTargets
@@ -44,14 +45,16 @@ class DaemonNode:
     ) -> None:
         self.facts = facts
         self.state = engine.state
-        self.notices = carrier.notices
+        self.notices: Notices = carrier.notices
         self.firewall: Firewall = coexistence
-        self.usage = DiskUsage(paths)
-        self.preview = partial(_preview, engine, targets)
-        self.files = NodeFiles(engine.state, paths)
-        self.volumes = NodeVolumes(engine.state, paths)
-        self.images = NodeImages(engine.state, paths, facts.started)
-        self.meters = NodeMeters(engine.state, runtime)
+        self.usage: Usage = DiskUsage(paths)
+        self.preview: Preview = partial(_preview, engine, targets)
+        self.files: Files = NodeFiles(engine.state, paths)
+        self._volumes = NodeVolumes(engine.state, paths)
+        self.volumes: Volumes = self._volumes
+        self.images: Images = NodeImages(engine.state, paths, facts.started)
+        self._meters = NodeMeters(engine.state, runtime)
+        self.meters: Meters = self._meters
         self._engine = engine
         self._carrier = carrier
         self._runtime = runtime
@@ -69,7 +72,7 @@ class DaemonNode:
             await self._limit(command)
         reply = await self._carrier.submit(await self._targets.complete(command))
         if isinstance(command, CreateContainer) and isinstance(reply, Container):
-            self.volumes.prepare(reply)
+            self._volumes.prepare(reply)
         return reply
 
     async def _limit(self, command: UpdateContainer) -> None:
@@ -80,7 +83,7 @@ class DaemonNode:
             return
         limits = check_limits(merge(container.config.limits, command.limits), os.cpu_count() or 1)
         if container.running:
-            await self.meters.limit(container.id, limits)
+            await self._meters.limit(container.id, limits)
 
     def pool_usage(self, network_id: str) -> dict[str, tuple[int, int]]:
         """Subnet -> (addresses in use, addresses that automatic choice can still take)."""

@@ -62,7 +62,9 @@ def test_a_start_that_was_put_off_comes_after_a_daemons_restart(host: Host, tmp_
     config = {**BRIDGE, "RestartPolicy": {"Name": "on-failure"}, "Binds": [f"{tmp_path}:/out"]}
     with host.create("patient", ["sh", "-c", script], host_config=config) as box:
         host.api.post(f"/containers/{box.id}/start")
-        until(lambda: box.inspect()["State"]["Status"] == "restarting" and box.inspect()["RestartCount"] > 1, "it waits")
+        until(
+            lambda: box.inspect()["State"]["Status"] == "restarting" and box.inspect()["RestartCount"] > 1, "it waits"
+        )
         restart_daemon(host)
         until(lambda: box.inspect()["State"]["Status"] == "exited", "it has done its work")
         assert (tmp_path / "runs").read_text().count("x") == 5

@@ -19,7 +19,7 @@ from fairlead.model.commands import (
 from fairlead.model.container import Container, ContainerConfig
 from fairlead.model.endpoint import EndpointSettings, PortRequest
 from fairlead.model.errors import NetError
-from fairlead.model.events import Applied, ContainerExited, ContainerRunning, Event, Failed
+from fairlead.model.events import Applied, ContainerExited, ContainerRunning, Event, Failed, RestartDue
 from fairlead.model.network import Network
 from fairlead.model.settings import DEFAULT_POOLS_V4, EngineSettings, Paths
 from fairlead.model.state import Record
@@ -84,6 +84,14 @@ class World:
     def start(self, name: str) -> Outcome:
         """Start a container; its process runs at once."""
         outcome = self.tell(StartContainer(name))
+        for message in outcome.messages:
+            if isinstance(message, Run):
+                self.tell(ContainerRunning(message.spec.container_id, 4242, 4241, self.now))
+        return outcome
+
+    def start_due(self, name: str) -> Outcome:
+        """The time that a restart was put off is over; its process runs at once."""
+        outcome = self.tell(RestartDue(self.engine.state.container(name).id))
         for message in outcome.messages:
             if isinstance(message, Run):
                 self.tell(ContainerRunning(message.spec.container_id, 4242, 4241, self.now))

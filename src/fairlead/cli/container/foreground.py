@@ -8,12 +8,17 @@ from contextlib import ExitStack
 from fairlead.api.client import Client, Reply
 from fairlead.cli.console import path, record, text
 from fairlead.cli.container.session import pump, raw_terminal, signals_to
+from fairlead.model.detach import parse_detach_keys
 from fairlead.model.errors import Internal
 
 
-def run_attached(client: Client, container: str, *, tty: bool, stdin: bool, removed: bool) -> int:
-    """Start a container and stay joined until it ends; its exit code. ``removed`` waits for its removal too."""
-    query = {"stream": True, "stdout": True, "stderr": True, "stdin": stdin}
+def run_attached(
+    client: Client, container: str, *, tty: bool, stdin: bool, removed: bool, detach_keys: str = ""
+) -> int:
+    """Start a container and stay joined until it ends; its exit code, 0 when we left by the keys. ``removed`` waits for
+    its removal too. Raises ``Invalid`` for keys that are none."""
+    keys = parse_detach_keys(detach_keys)
+    query = {"stream": True, "stdout": True, "stderr": True, "stdin": stdin, "detachKeys": detach_keys or None}
     with ExitStack() as stack:
         attached = stack.enter_context(client.hijack(path("containers", container, "attach"), query))
         condition = {"condition": "removed" if removed else "next-exit"}
@@ -23,7 +28,8 @@ def run_attached(client: Client, container: str, *, tty: bool, stdin: bool, remo
             stack.enter_context(raw_terminal(lambda height, width: _resize(client, container, height, width)))
         else:
             stack.enter_context(signals_to(client, container))
-        pump(attached, tty_mode=tty, stdin=stdin)
+        if pump(attached, tty_mode=tty, stdin=stdin, detach_keys=keys):
+            return 0
         return exit_code(waiting)
 
 

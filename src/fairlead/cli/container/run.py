@@ -19,10 +19,11 @@ _REFUSED, _NOT_EXECUTABLE, _NOT_THERE = 125, 126, 127
 
 @click.command("run", short_help="Create a container and start it", context_settings={"allow_interspersed_args": False})
 @click.option("-d", "--detach", is_flag=True, help="Leave it running and print its id.")
+@click.option("--detach-keys", default="", metavar="KEYS", help="Keys that leave (ctrl-p,ctrl-q).")
 @creation_options
 @dry_run_option("start")
 @pass_client
-def command(client: Client, /, *, detach: bool, **given: object) -> int:
+def command(client: Client, /, *, detach: bool, detach_keys: str, **given: object) -> int:
     """Create a container and start it. IMAGE is `host`, a directory, or an imported name.
 
     \b
@@ -36,7 +37,7 @@ def command(client: Client, /, *, detach: bool, **given: object) -> int:
     try:
         container = create(client, given)
         if not detach:
-            return run_attached(client, container, tty=tty, stdin=stdin, removed=removed)
+            return run_attached(client, container, tty=tty, stdin=stdin, removed=removed, detach_keys=detach_keys)
         client.post(path("containers", container, "start"))
     except NetError as error:
         complain(error)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import termios
 import threading
@@ -16,6 +17,7 @@ from contextlib import contextmanager, suppress
 
 from fairlead.api.client import Client, Reply
 from fairlead.cli.console import path
+from fairlead.model.detach import Escape
 from fairlead.model.errors import NetError
 
 #: Bytes read from the keyboard or a pipe at a time.
@@ -25,10 +27,13 @@ _CHUNK_BYTES = 64 * 1024
 _HANDED_ON = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGCONT")
 
 
-def pump(reply: Reply, *, tty_mode: bool, stdin: bool) -> None:
-    """Carry bytes until the other side ends: our input to it, its output to our output."""
+def pump(reply: Reply, *, tty_mode: bool, stdin: bool, detach_keys: bytes = b"") -> bool:
+    """Carry bytes until the other side ends: our input to it, its output to our output. True when we left before, by
+    typing ``detach_keys`` at a terminal."""
+    left = threading.Event()
     if stdin:
-        threading.Thread(target=_feed, args=(reply,), daemon=True).start()
+        escape = Escape(detach_keys) if detach_keys and tty_mode else None
+        threading.Thread(target=_feed, args=(reply, escape, left), daemon=True).start()
     out, err = sys.stdout.buffer, sys.stderr.buffer
     pieces = (("stdout", piece) for piece in reply.pieces()) if tty_mode else reply.frames()
     with suppress(ConnectionResetError):
@@ -36,6 +41,7 @@ def pump(reply: Reply, *, tty_mode: bool, stdin: bool) -> None:
             sink = err if stream == "stderr" else out
             sink.write(data)
             sink.flush()
+    return left.is_set()
 
 
 @contextmanager
@@ -78,10 +84,17 @@ def raw_terminal(resize: Callable[[int, int], object]) -> Iterator[None]:
         signal.signal(signal.SIGWINCH, handler)
 
 
-def _feed(reply: Reply) -> None:
-    """Our input to the other side, and its end as a half-close."""
+def _feed(reply: Reply, escape: Escape | None, left: threading.Event) -> None:
+    """Our input to the other side, and its end as a half-close; the whole close when the keys that leave are typed."""
     descriptor = sys.stdin.fileno()
     with suppress(OSError):
         while data := os.read(descriptor, _CHUNK_BYTES):
+            leaves = False
+            if escape is not None:
+                data, leaves = escape.feed(data)
             reply.connection.sendall(data)
+            if leaves:
+                left.set()
+                reply.connection.shutdown(socket.SHUT_RDWR)
+                return
         reply.end_input()
