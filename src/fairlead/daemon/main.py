@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import gc
 import logging
 import os
 import signal
@@ -67,6 +68,8 @@ async def _run(options: DaemonOptions) -> None:
         node = await _start(options, stack, service)
         _on_hang_up(node, service, stack)
         service.drop_rest()
+        gc.freeze()  # what the start made stays, and is looked through no more
+        gc.enable()
         service.tell("READY=1", f"STATUS={await node.check()}")
         log.info("ready")
         life = asyncio.get_running_loop().create_task(service.live(node.check))

@@ -93,6 +93,9 @@ async def _ask_runtime(
         found = await runtime.recover(container.id, starting=starting)
         if not isinstance(found, Exited):
             living.append((container.id, found.monitor_pid))
+            paused = container.state.status == "paused"
+            if runtime.is_suspended(container.id) != paused:
+                await runtime.suspend(container.id, resume=not paused)
             if starting:
                 news.append(ContainerRunning(container.id, found.pid, found.monitor_pid, time.time()))
         elif starting:

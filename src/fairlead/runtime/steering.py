@@ -12,6 +12,7 @@ from fairlead.model.errors import Conflict, Internal, Invalid
 from fairlead.model.limits import Limits
 from fairlead.model.runspec import ExecSpec
 from fairlead.runtime import cgroups
+from fairlead.runtime.bundle import CGROUP_PARENT
 from fairlead.runtime.conmon import readable
 from fairlead.runtime.layout import files_of, runc_root
 from fairlead.runtime.lifecycle import Containers
@@ -37,6 +38,14 @@ class Steering(Containers):
     async def suspend(self, container_id: str, *, resume: bool) -> None:
         """Freeze all processes of a container, or let them go on. Raises ``Internal`` with what runc says."""
         await self._runc_says("resume" if resume else "pause", container_id)
+
+    def is_suspended(self, container_id: str) -> bool:
+        """Whether its processes are frozen, or about to be."""
+        for path, frozen in (("freezer/{}/freezer.state", ("FROZEN", "FREEZING")), ("{}/cgroup.freeze", ("1",))):
+            place = cgroups.CGROUP_ROOT / path.format(f"{CGROUP_PARENT.lstrip('/')}/{container_id}")
+            if place.exists():
+                return place.read_text().strip() in frozen
+        return False
 
     async def limit(self, container_id: str, limits: Limits) -> None:
         """Hold a running container to other limits. Raises ``Internal`` with what the kernel says."""

@@ -113,13 +113,22 @@ async def _as_nft_spells(firewall: list[Object]) -> dict[tuple[str, ...], Object
 def _assert_containers_whole(host: Host) -> None:
     rows = {row["Id"]: row["State"] for row in host.get("/containers/json?all=1")}
     host.containers |= set(rows)
-    running = {identifier for identifier, state in rows.items() if state == "running"}
+    running = {identifier for identifier, state in rows.items() if state in ("running", "paused")}
     folder = host.run_dir / "containers"
-    until(lambda: _monitors(host) == running, f"monitors of running containers only ({len(running)})")
+    try:
+        until(lambda: _monitors(host) == running, "monitors of running containers only")
+    except AssertionError as error:
+        error.add_note(f"too many {_monitors(host) - running}, too few {running - _monitors(host)}, known {rows}")
+        raise
     for identifier in running:
         pid = host.get(f"/containers/{identifier}/json")["State"]["Pid"]
         assert identifier in Path(f"/proc/{pid}/cgroup").read_text(), f"{identifier} does not run as {pid}"
-    assert {path.name for path in cgroups(host.containers)} == running
+    groups = cgroups(host.containers)
+    assert {path.name for path in groups} == running
+    frozen = {
+        path.name for path in groups if _says(path / "freezer.state", "FROZEN") or _says(path / "cgroup.freeze", "1")
+    }
+    assert frozen == {identifier for identifier in running if rows[identifier] == "paused"}
     assert _names(host.run_dir / "runc") == running
     assert _names(folder) <= set(rows)
     assert _names(host.state / "containers") <= set(rows)
@@ -154,6 +163,10 @@ def _monitors(host: Host) -> set[str]:
             if words[0].endswith("conmon") and any(str(host.run_dir) in word for word in words):
                 found.add(words[words.index("--cid") + 1])
     return found
+
+
+def _says(path: Path, word: str) -> bool:
+    return path.exists() and path.read_text().strip() == word
 
 
 def _names(folder: Path) -> set[str]:
