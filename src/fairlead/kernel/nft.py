@@ -20,7 +20,7 @@ from typing import Any
 
 from fairlead.kernel import messages as m
 from fairlead.kernel.descriptors import LowDescriptors, is_netfilter, went_low
-from fairlead.kernel.errno import from_nft, refused
+from fairlead.kernel.errno import Refused, from_nft, refused
 
 #: The ABI that Debian 11 to 13 and Ubuntu 20.04 to 24.04 ship.
 _LIBRARY = "libnftables.so.1"
@@ -113,6 +113,12 @@ class Nft:
             # the kernel has answered before the send returns
             answer = used.recv(65536, socket.MSG_DONTWAIT)
         code = -int.from_bytes(answer[m.HEADER.size : m.HEADER.size + 4], "little", signed=True)
+        if code == errno.EPERM and os.geteuid() == 0:
+            raise Refused(
+                f"cannot take the table {family} {name}: another program holds it",
+                code=code,
+                hint="another Fairlead, a daemon or a program of `import fairlead`, is in this network namespace: stop it",
+            )
         if code and code not in _UNSUPPORTED:
             raise refused(f"take the table {family} {name}", code)
         return code == 0

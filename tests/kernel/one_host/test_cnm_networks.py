@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -244,3 +245,18 @@ def test_wrong_numbers_of_announcements_are_refused(host: Host, option: str, val
         host.network("x", Options={f"{ADVERTISE}{option}": value})
     assert refused.value.status == 400
     assert host.seen() == before
+
+
+def test_a_program_of_ones_own_does_not_take_the_hosts_network_from_the_daemon(host: Host) -> None:
+    """``import fairlead`` beside a daemon in one network namespace: refused, and the daemon's things stand."""
+    with (
+        network(host, "safe", subnet="10.59.0.0/24"),
+        host.run("a", network="safe") as a,
+        host.run("b", network="safe"),
+    ):
+        before = host.seen()
+        done = host.ns.run(sys.executable, "-c", "import fairlead; fairlead.Node().close()", check=False)
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1].endswith("cannot take the table inet fairlead: another program holds it")
+        assert host.seen() == before
+        assert a.ns.pings(host.get("/containers/b/json")["NetworkSettings"]["Networks"]["safe"]["IPAddress"])
