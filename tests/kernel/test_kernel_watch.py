@@ -13,6 +13,7 @@ from tests.kernel.kernel_plans import network, node, ports, sandbox
 
 from fairlead.kernel import netns
 from fairlead.kernel.apply import Kernel
+from fairlead.kernel.errno import Refused
 from fairlead.kernel.nft import Nft
 from fairlead.kernel.watch import Listener
 from fairlead.plan.objects import NOTHING, Plan
@@ -134,6 +135,21 @@ def test_sec_10_nobody_else_can_change_our_tables(on_kernel: OnKernel, what: str
         else:
             with pytest.raises(subprocess.CalledProcessError):
                 run("nft", FIREWALL[what])
+        assert await kernel.observe() == before
+
+    on_kernel(scenario)
+
+
+def test_a_second_one_in_the_same_namespace_is_refused(space: Path, on_kernel: OnKernel) -> None:
+    async def scenario(kernel: Kernel) -> None:
+        await kernel.apply(WANTED)
+        before = await kernel.observe()
+        second = Kernel(str(space.parent / "other"))
+        try:
+            with pytest.raises(Refused, match="another process owns it"):
+                await second.repair({"node": node()})
+        finally:
+            await second.close()
         assert await kernel.observe() == before
 
     on_kernel(scenario)

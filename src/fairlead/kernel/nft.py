@@ -113,11 +113,11 @@ class Nft:
             # the kernel has answered before the send returns
             answer = used.recv(65536, socket.MSG_DONTWAIT)
         code = -int.from_bytes(answer[m.HEADER.size : m.HEADER.size + 4], "little", signed=True)
-        if code == errno.EPERM and os.geteuid() == 0:
+        if code == errno.EPERM:
             raise Refused(
-                f"cannot take the table {family} {name}: another program holds it",
+                f"cannot take the table {family} {name}: another process owns it, or we may not",
                 code=code,
-                hint="another Fairlead, a daemon or a program of `import fairlead`, is in this network namespace: stop it",
+                hint="run one Fairlead for each network namespace, as root; `nft list tables` names the owner",
             )
         if code and code not in _UNSUPPORTED:
             raise refused(f"take the table {family} {name}", code)

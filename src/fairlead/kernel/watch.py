@@ -17,6 +17,7 @@ import struct
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from fairlead.kernel import messages as m
@@ -120,8 +121,9 @@ class Listener:
 
     def _close(self, descriptor: int) -> None:
         if descriptor >= 0:
-            self._epoll.unregister(descriptor)
-            os.close(descriptor)
+            with suppress(OSError):  # letting go must come to its end
+                self._epoll.unregister(descriptor)
+                os.close(descriptor)
 
     def read(self) -> tuple[list[Damage], bool]:
         """What was heard since, and whether strangers' tables changed."""
