@@ -102,7 +102,7 @@ def routes() -> tuple[Route, ...]:
     more: dict[str, type] = {"noOverwriteDirNonDir": bool, "copyUIDGID": bool}
     return (
         Route("HEAD", "/containers/{ref}/archive", head, query=path),
-        Route("GET", "/containers/{ref}/archive", get, query=path),
+        Route("GET", "/containers/{ref}/archive", get, query=path, endless=True),
         Route("PUT", "/containers/{ref}/archive", put, query={**path, **more}, upload=True),
-        Route("GET", "/containers/{ref}/export", export),
+        Route("GET", "/containers/{ref}/export", export, endless=True),
     )

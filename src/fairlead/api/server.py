@@ -143,7 +143,9 @@ class _Door:
             response.headers[DRY_RUN] = "plan"
         except NetError as error:
             response = _failed(call, error)
-        except (ConnectionError, asyncio.CancelledError):
+        except ConnectionError:  # the client is gone; there is nobody to tell
+            response = call.opened or answer(None)
+        except asyncio.CancelledError:
             raise
         except Exception:  # the edge of every request: a fault in one must not be an HTML page, nor end the daemon
             log.exception("a request failed: %s %s", request.method, request.path)

@@ -30,7 +30,7 @@ NDOTS_DEFAULT = 1
 NDOTS_MAX = 15
 
 #: An option of resolv.conf(5): a word, or a word and a number.
-_OPTION = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*(:[0-9]+)?")
+_OPTION = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,63}(:[0-9]{1,9})?")
 
 _HEADER = """\
 # Written by Fairlead for this container.

@@ -3,6 +3,8 @@ file that programs in the container believe (SEC-22)."""
 
 from __future__ import annotations
 
+import re
+
 from fairlead.discovery import hosts, resolvconf
 from fairlead.model import options
 from fairlead.model.addresses import parse_address, parse_mac
@@ -14,6 +16,10 @@ from fairlead.model.runspec import check_program
 
 #: Longest host name in bytes that Linux takes (HOST_NAME_MAX, gethostname(2)).
 HOST_NAME_MAX = 64
+#: The name of a capability, with or without its prefix (capabilities(7)); which of them the kernel has, the runtime knows.
+_CAPABILITY = re.compile(r"[a-zA-Z][a-zA-Z_]{0,39}")
+#: Docker's form of a rule of the device control group (moby: deviceCgroupRuleRegex).
+_DEVICE_RULE = re.compile(r"[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}")
 
 
 def check_config(config: ContainerConfig) -> None:
@@ -33,6 +39,14 @@ def check_config(config: ContainerConfig) -> None:
         if request.host_ip:
             parse_address(request.host_ip, "host address of a published port")
     check_program(config.user, config.working_dir)
+    for group in config.powers.group_add:
+        check_program(group, "")
+    for capability in (*config.powers.cap_add, *config.powers.cap_drop):
+        if not _CAPABILITY.fullmatch(capability):
+            raise Invalid(f'invalid CapAdd: unknown capability: "{capability[:40]}"', hint="see capabilities(7)")
+    for rule in config.powers.device_rules:
+        if not _DEVICE_RULE.fullmatch(rule):
+            raise Invalid(f"invalid device cgroup rule format: '{rule[:40]}'", hint="write it like c 42:* rmw")
     check_name("network", config.network_mode.removeprefix("container:"))
     for network, settings in config.endpoints.items():
         check_name("network", network.removeprefix("container:"))
