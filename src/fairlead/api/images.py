@@ -21,7 +21,7 @@ HOST_IMAGE = "host"
 #: Bytes handed on at a time while an archive is imported: large enough to keep system calls rare, small enough to
 #: keep several imports out of the way of everything else.
 _CHUNK_BYTES = 256 * 1024
-_IMPORT_HINT = "there is no registry: `fairlead image import TARBALL NAME` adds a root file system, `host` needs none"
+_IMPORT_HINT = "there is no registry: `fairlead image import NAME TARBALL` adds a root file system, `host` needs none"
 _LIST_FILTERS = ("before", "dangling", "label", "reference", "since", "until")
 _PRUNE_FILTERS = (*PRUNE_FILTERS, "dangling")
 

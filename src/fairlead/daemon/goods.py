@@ -190,7 +190,7 @@ class NodeImages:
         if found is None:
             raise NotFound(
                 f"No such image: {full_name(ref)}",
-                hint="there is no registry: `fairlead image import TARBALL NAME` adds a root file system, `host` "
+                hint="there is no registry: `fairlead image import NAME TARBALL` adds a root file system, `host` "
                 "needs none",
             )
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, fields
 
+from fairlead.model import codes
 from fairlead.model.errors import Invalid
 
 #: Least memory of a container, bytes (Docker: 6 MiB; runc itself needs that much to start one).
@@ -105,7 +106,7 @@ def check_limits(limits: Limits, cpus: int = 0) -> Limits:
     machine has, 0 when that does not matter."""
     memory, swap = limits.memory_bytes, limits.memory_swap_bytes
     if 0 < memory < MEMORY_BYTES_MIN:
-        raise Invalid("Minimum memory limit allowed is 6MB", hint="give --memory more")
+        raise Invalid("Minimum memory limit allowed is 6MB", hint="give --memory more", code=codes.LIMIT_INVALID)
     if memory < 0 or limits.memory_reservation_bytes < 0:
         raise Invalid("invalid memory limit: it cannot be negative")
     if swap > 0 and memory == 0:
@@ -126,7 +127,10 @@ def _check_cpu(limits: Limits, cpus: int) -> None:
     if limits.nano_cpus and (limits.cpu_quota_us or limits.cpu_period_us):
         raise Invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set")
     if limits.nano_cpus < 0 or (cpus and limits.nano_cpus > cpus * NANO):
-        raise Invalid(f"range of CPUs is from 0.01 to {cpus:.2f}, as there are only {cpus} CPUs available")
+        raise Invalid(
+            f"range of CPUs is from 0.01 to {cpus:.2f}, as there are only {cpus} CPUs available",
+            code=codes.LIMIT_INVALID,
+        )
     if limits.cpu_period_us and not CPU_PERIOD_US[0] <= limits.cpu_period_us <= CPU_PERIOD_US[1]:
         raise Invalid("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
     if 0 < limits.cpu_quota_us < CPU_QUOTA_US_MIN:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from fairlead.model import codes
 from fairlead.model.errors import Invalid
 
 #: How mounts spread between host and container (mount_namespaces(7)).
@@ -49,7 +50,11 @@ def parse_volume(text: str) -> Mount:
     beginning is a volume's name."""
     parts = text.split(":")
     if len(parts) not in (2, 3) or not all(parts):
-        raise Invalid(f"invalid volume specification: {text!r}", hint="write SOURCE:TARGET or SOURCE:TARGET:ro")
+        raise Invalid(
+            f"invalid volume specification: {text!r}",
+            hint="write SOURCE:TARGET or SOURCE:TARGET:ro",
+            code=codes.MOUNT_INVALID,
+        )
     source, target, mode = (*parts, "")[:3]
     read_only, copy, propagation = _mode(mode, volume=not source.startswith("/"))
     place = check_target(target)

@@ -19,6 +19,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
+from fairlead.model import codes
 from fairlead.model.errors import Forbidden, Invalid, NetError, NotFound
 from fairlead.model.image import ImageConfig, full_name
 from fairlead.model.settings import Paths
@@ -146,6 +147,7 @@ def _missing(image: str) -> NotFound:
     return NotFound(
         f"No such image: {image}",
         hint=f"use '{HOST}', the path of a directory, or import one: fairlead image import NAME TARBALL",
+        code=codes.IMAGE_NOT_FOUND,
     )
 
 
@@ -331,7 +333,11 @@ async def _unpack(rootfs: Path, tarball: AsyncIterator[bytes]) -> str:
         if await asyncio.shield(child.ended) != 0:
             complaints.seek(0)
             said = complaints.read(1 << 12).decode("utf-8", "replace").strip() or "tar failed"
-            raise Invalid(f"cannot unpack the tarball: {said.splitlines()[0]}", hint="is it a tar archive?")
+            raise Invalid(
+                f"cannot unpack the tarball: {said.splitlines()[0]}",
+                hint="is it a tar archive?",
+                code=codes.IMAGE_INVALID,
+            )
     return digest.hexdigest()
 
 

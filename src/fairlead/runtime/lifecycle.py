@@ -238,6 +238,14 @@ class Containers:
             return Exited(conmon.EXIT_NOT_STARTED, time.time())
         return Running(read_pid(files.pid), monitor_pid if monitor is not None else 0)
 
+    async def release_rest(self, container_id: str) -> None:
+        """``release`` of one that has ended, if that was not come to."""
+        files = files_of(self._paths, container_id)
+        if _is_known(runc_root(self._paths) / container_id) or is_mounted(files.rootfs):
+            async with self._lock(container_id):
+                await self._kill(container_id, files)
+                await self._release(container_id, files)
+
     def known(self) -> set[str]:
         """Ids of all containers of which anything is left: mounts, files, or state of runc."""
         places = (Path(self._paths.run, "containers"), Path(self._paths.containers), runc_root(self._paths))

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from fairlead.model import codes
 from fairlead.model.errors import Conflict, Invalid, Unavailable
 from fairlead.model.mount import Mount
 from fairlead.model.runspec import RunSpec
@@ -89,6 +90,7 @@ def _make_source(mount: Mount) -> None:
         raise Invalid(
             f'invalid mount config for type "bind": bind source path does not exist: {mount.source}',
             hint="make the directory first, or use -v, which makes it",
+            code=codes.MOUNT_INVALID,
         )
     source.mkdir(mode=0o755, parents=True)
 

@@ -7,6 +7,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from fairlead.model import codes
 from fairlead.model.errors import Invalid
 from fairlead.runtime.mounts import open_in_root
 
@@ -58,6 +59,7 @@ def identity(user: str, passwd: str, group: str, more: tuple[str, ...] = ()) -> 
         raise Invalid(
             f"unable to find user {who}: no matching entries in passwd file",
             hint="name a user of the image, or give a numeric id",
+            code=codes.USER_NOT_FOUND,
         )
     added = [_group(part, group) for part in more]
     if group_part:
@@ -74,6 +76,7 @@ def _group(part: str, group: str) -> int:
     raise Invalid(
         f"unable to find group {part}: no matching entries in group file",
         hint="name a group of the image, or give a numeric id",
+        code=codes.USER_NOT_FOUND,
     )
 
 

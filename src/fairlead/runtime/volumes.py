@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fairlead.model import codes
 from fairlead.model.errors import Internal, Invalid, NotFound
 from fairlead.model.mount import check_volume_name
 from fairlead.model.settings import Paths
@@ -87,7 +88,11 @@ class Volumes:
         except Invalid:
             found = None
         if found is None:
-            raise NotFound(f"get {name}: no such volume", hint="`fairlead volume ls` lists what is there")
+            raise NotFound(
+                f"get {name}: no such volume",
+                hint="`fairlead volume ls` lists what is there",
+                code=codes.VOLUME_NOT_FOUND,
+            )
         return found
 
     def all(self) -> list[Volume]:
