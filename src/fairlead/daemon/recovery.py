@@ -89,6 +89,7 @@ async def _ask_runtime(
     for container in list(engine.state.containers.values()):
         starting = container.state.status == "starting"
         if not (container.running or starting):
+            await runtime.release_rest(container.id)
             continue
         found = await runtime.recover(container.id, starting=starting)
         if not isinstance(found, Exited):
