@@ -137,6 +137,7 @@ def comes_by(host: Host, bare: Namespace, point: str) -> str:
     return where
 
 
+@pytest.mark.timeout(900)  # seconds; some 170 starts of a daemon, 0.6 s each on an idle machine
 def test_killed_at_every_fault_point(scene: Host, bare: Namespace) -> None:
     """At the first visit; if that is in the start, and it can be in a command too, at the first that is in one. Each
     daemon takes up what the one before left, and is looked at before it is killed itself."""

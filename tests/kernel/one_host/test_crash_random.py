@@ -103,6 +103,7 @@ def clear(api: Client, name: str) -> None:
         api.delete(f"/networks/{name}")
 
 
+@pytest.mark.timeout(1800)  # seconds; as many as are asked for
 def test_killed_at_random_moments(crowd: tuple[Host, list[Container]], pytestconfig: pytest.Config) -> None:
     host, made = crowd
     seed = pytestconfig.getoption("--first-seed")

@@ -115,6 +115,7 @@ def rounds(host: Host, numbers: range) -> None:
         raise faults[0]
 
 
+@pytest.mark.timeout(1800)  # seconds; as many as are asked for
 def test_nothing_leaks(make_host: MakeHost, record_property: Any, pytestconfig: pytest.Config) -> None:
     cycles = pytestconfig.getoption("--cycles")
     host = make_host()
