@@ -30,6 +30,10 @@ class _Waiting:
     words: str = ""
 
 
+#: Commands that were made and not started whose keys we remember: more forget the oldest's. Our choice.
+_UNSTARTED_MAX = 1024
+
+
 class Execs:
     """Keeps hold of commands that run with nobody attached, so that their output is read and they can end."""
 

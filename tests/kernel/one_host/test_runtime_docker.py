@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
@@ -384,6 +383,5 @@ def test_what_has_no_meaning_here_says_so(docker: Docker) -> None:
         ("--log-driver", "syslog"),
         ("--storage-opt", "size=1G"),
     ):
-        with contextlib.suppress(AssertionError):
-            said = docker("run", "--rm", *words, "host", "true", code=125).stderr
-            assert re.search("not implemented|no log driver|invalid|could not get container", said), said
+        said = docker("run", "--rm", *words, "host", "true", code=125).stderr
+        assert re.search("not implemented|no log driver|invalid USER mode", said), said
