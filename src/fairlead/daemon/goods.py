@@ -22,7 +22,7 @@ from fairlead.runtime import cgroups, images
 from fairlead.runtime.cgroups import Usage
 from fairlead.runtime.containers import Runtime
 from fairlead.runtime.files import Trees
-from fairlead.runtime.volumes import Volume, Volumes
+from fairlead.runtime.volumes import Volume, Volumes, tidy
 
 #: Where the kernel tells the CPU time of the whole machine, in ticks (proc(5)).
 _STAT = "/proc/stat"
@@ -78,6 +78,7 @@ class NodeVolumes:
 
     def __init__(self, state: State, paths: Paths) -> None:
         self._state = state
+        tidy(paths)
         self._volumes = Volumes(paths)
 
     def create(self, name: str, labels: Mapping[str, str], driver: str, options: Mapping[str, str]) -> VolumeInfo:
