@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from fairlead.api.contract_containers import FileStat
-from fairlead.api.router import Call, Route, empty
+from fairlead.api.router import Call, Route, empty, ended
 from fairlead.api.schema import encode, stamp
 from fairlead.model.errors import Invalid
 
@@ -63,10 +63,11 @@ async def export(call: Call) -> web.StreamResponse:
 
 async def _send(call: Call, pieces: AsyncIterator[bytes]) -> web.StreamResponse:
     response: web.StreamResponse | None = None
-    async for piece in pieces:
-        if response is None:
-            response = await call.stream(_TAR)
-        await response.write(piece)
+    async with ended(pieces):
+        async for piece in pieces:
+            if response is None:
+                response = await call.stream(_TAR)
+            await response.write(piece)
     return response if response is not None else await call.stream(_TAR)
 
 

@@ -24,6 +24,7 @@ from fairlead.api.schema_container import (
 )
 from fairlead.api.schema_create import FOR_EVER_S, ContainerCreateBody
 from fairlead.api.schema_host_config import all_mounts
+from fairlead.model import codes
 from fairlead.model.commands import (
     AlreadyThere,
     CreateContainer,
@@ -66,7 +67,9 @@ async def list_containers(call: Call) -> web.StreamResponse:
     filters = call.filters()
     unknown = [status for status in filters.get("status") if status not in _STATUSES]
     if unknown:
-        raise Invalid(f"invalid filter 'status={unknown[0]}'", hint="allowed: " + ", ".join(_STATUSES))
+        raise Invalid(
+            f"invalid filter 'status={unknown[0]}'", hint="allowed: " + ", ".join(_STATUSES), code=codes.FILTER_INVALID
+        )
     limit = call.whole("limit") or 0
     every = call.flag("all") or limit > 0 or "status" in filters or "exited" in filters
     state, now = call.node.state, time.time()
@@ -96,7 +99,7 @@ async def create(call: Call) -> web.StreamResponse:
     config = body.config()
     container = await call.submit(CreateContainer(call.text("name").removeprefix("/"), config))
     if not isinstance(container, Container):
-        raise Internal(f"{CreateContainer.__name__} was answered with {type(container).__name__}")
+        raise Internal(f"{CreateContainer.__name__} was answered with {type(container).__name__}", code=codes.FAULT)
     return answer({"Id": container.id, "Warnings": call.node.meters.possible(config.limits)}, 201)
 
 
@@ -121,7 +124,11 @@ async def restart(call: Call) -> web.StreamResponse:
     """``POST /containers/{ref}/restart``: stop, then start; the container stays even when it was to be removed."""
     container = call.node.state.container(call.path["ref"])
     if container.config.auto_remove and container.running:
-        raise Invalid("a container that is removed at its end cannot be restarted", hint="create it without --rm")
+        raise Invalid(
+            "a container that is removed at its end cannot be restarted",
+            hint="create it without --rm",
+            code=codes.OPTIONS_CONFLICT,
+        )
     await call.submit(StopContainer(container.id, _timeout(call), call.text("signal")))
     await call.submit(StartContainer(container.id))
     tell_container(call, "restart", container)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 
 from aiohttp import web
 
 from fairlead.api.filters import Filters
 from fairlead.api.moments import optional_moment
-from fairlead.api.router import Call, Route
+from fairlead.api.router import Call, Route, ended
 from fairlead.api.schema import encode, nanoseconds
 from fairlead.model.container import Container
 from fairlead.model.errors import Invalid
@@ -30,14 +30,11 @@ async def events(call: Call) -> web.StreamResponse:
     if since is not None and until is not None and until < since:
         raise Invalid(f"`since` time ({since:f}) cannot be after `until` time ({until:f})")
     notices = call.node.notices.subscribe(since)
-    response = await call.stream("application/json")
-    try:
+    async with ended(notices):
+        response = await call.stream("application/json")
         while (notice := await _next(notices, until)) is not None:
             if wanted(filters, notice):
                 await response.write(encode(notice_json(notice)))
-    finally:
-        if isinstance(notices, AsyncGenerator):
-            await notices.aclose()
     return response
 
 

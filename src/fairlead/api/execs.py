@@ -62,15 +62,21 @@ class Execs:
         waiting = self._waiting.pop(identifier, _Waiting())
         stream = await call.node.exec_start(identifier)
         _tell(call, "exec_start", identifier, waiting)
-        if body.detach:
+
+        def go_on() -> None:
             task = asyncio.create_task(_discard(stream))
             self._detached.add(task)
             task.add_done_callback(self._detached.discard)
             task.add_done_callback(lambda _: _tell_end(call, identifier, waiting))
+
+        if body.detach:
+            go_on()
             return empty(200)
         outputs = frozenset({"stdout", "stderr"})
         try:
-            return await hijack(call, stream, stdin=True, outputs=outputs, detach_keys=waiting.keys)
+            return await hijack(
+                call, stream, stdin=True, outputs=outputs, detach_keys=waiting.keys, left_alone=go_on
+            )
         finally:
             _tell_end(call, identifier, waiting)
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
+from fairlead.model import codes
 from fairlead.model.errors import Invalid
 
 #: Most repetitions in one pattern. Python's matcher backtracks: with n repetitions a match can take name-length^n
@@ -30,11 +31,17 @@ class Filters:
         try:
             raw = msgspec.json.decode(text.encode("utf-8", "replace"), type=_Shape)
         except (msgspec.DecodeError, RecursionError) as error:
-            raise Invalid("invalid filter", hint='write filters as {"key": ["value"]}') from error
+            raise Invalid(
+                "invalid filter", hint='write filters as {"key": ["value"]}', code=codes.FILTER_INVALID
+            ) from error
         values: dict[str, list[str]] = {}
         for key, given in raw.items():
             if key not in allowed:
-                raise Invalid(f"invalid filter '{key}'", hint="allowed here: " + ", ".join(sorted(allowed)))
+                raise Invalid(
+                    f"invalid filter '{key}'",
+                    hint="allowed here: " + ", ".join(sorted(allowed)),
+                    code=codes.FILTER_INVALID,
+                )
             chosen = [value for value, on in given.items() if on] if isinstance(given, dict) else given
             if chosen:
                 values[key] = chosen
@@ -67,7 +74,9 @@ class Filters:
             return None
         if len(values) == 1 and values[0] in ("true", "1", "false", "0"):
             return values[0] in ("true", "1")
-        raise Invalid(f"invalid filter '{key}={values}'", hint=f"write {key}=true or {key}=false")
+        raise Invalid(
+            f"invalid filter '{key}={values}'", hint=f"write {key}=true or {key}=false", code=codes.FILTER_INVALID
+        )
 
 
 def _has(labels: Mapping[str, str], wanted: str) -> bool:
@@ -83,9 +92,13 @@ def _found(value: str, text: str) -> bool:
     repetitions = sum(value.count(sign) for sign in "*+{")
     if repetitions > REPETITIONS_MAX or (repetitions and "(" in value) or "(?" in value or "\\" in value:
         raise Invalid(
-            f"filter pattern {value!r} is too complex", hint=f"use at most {REPETITIONS_MAX} repetitions and no groups"
+            f"filter pattern {value!r} is too complex",
+            hint=f"use at most {REPETITIONS_MAX} repetitions and no groups",
+            code=codes.FILTER_INVALID,
         )
     try:
         return re.search(value, text) is not None
     except re.error as error:
-        raise Invalid(f"filter pattern {value!r} is not a regular expression: {error}") from error
+        raise Invalid(
+            f"filter pattern {value!r} is not a regular expression: {error}", code=codes.FILTER_INVALID
+        ) from error

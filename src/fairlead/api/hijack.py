@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 
 from aiohttp import web
@@ -41,10 +42,17 @@ def content_type(version: versions.ApiVersion, *, tty: bool) -> str:
 
 
 async def hijack(
-    call: Call, stream: Stream, *, stdin: bool, outputs: frozenset[str], detach_keys: bytes = b""
+    call: Call,
+    stream: Stream,
+    *,
+    stdin: bool,
+    outputs: frozenset[str],
+    detach_keys: bytes = b"",
+    left_alone: Callable[[], None] | None = None,
 ) -> web.StreamResponse:
     """Join a client and a running command until the command ends or the client leaves, by closing the connection or,
-    in a terminal, by ``detach_keys``; ``stream`` is closed then."""
+    in a terminal, by ``detach_keys``; ``stream`` is closed then. With ``left_alone``, that is called instead when the
+    client leaves a command that goes on, and takes the stream over."""
     transport = call.request.transport
     if transport is None or not isinstance(transport, asyncio.Transport):
         await stream.close()
@@ -59,12 +67,16 @@ async def hijack(
     try:
         await asyncio.wait({downstream, *leaving}, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        goes_on = not downstream.done()
         for task in (upstream, downstream, *leaving):
             task.cancel()
         await asyncio.gather(upstream, downstream, *leaving, return_exceptions=True)
         transport.close()
-        with suppress(OSError):
-            await stream.close()
+        if goes_on and left_alone is not None:
+            left_alone()
+        else:
+            with suppress(OSError):
+                await stream.close()
         await wire.gone.wait()
     return web.Response()
 

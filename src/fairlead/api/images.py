@@ -13,6 +13,7 @@ from fairlead.api.filters import Filters
 from fairlead.api.pruning import PRUNE_FILTERS, Age, Pruned, Pruner
 from fairlead.api.router import Call, Route, answer, empty
 from fairlead.api.schema import encode, stamp
+from fairlead.model import codes
 from fairlead.model.errors import Conflict, Invalid, NotFound, NotImplementedHere
 from fairlead.model.image import DEFAULT_TAG, full_name, parse_changes
 
@@ -85,7 +86,7 @@ async def create(call: Call) -> web.StreamResponse:
     source = call.text("fromSrc")
     if source != "-":
         wanted = (call.text("fromImage") or source).removeprefix("docker.io/library/")
-        raise NotFound(f"No such image: {wanted}", hint=_IMPORT_HINT)
+        raise NotFound(f"No such image: {wanted}", hint=_IMPORT_HINT, code=codes.IMAGE_NOT_FOUND)
     repo, tag = call.text("repo"), call.text("tag")
     name = f"{repo}:{tag}" if repo and tag else repo
     image = await _import(call, name)
@@ -106,7 +107,9 @@ async def import_image(call: Call) -> web.StreamResponse:
 async def _import(call: Call, name: str) -> ImageInfo:
     changes = call.request.query.getall("changes", [])
     if full_name(name) == full_name(HOST_IMAGE):
-        raise Invalid(f"{HOST_IMAGE!r} is the host's own root file system", hint="choose another name")
+        raise Invalid(
+            f"{HOST_IMAGE!r} is the host's own root file system", hint="choose another name", code=codes.IMAGE_NOT_FOUND
+        )
     image = await call.node.images.add(name, _chunks(call), parse_changes(_lines(changes)))
     call.node.notices.tell("image", "import", f"sha256:{image.id}", {"name": f"sha256:{image.id}"})
     return image

@@ -14,6 +14,7 @@ from fairlead.api.schema_network import (
     network_inspect,
     network_summary,
 )
+from fairlead.model import codes
 from fairlead.model.commands import ConnectNetwork, CreateNetwork, DisconnectNetwork, RemoveNetwork
 from fairlead.model.endpoint import EndpointSettings
 from fairlead.model.errors import Conflict, Forbidden, Internal, Invalid, NetError, NotFound
@@ -40,7 +41,11 @@ async def inspect_network(call: Call) -> web.StreamResponse:
     network = call.node.state.network(call.path["ref"])
     scope = call.text("scope")
     if scope and scope != network.scope:
-        raise NotFound(f"network {call.path['ref']} not found", hint=f"its scope is {network.scope}, not {scope}")
+        raise NotFound(
+            f"network {call.path['ref']} not found",
+            hint=f"its scope is {network.scope}, not {scope}",
+            code=codes.NETWORK_NOT_FOUND,
+        )
     return answer(network_inspect(call.node.state, network, call.node.pool_usage(network.id)))
 
 
@@ -49,7 +54,7 @@ async def create_network(call: Call) -> web.StreamResponse:
     body = await call.body(NetworkCreateBody)
     network = await call.submit(body.command())
     if not isinstance(network, Network):
-        raise Internal(f"{CreateNetwork.__name__} was answered with {type(network).__name__}")
+        raise Internal(f"{CreateNetwork.__name__} was answered with {type(network).__name__}", code=codes.FAULT)
     return answer({"Id": network.id, "Warning": ""}, 201)
 
 
@@ -110,7 +115,9 @@ def _chosen(state: State, network: Network, filters: Filters) -> bool:
     dangling = filters.boolean("dangling")
     kinds = filters.get("type")
     if kinds and kinds[-1] not in ("builtin", "custom"):
-        raise Internal(f"invalid filter: 'type'='{kinds[-1]}'", hint="write type=builtin or type=custom")
+        raise Internal(
+            f"invalid filter: 'type'='{kinds[-1]}'", hint="write type=builtin or type=custom", code=codes.FILTER_INVALID
+        )
     return (
         (dangling is None or dangling == _dangling(state, network))
         and (not kinds or (kinds[-1] == "builtin") == network.predefined)

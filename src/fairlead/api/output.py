@@ -9,7 +9,7 @@ from aiohttp import web
 from fairlead.api.events import tell_container
 from fairlead.api.hijack import content_type, frame, hijack
 from fairlead.api.moments import optional_moment, parse_moment
-from fairlead.api.router import Call, Route
+from fairlead.api.router import Call, Route, ended
 from fairlead.model.detach import parse_detach_keys
 from fairlead.model.errors import Conflict, Invalid
 
@@ -35,12 +35,13 @@ async def logs(call: Call) -> web.StreamResponse:
     lines = call.node.logs(container.id, follow=call.flag("follow"), tail=_tail(call), since=since)
     tty, stamps = container.config.tty, call.flag("timestamps")
     response = await call.stream(content_type(call.version, tty=tty))
-    async for line in lines:
-        if until is not None and parse_moment(line.stamp, now) > until:
-            break
-        if tty or line.stream in wanted:
-            data = line.stamp.encode() + b" " + line.data if stamps else line.data
-            await response.write(data if tty else frame(line.stream, data))
+    async with ended(lines):
+        async for line in lines:
+            if until is not None and parse_moment(line.stamp, now) > until:
+                break
+            if tty or line.stream in wanted:
+                data = line.stamp.encode() + b" " + line.data if stamps else line.data
+                await response.write(data if tty else frame(line.stream, data))
     return response
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct, field
 
+from fairlead.model import codes
 from fairlead.model.endpoint import PortBinding, PortRequest
 from fairlead.model.errors import Invalid
 
@@ -27,7 +28,7 @@ def parse_key(key: str) -> tuple[int, str]:
     number, _, proto = key.partition("/")
     proto = proto.lower() or "tcp"
     if proto not in PROTOCOLS:
-        raise Invalid(f"invalid proto: {proto}", hint="publish tcp, udp or sctp ports")
+        raise Invalid(f"invalid proto: {proto}", hint="publish tcp, udp or sctp ports", code=codes.PORT_INVALID)
     return _port(number, key), proto
 
 
@@ -103,11 +104,15 @@ def _host_range(text: str) -> tuple[int, int]:
     low = _port(first, text, least=0)
     high = _port(last, text) if dash else 0
     if dash and high < low:
-        raise Invalid(f"invalid port range {text!r}", hint="write the smaller port first")
+        raise Invalid(f"invalid port range {text!r}", hint="write the smaller port first", code=codes.PORT_INVALID)
     return low, (high if high > low else 0)
 
 
 def _port(text: str, whole: str, *, least: int = 1) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 5 or not least <= int(text) <= PORT_MAX:
-        raise Invalid(f"invalid port specification: {whole!r}", hint=f"ports are numbers from 1 to {PORT_MAX}")
+        raise Invalid(
+            f"invalid port specification: {whole!r}",
+            hint=f"ports are numbers from 1 to {PORT_MAX}",
+            code=codes.PORT_INVALID,
+        )
     return int(text)

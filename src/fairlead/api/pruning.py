@@ -11,6 +11,7 @@ from aiohttp import web
 from fairlead.api.filters import Filters
 from fairlead.api.moments import parse_moment
 from fairlead.api.router import Call, answer
+from fairlead.model import codes
 from fairlead.model.errors import Conflict
 
 #: The filters of a prune (Docker).
@@ -37,7 +38,7 @@ class Pruner:
     async def __call__(self, call: Call) -> web.StreamResponse:
         """Prune; 409 while another prune of the kind runs, as in Docker."""
         if self._busy:
-            raise Conflict("a prune operation is already running", hint="wait for it to end")
+            raise Conflict("a prune operation is already running", hint="wait for it to end", code=codes.PRUNE_BUSY)
         self._busy = True
         try:
             pruned = await self._prune(call)

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -23,6 +24,7 @@ from fairlead.api.client import DRY_RUN, Planned
 from fairlead.api.contract import Node
 from fairlead.api.filters import Filters
 from fairlead.api.schema import decode, encode
+from fairlead.model import codes
 from fairlead.model.commands import Command
 from fairlead.model.errors import Invalid, NetError, NotFound
 
@@ -135,7 +137,9 @@ class Call:
         while piece := await self._piece():
             size += len(piece)
             if size > BODY_BYTES_MAX:
-                raise Invalid("the request's body is too large", hint=f"at most {BODY_BYTES_MAX} bytes")
+                raise Invalid(
+                    "the request's body is too large", hint=f"at most {BODY_BYTES_MAX} bytes", code=codes.BODY_INVALID
+                )
             pieces.append(piece)
         return b"".join(pieces)
 
@@ -145,9 +149,9 @@ class Call:
             async with asyncio.timeout(BODY_STALL_S):
                 return await self.request.content.readany()
         except TimeoutError as error:
-            raise Invalid(f"the request's body stalled for {BODY_STALL_S:g} s") from error
+            raise Invalid(f"the request's body stalled for {BODY_STALL_S:g} s", code=codes.BODY_INVALID) from error
         except (web.RequestPayloadError, ValueError) as error:
-            raise Invalid(f"the request's body cannot be read: {error}") from error
+            raise Invalid(f"the request's body cannot be read: {error}", code=codes.BODY_INVALID) from error
 
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
@@ -179,7 +183,7 @@ class Router:
             found = compiled.regex.fullmatch(path)
             if found:
                 return compiled.route, version, found.groupdict()
-        raise NotFound("page not found")
+        raise NotFound("page not found", code=codes.CALL_UNKNOWN)
 
 
 def answer(body: object, status: int = 200) -> web.Response:
@@ -190,6 +194,16 @@ def answer(body: object, status: int = 200) -> web.Response:
 def empty(status: int) -> web.Response:
     """An answer without a body."""
     return web.Response(status=status)
+
+
+@asynccontextmanager
+async def ended(source: AsyncIterator[object]) -> AsyncIterator[None]:
+    """End what is read bit by bit when its reader is through or gives up, not when memory is next tidied."""
+    try:
+        yield
+    finally:
+        if isinstance(source, AsyncGenerator):
+            await source.aclose()
 
 
 def _first_segment(path: str) -> str:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
+from fairlead.model import codes
 from fairlead.model.errors import Invalid, NetError
 
 _T = TypeVar("_T")
@@ -20,13 +21,21 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def decode(body: bytes, shape: type[_T]) -> _T:
     """A request body as ``shape``; unknown fields are ignored, anything else wrong raises ``Invalid``."""
     if not body.strip():
-        raise Invalid("invalid JSON: got EOF while reading request body", hint="send a JSON object as the body")
+        raise Invalid(
+            "invalid JSON: got EOF while reading request body",
+            hint="send a JSON object as the body",
+            code=codes.BODY_INVALID,
+        )
     try:
         return msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError as error:
-        raise Invalid(f"invalid JSON: {error}", hint="compare the field with the Engine API's reference") from error
+        raise Invalid(
+            f"invalid JSON: {error}", hint="compare the field with the Engine API's reference", code=codes.BODY_INVALID
+        ) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid(f"invalid JSON: {error}", hint="send one well-formed JSON object") from error
+        raise Invalid(
+            f"invalid JSON: {error}", hint="send one well-formed JSON object", code=codes.BODY_INVALID
+        ) from error
 
 
 def encode(answer: object) -> bytes:

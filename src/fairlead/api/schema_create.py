@@ -14,6 +14,7 @@ from msgspec import Struct, field
 from fairlead.api.ports import expand_key, parse_bindings
 from fairlead.api.schema_host import HostBody
 from fairlead.api.schema_network import EndpointBody
+from fairlead.model import codes
 from fairlead.model.container import STOP_TIMEOUT_S, ContainerConfig, LogSettings
 from fairlead.model.endpoint import EndpointSettings
 from fairlead.model.errors import Invalid
@@ -153,6 +154,7 @@ class ContainerCreateBody(Struct):
                 raise Invalid(
                     "conflicting MAC addresses: the container-wide MAC address must match the endpoint-specific one",
                     hint="give one of the two",
+                    code=codes.OPTIONS_CONFLICT,
                 )
             result[mode] = replace(first, mac=self.mac)
         return result

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct, field
 
 from fairlead.api.ports import HostPortBody
+from fairlead.model import codes
 from fairlead.model.container import LOG_BYTES_MAX, LOG_FILES_MAX, LogSettings
 from fairlead.model.errors import Invalid, NotImplementedHere
 from fairlead.model.health import RestartPolicy
@@ -70,7 +71,9 @@ class MountBody(Struct):
         """As a value of the model; raises ``NotImplementedHere``."""
         bind, volume, tmpfs = self.bind or BindBody(), self.volume or VolumeBody(), self.tmpfs or TmpfsBody()
         if volume.subpath:
-            raise NotImplementedHere("a part of a volume cannot be mounted", hint="mount the whole volume")
+            raise NotImplementedHere(
+                "a part of a volume cannot be mounted", hint="mount the whole volume", code=codes.MOUNT_INVALID
+            )
         options = ["=".join(pair) for pair in tmpfs.options or ()]
         if tmpfs.size_bytes:
             options.append(f"size={tmpfs.size_bytes}")

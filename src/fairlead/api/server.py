@@ -40,6 +40,7 @@ from fairlead.api.openapi import description
 from fairlead.api.router import Call, Route, Router, answer
 from fairlead.api.schema import error_body
 from fairlead.api.tls import TcpDoor, TcpListener, listen
+from fairlead.model import codes
 from fairlead.model.errors import Conflict, Internal, Invalid, NetError, NotFound
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ _BACKLOG = 512
 
 
 async def _nowhere(call: Call) -> web.StreamResponse:
-    raise NotFound("page not found")
+    raise NotFound("page not found", code=codes.CALL_UNKNOWN)
 
 
 #: The route of a request until its own is found.
@@ -149,7 +150,9 @@ class _Door:
             raise
         except Exception:  # the edge of every request: a fault in one must not be an HTML page, nor end the daemon
             log.exception("a request failed: %s %s", request.method, request.path)
-            response = _failed(call, Internal("an error inside Fairlead", hint="the daemon's log has the details"))
+            response = _failed(
+                call, Internal("an error inside Fairlead", hint="the daemon's log has the details", code=codes.FAULT)
+            )
         if not response.prepared:
             response.headers.update(self._headers)
         return response
@@ -185,7 +188,11 @@ def own_routes() -> list[Route]:
 def _listen(path: Path) -> socket.socket:
     """A listening socket at ``path``, with its mode set before anyone can see it."""
     if len(os.fsencode(path)) > SOCKET_PATH_MAX:
-        raise Invalid(f"socket path '{path}' is longer than {SOCKET_PATH_MAX} bytes", hint="use a shorter --run-dir")
+        raise Invalid(
+            f"socket path '{path}' is longer than {SOCKET_PATH_MAX} bytes",
+            hint="use a shorter --run-dir",
+            code=codes.SOCKET_FAILED,
+        )
     _refuse_living(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     fresh = path.with_name(path.name + _UNREADY)
@@ -197,7 +204,11 @@ def _listen(path: Path) -> socket.socket:
         fresh.rename(path)
     except OSError as error:
         listener.close()
-        raise Internal(f"cannot listen at {path}: {error.strerror}", hint="check the directory and its mode") from error
+        raise Internal(
+            f"cannot listen at {path}: {error.strerror}",
+            hint="check the directory and its mode",
+            code=codes.SOCKET_FAILED,
+        ) from error
     return listener
 
 
@@ -207,4 +218,8 @@ def _refuse_living(path: Path) -> None:
             probe.connect(str(path))
         except OSError:
             return
-    raise Conflict(f"a daemon already answers at {path}", hint="stop it first, or choose another --run-dir")
+    raise Conflict(
+        f"a daemon already answers at {path}",
+        hint="stop it first, or choose another --run-dir",
+        code=codes.DAEMON_RUNS_ALREADY,
+    )

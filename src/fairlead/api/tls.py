@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from fairlead.model import codes
 from fairlead.model.addresses import parse_address
 from fairlead.model.errors import Internal, Invalid
 
@@ -210,7 +211,9 @@ def listen(door: TcpDoor, protocol: Callable[[], asyncio.Protocol]) -> TcpListen
     except OSError as error:
         listener.close()
         raise Internal(
-            f"cannot listen at {door.address} port {door.port}: {error.strerror}", hint="is the address this host's?"
+            f"cannot listen at {door.address} port {door.port}: {error.strerror}",
+            hint="is the address this host's?",
+            code=codes.SOCKET_FAILED,
         ) from error
     return TcpListener(listener, context, protocol)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fairlead.model import codes
 from fairlead.model.errors import Invalid
 
 ApiVersion = tuple[int, int]
@@ -23,10 +24,14 @@ def check(written: str) -> ApiVersion:
     major, _, minor = written.partition(".")
     version = (int(major), int(minor or "0"))
     if version > API_MAX:
-        raise Invalid(f"client version {written} is too new. Maximum supported API version is {text(API_MAX)}")
+        raise Invalid(
+            f"client version {written} is too new. Maximum supported API version is {text(API_MAX)}",
+            code=codes.VERSION_UNSUPPORTED,
+        )
     if version < API_MIN:
         raise Invalid(
             f"client version {written} is too old. Minimum supported API version is {text(API_MIN)}, "
-            "please upgrade your client to a newer version"
+            "please upgrade your client to a newer version",
+            code=codes.VERSION_UNSUPPORTED,
         )
     return version

@@ -14,6 +14,7 @@ import click
 from fairlead.api.client import Client, Planned, quote
 from fairlead.cli.faults import complain
 from fairlead.cli.progress import waiting
+from fairlead.model import codes
 from fairlead.model.errors import Invalid, NetError
 
 #: Where a context keeps what ``--dry-run`` asks for.
@@ -44,7 +45,11 @@ def client_of(ctx: click.Context) -> Client:
     if not host.startswith("tcp://"):
         return Client(host, dry_run=dry_run)
     if not tls.get("tlsverify"):
-        raise Invalid(f"{host}: a daemon is reached over TCP with mutual TLS only", hint="give --tlsverify")
+        raise Invalid(
+            f"{host}: a daemon is reached over TCP with mutual TLS only",
+            hint="give --tlsverify",
+            code=codes.FLAG_INVALID,
+        )
     remote = importlib.import_module("fairlead.cli.remote")
     folder = tls.get("cert_path") or "~/.fairlead"
     files = (tls.get(name) or f"{folder}/{usual}.pem" for name, usual in _TLS_FILES.items())
@@ -66,7 +71,7 @@ def dry_run_option(kind: str = "plan") -> Callable[[Callable[_P, _R]], Callable[
 def path(noun: str, ref: str, *rest: str) -> str:
     """A path of the API for one object; raises ``Invalid`` for an empty reference."""
     if not ref.strip():
-        raise Invalid(f"invalid {noun.rstrip('s')} name: it is empty")
+        raise Invalid(f"invalid {noun.rstrip('s')} name: it is empty", code=codes.FLAG_INVALID)
     return "/".join(["", noun, quote(ref), *rest])
 
 
@@ -76,7 +81,10 @@ def filters(given: Iterable[str]) -> str | None:
     for text in given:
         key, equals, value = text.partition("=")
         if not equals:
-            raise Invalid(f"invalid argument {text!r} for --filter: bad format of filter (expected name=value)")
+            raise Invalid(
+                f"invalid argument {text!r} for --filter: bad format of filter (expected name=value)",
+                code=codes.FLAG_INVALID,
+            )
         result.setdefault(key.strip().lower(), {})[value.strip()] = True
     return json.dumps(result) if result else None
 
@@ -112,7 +120,7 @@ def pairs(given: Iterable[str], *, what: str) -> dict[str, str]:
     for text in given:
         key, _, value = text.partition("=")
         if not key:
-            raise Invalid(f"invalid {what} {text!r}", hint="write key=value")
+            raise Invalid(f"invalid {what} {text!r}", hint="write key=value", code=codes.FLAG_INVALID)
         result[key] = value
     return result
 

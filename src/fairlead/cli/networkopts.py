@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from fairlead.model import codes
 from fairlead.model.errors import Invalid
 
 
@@ -16,6 +17,7 @@ def parse_network_opts(texts: Iterable[str]) -> dict[str, dict[str, str]]:
             raise Invalid(
                 f"invalid default network option {text!r}",
                 hint="write driver=key=value, such as bridge=com.docker.network.driver.mtu=1400",
+                code=codes.FLAG_INVALID,
             )
         found.setdefault(driver, {})[rest[0]] = rest[1]
     return found

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from fairlead.model import codes
 from fairlead.model.errors import Invalid
 
 #: What Go prints for a key that a map has not.
@@ -104,7 +105,7 @@ class _Expression:
 
     def _command(self, piped: list[object]) -> object:
         if not self._tokens:
-            raise Invalid("template: missing value for command")
+            raise Invalid("template: missing value for command", code=codes.TEMPLATE_INVALID)
         word = self._tokens[0]
         if word in _FUNCTIONS:
             self._tokens.pop(0)
@@ -112,13 +113,13 @@ class _Expression:
             try:
                 return _FUNCTIONS[word](*arguments)
             except (TypeError, ValueError) as error:
-                raise Invalid(f"template: error calling {word}: {error}") from error
+                raise Invalid(f"template: error calling {word}: {error}", code=codes.TEMPLATE_INVALID) from error
         first = self._operand()
         arguments = [*self._operands(), *piped]
         if callable(first):
             return first(*arguments)
         if arguments:
-            raise Invalid(f"template: can't give argument to non-function {word}")
+            raise Invalid(f"template: can't give argument to non-function {word}", code=codes.TEMPLATE_INVALID)
         return first
 
     def _operands(self) -> list[object]:
@@ -132,7 +133,7 @@ class _Expression:
         if word == "(":
             value = self.value()
             if not self._tokens or self._tokens.pop(0) != ")":
-                raise Invalid("template: unclosed left paren")
+                raise Invalid("template: unclosed left paren", code=codes.TEMPLATE_INVALID)
             follows = self._tokens and len(self._tokens[0]) > 1 and self._tokens[0][0] == "."
             return self._within(value, self._tokens.pop(0)[1:].split(".")) if follows else value
         if word[0] in '"`':
@@ -143,12 +144,16 @@ class _Expression:
             return {"true": True, "false": False, "nil": None}[word]
         if word.lstrip("-").isdigit():
             return int(word)
-        raise Invalid(f'template: function "{word}" not defined', hint=f"there are: {', '.join(sorted(_FUNCTIONS))}")
+        raise Invalid(
+            f'template: function "{word}" not defined',
+            hint=f"there are: {', '.join(sorted(_FUNCTIONS))}",
+            code=codes.TEMPLATE_INVALID,
+        )
 
     def _field(self, word: str) -> object:
         root, *names = word.split(".")
         if root not in self._scope and root:
-            raise Invalid(f'template: undefined variable "{root}"')
+            raise Invalid(f'template: undefined variable "{root}"', code=codes.TEMPLATE_INVALID)
         return self._within(self._scope[root or "."], [name for name in names if name])
 
     def _within(self, value: object, names: Sequence[str]) -> object:
@@ -159,6 +164,7 @@ class _Expression:
                 raise Invalid(
                     f"template: can't evaluate field {name}",
                     hint="there are: " + ", ".join(f".{key}" for key in value) if isinstance(value, Mapping) else "",
+                    code=codes.TEMPLATE_INVALID,
                 )
             else:
                 return Missing()
@@ -198,15 +204,15 @@ def _parse(text: str) -> list[_Block]:
         elif word == "end" and len(open_blocks) > 1:
             into = open_blocks.pop()[1]
         elif word in ("else", "end"):
-            raise Invalid(f"template: unexpected {{{{{action[2]}}}}}")
+            raise Invalid(f"template: unexpected {{{{{action[2]}}}}}", code=codes.TEMPLATE_INVALID)
         elif not action[2].startswith("/*"):
             into.append(_Block("output", action[2]))
     if len(open_blocks) > 1:
-        raise Invalid("template: unexpected EOF", hint="an {{end}} is missing")
+        raise Invalid("template: unexpected EOF", hint="an {{end}} is missing", code=codes.TEMPLATE_INVALID)
     tail = text[last:]
     into.append(_Block("text", tail.lstrip() if trim else tail))
     if "{{" in tail:
-        raise Invalid("template: unclosed action", hint="a }} is missing")
+        raise Invalid("template: unclosed action", hint="a }} is missing", code=codes.TEMPLATE_INVALID)
     return top
 
 
@@ -217,7 +223,7 @@ def _tokens(source: str) -> list[str]:
     while position < len(source):
         token = token_at(source, position)
         if token is None:
-            raise Invalid(f"template: unexpected {source[position:]!r}")
+            raise Invalid(f"template: unexpected {source[position:]!r}", code=codes.TEMPLATE_INVALID)
         found.append(token[1])
         position = token.end()
     return found
@@ -230,7 +236,7 @@ def _items(value: object) -> list[tuple[object, object]]:
         return list(enumerate(value))
     if value is None or isinstance(value, Missing):
         return []
-    raise Invalid(f"template: range can't iterate over {show(value)}")
+    raise Invalid(f"template: range can't iterate over {show(value)}", code=codes.TEMPLATE_INVALID)
 
 
 def _truth(value: object) -> bool:

@@ -33,6 +33,7 @@ from fairlead.drivers.registry import built_in
 from fairlead.engine.engine import Engine
 from fairlead.kernel.apply import Kernel
 from fairlead.kernel.foreign import NamespaceWatch
+from fairlead.model import codes
 from fairlead.model.addresses import parse_address
 from fairlead.model.errors import Conflict
 from fairlead.model.events import Event
@@ -177,7 +178,9 @@ class _StateLock:
         except BlockingIOError:
             os.close(self._descriptor)
             raise Conflict(
-                f"another daemon uses {self._folder}", hint="stop it, or give --state-dir and --run-dir"
+                f"another daemon uses {self._folder}",
+                hint="stop it, or give --state-dir and --run-dir",
+                code=codes.DAEMON_RUNS_ALREADY,
             ) from None
 
     def __exit__(self, *_: object) -> None:

@@ -39,6 +39,7 @@ from fairlead.engine.outcome import (
     WatchNamespace,
     WriteFiles,
 )
+from fairlead.model import codes
 from fairlead.model.commands import Command
 from fairlead.model.errors import Conflict, Internal, NetError, NotFound
 from fairlead.model.events import (
@@ -134,7 +135,7 @@ class Carrier:
             return await self.carry(self._decide(Failed(outcome.operation, error)))
         except Exception:  # a supervisor: what a fault of our own left half done must not stand in the records
             log.exception("an operation could not be carried out")
-            fault = Internal("an error inside Fairlead", hint="the daemon's log has the details")
+            fault = Internal("an error inside Fairlead", hint="the daemon's log has the details", code=codes.FAULT)
             return await self.carry(self._decide(Failed(outcome.operation, fault)))
         self._reach("carrier.applied")
         self._decide(Applied(outcome.operation))

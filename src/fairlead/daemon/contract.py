@@ -7,6 +7,7 @@ from typing import Protocol
 
 from fairlead.discovery.aio import DnsServer
 from fairlead.engine.outcome import CloseResolver, OpenResolver
+from fairlead.model import codes
 from fairlead.model.errors import Unavailable
 from fairlead.model.runspec import RunSpec
 from fairlead.model.state import Change
@@ -89,11 +90,19 @@ class NoContainers:
 
     async def start(self, spec: RunSpec) -> tuple[int, int]:
         """Raises ``Unavailable``."""
-        raise Unavailable(f"container {spec.container_id[:12]}: this node has no runtime", hint="start the daemon")
+        raise Unavailable(
+            f"container {spec.container_id[:12]}: this node has no runtime",
+            hint="start the daemon",
+            code=codes.PROGRAM_MISSING,
+        )
 
     async def signal(self, container_id: str, name: str) -> None:
         """Raises ``Unavailable``."""
-        raise Unavailable(f"container {container_id[:12]}: this node has no runtime", hint="start the daemon")
+        raise Unavailable(
+            f"container {container_id[:12]}: this node has no runtime",
+            hint="start the daemon",
+            code=codes.PROGRAM_MISSING,
+        )
 
     async def release(self, container_id: str) -> None:
         """Nothing to give back."""
@@ -110,11 +119,19 @@ class NoContainers:
 
     async def suspend(self, container_id: str, *, resume: bool) -> None:
         """Raises ``Unavailable``."""
-        raise Unavailable(f"container {container_id[:12]}: this node has no runtime", hint="start the daemon")
+        raise Unavailable(
+            f"container {container_id[:12]}: this node has no runtime",
+            hint="start the daemon",
+            code=codes.PROGRAM_MISSING,
+        )
 
     async def probe(self, container_id: str, words: tuple[str, ...], timeout_s: float) -> tuple[int, str]:
         """Raises ``Unavailable``."""
-        raise Unavailable(f"container {container_id[:12]}: this node has no runtime", hint="start the daemon")
+        raise Unavailable(
+            f"container {container_id[:12]}: this node has no runtime",
+            hint="start the daemon",
+            code=codes.PROGRAM_MISSING,
+        )
 
     async def drop_volume(self, name: str) -> None:
         """Nothing to remove."""

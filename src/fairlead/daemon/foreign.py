@@ -8,6 +8,7 @@ from fairlead.discovery import resolvconf
 from fairlead.discovery.upstream import SERVERS_MAX
 from fairlead.kernel.apply import Kernel
 from fairlead.kernel.foreign import Found
+from fairlead.model import codes
 from fairlead.model.commands import Command, ConnectNetwork, DisconnectNetwork
 from fairlead.model.errors import Conflict, NotFound, Unavailable
 from fairlead.model.target import Foreign, Target, parse
@@ -52,7 +53,7 @@ class ForeignTargets:
             if again == pid:
                 return _read(found)
             pid = again
-        raise Conflict(f"{target} is started again and again", hint="try when it stays up")
+        raise Conflict(f"{target} is started again and again", hint="try when it stays up", code=codes.TARGET_BUSY)
 
 
 def _read(found: Found) -> Foreign:

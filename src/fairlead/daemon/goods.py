@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 
 from fairlead.api.contract_containers import FileStat, ImageInfo, VolumeInfo
+from fairlead.model import codes
 from fairlead.model.container import Container
 from fairlead.model.errors import Conflict, Invalid, NotFound
 from fairlead.model.ids import new_id
@@ -160,7 +161,11 @@ class NodeImages:
     async def remove(self, ref: str, *, force: bool) -> list[tuple[str, str]]:
         """Take a name away, and with the last one the image."""
         if full_name(ref) == full_name(images.HOST):
-            raise Conflict(f"image {images.HOST} is the host's own root file system", hint="it cannot be removed")
+            raise Conflict(
+                f"image {images.HOST} is the host's own root file system",
+                hint="it cannot be removed",
+                code=codes.IMAGE_NOT_FOUND,
+            )
         image = self._find(ref)
         named = full_name(ref) in image.names
         if named and len(image.names) > 1:
@@ -193,6 +198,7 @@ class NodeImages:
                 f"No such image: {full_name(ref)}",
                 hint="there is no registry: `fairlead image import NAME TARBALL` adds a root file system, `host` "
                 "needs none",
+                code=codes.IMAGE_NOT_FOUND,
             )
         return found
 
@@ -235,7 +241,11 @@ class NodeMeters:
         """Titles and rows of ``ps`` about its processes."""
         found = self._state.container(container)
         if not found.running:
-            raise Conflict(f"Container {found.id} is not running", hint=f"`fairlead start {found.name}` starts it")
+            raise Conflict(
+                f"Container {found.id} is not running",
+                hint=f"`fairlead start {found.name}` starts it",
+                code=codes.CONTAINER_NOT_RUNNING,
+            )
         return await self._runtime.top(found.id, words)
 
     def stats(self, container: str) -> dict[str, object]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fairlead.model import codes
 from fairlead.model.addresses import parse_address
 from fairlead.model.errors import Invalid
 
@@ -56,10 +57,16 @@ def extra_lines(extra_hosts: tuple[str, ...], gateways: tuple[str, ...] = ()) ->
         separator = "=" if "=" in entry else ":"
         name, found, value = entry.partition(separator)
         if not found or not name or any(character.isspace() for character in name):
-            raise Invalid(f"bad format for add-host: {entry!r}", hint="write it like name:10.0.0.2")
+            raise Invalid(
+                f"bad format for add-host: {entry!r}", hint="write it like name:10.0.0.2", code=codes.DNS_INVALID
+            )
         if value == HOST_GATEWAY:
             if not gateways:
-                raise Invalid("unable to derive the IP value for host-gateway", hint="name an address instead")
+                raise Invalid(
+                    "unable to derive the IP value for host-gateway",
+                    hint="name an address instead",
+                    code=codes.DNS_INVALID,
+                )
             lines += [HostLine(gateway, (name,)) for gateway in gateways]
             continue
         if value.startswith("[") and value.endswith("]"):

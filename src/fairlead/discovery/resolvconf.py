@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from fairlead.discovery.names import DNS_ADDRESS
 from fairlead.discovery.resolver import Upstream
+from fairlead.model import codes
 from fairlead.model.addresses import is_v6, parse_address
 from fairlead.model.errors import Invalid
 from fairlead.model.ids import check_name
@@ -160,7 +161,11 @@ def check_servers(dns: tuple[str, ...]) -> None:
     """Raise ``Invalid`` unless each is the address of a server."""
     for server in dns:
         if not _is_address(server):
-            raise Invalid(f"invalid DNS server {server!r}: not an IP address", hint="write it like 10.0.0.53")
+            raise Invalid(
+                f"invalid DNS server {server!r}: not an IP address",
+                hint="write it like 10.0.0.53",
+                code=codes.DNS_INVALID,
+            )
 
 
 def check_search(search: tuple[str, ...]) -> None:
@@ -174,7 +179,9 @@ def check_options(options: tuple[str, ...]) -> None:
     """Raise ``Invalid`` unless each can stand in a line of options."""
     for option in options:
         if not _OPTION.fullmatch(option):
-            raise Invalid(f"invalid DNS option {option!r}", hint="write it like ndots:1 or rotate")
+            raise Invalid(
+                f"invalid DNS option {option!r}", hint="write it like ndots:1 or rotate", code=codes.DNS_INVALID
+            )
 
 
 def _overrides(dns: tuple[str, ...], search: tuple[str, ...], options: tuple[str, ...]) -> str:

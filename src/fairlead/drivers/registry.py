@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from fairlead.drivers.bridge.bridge import BridgeDriver
 from fairlead.drivers.contract import Connects, Driver, Guards, Publishes, SparesGateways
 from fairlead.drivers.null import Null
+from fairlead.model import codes
 from fairlead.model.errors import NotFound
 from fairlead.model.network import Network
 
@@ -30,6 +31,7 @@ class Registry:
             raise NotFound(
                 f"could not find plugin {name} in v1 plugin registry: plugin not found",
                 hint=f"drivers of this node: {', '.join(self.names())}",
+                code=codes.DRIVER_NOT_FOUND,
             ) from None
 
     def connecting(self, name: str) -> Connects | None:

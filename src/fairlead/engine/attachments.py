@@ -8,6 +8,7 @@ from fairlead.discovery import resolvconf
 from fairlead.engine import endpoints, sandboxes
 from fairlead.engine.core import Turn
 from fairlead.engine.outcome import CloseResolver, ForgetNamespace, WatchNamespace
+from fairlead.model import codes
 from fairlead.model.addresses import parse_address
 from fairlead.model.commands import ConnectNetwork, CreateSandbox, DisconnectNetwork, RemoveSandbox
 from fairlead.model.endpoint import Endpoint
@@ -24,7 +25,11 @@ from fairlead.plan.objects import FOREIGN_MARK
 def create(turn: Turn, command: CreateSandbox) -> Sandbox:
     """Make a sandbox; raises ``Invalid``, and ``Conflict`` when its name or its namespace has one."""
     if command.foreign and sandbox_in(turn, command.foreign) is not None:
-        raise Conflict(f"{command.foreign.target} is a sandbox already", hint="`fairlead sandbox ls` lists them")
+        raise Conflict(
+            f"{command.foreign.target} is a sandbox already",
+            hint="`fairlead sandbox ls` lists them",
+            code=codes.ALREADY_CONNECTED,
+        )
     return _make(turn, command.settings, command.foreign, passing=False)
 
 
@@ -33,7 +38,11 @@ def connect(turn: Turn, command: ConnectNetwork) -> Endpoint:
     ``endpoints.join`` does."""
     network = turn.state.network(command.network)
     if network.name in ("host", "none"):
-        raise Invalid(f"only containers can be connected to network {network.name}", hint="choose a bridge network")
+        raise Invalid(
+            f"only containers can be connected to network {network.name}",
+            hint="choose a bridge network",
+            code=codes.TARGET_REFUSED,
+        )
     if command.foreign is None:
         sandbox = bare_sandbox(turn.state, command.container)
     else:
@@ -61,6 +70,7 @@ def disconnect(turn: Turn, command: DisconnectNetwork) -> None:
         raise Internal(
             f"container {command.container} is not connected to network {network.name}",
             hint=f"`fairlead sandbox inspect {sandbox.name}` shows its networks",
+            code=codes.NOT_CONNECTED,
         )
     if sandbox.passing and len(sandbox.endpoints) == 1:
         _drop(turn, sandbox)
@@ -103,7 +113,9 @@ def find(turn: Turn, ref: str, foreign: Foreign | None) -> Sandbox:
             if sandbox.foreign is not None and sandbox.foreign.target == ref:
                 return sandbox
     if parse(ref) is not None:
-        raise NotFound(f"{ref} is connected to no network", hint="`fairlead sandbox ls` lists what is")
+        raise NotFound(
+            f"{ref} is connected to no network", hint="`fairlead sandbox ls` lists what is", code=codes.NOT_CONNECTED
+        )
     return bare_sandbox(turn.state, ref)
 
 
@@ -121,7 +133,11 @@ def _check_not_ours(turn: Turn, foreign: Foreign) -> None:
         if sandbox.netns == foreign.holder:
             container = turn.state.containers.get(sandbox.container_id)
             name = container.name if container else sandbox.name
-            raise Invalid(f"{foreign.target} is in the network namespace of {name}", hint=f"write {name} instead")
+            raise Invalid(
+                f"{foreign.target} is in the network namespace of {name}",
+                hint=f"write {name} instead",
+                code=codes.TARGET_REFUSED,
+            )
 
 
 def _make(turn: Turn, asked: SandboxSettings, foreign: Foreign | None, *, passing: bool) -> Sandbox:
@@ -157,14 +173,18 @@ def _check(turn: Turn, settings: SandboxSettings) -> None:
     check_name("sandbox", settings.name)
     if any(other.name == settings.name for other in turn.state.bare_sandboxes.values()):
         raise Conflict(
-            f"sandbox name {settings.name} is already in use", hint="give another one, with network connect by --name"
+            f"sandbox name {settings.name} is already in use",
+            hint="give another one, with network connect by --name",
+            code=codes.ALREADY_CONNECTED,
         )
     _check_asked(settings)
 
 
 def _check_asked(settings: SandboxSettings) -> None:
     if settings.dns_mode not in (*DNS_MODES, ""):
-        raise Invalid(f"invalid DNS mode {settings.dns_mode!r}", hint=f"one of {', '.join(DNS_MODES)}")
+        raise Invalid(
+            f"invalid DNS mode {settings.dns_mode!r}", hint=f"one of {', '.join(DNS_MODES)}", code=codes.DNS_INVALID
+        )
     resolvconf.check_servers(settings.dns)
     for request in settings.ports:
         if request.host_ip:
@@ -196,7 +216,11 @@ def _ask_more(turn: Turn, sandbox: Sandbox, asked: SandboxSettings) -> Sandbox:
     _check_asked(asked)
     held = sandbox.settings
     if asked.name and asked.name != held.name:
-        raise Conflict(f"this sandbox is called {held.name} already", hint="leave --name out, or remove it first")
+        raise Conflict(
+            f"this sandbox is called {held.name} already",
+            hint="leave --name out, or remove it first",
+            code=codes.ALREADY_CONNECTED,
+        )
     settings = replace(
         held,
         ports=tuple(dict.fromkeys((*held.ports, *asked.ports))),
@@ -217,6 +241,7 @@ def _check_free(turn: Turn, sandbox: Sandbox, network: Network) -> None:
             raise Forbidden(
                 f"endpoint with name {sandbox.name} already exists in network {network.name}",
                 hint="choose another name with --name",
+                code=codes.ALREADY_CONNECTED,
             )
 
 

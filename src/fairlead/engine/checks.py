@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 
 from fairlead.discovery import hosts, resolvconf
-from fairlead.model import options
+from fairlead.model import codes, options
 from fairlead.model.addresses import parse_address, parse_mac
 from fairlead.model.container import ContainerConfig
 from fairlead.model.endpoint import EndpointSettings
@@ -27,7 +27,9 @@ def check_config(config: ContainerConfig) -> None:
     if config.hostname:
         check_name("host", config.hostname)
         if len(config.hostname) > HOST_NAME_MAX:
-            raise Invalid(f"host name {config.hostname} is longer than {HOST_NAME_MAX} characters")
+            raise Invalid(
+                f"host name {config.hostname} is longer than {HOST_NAME_MAX} characters", code=codes.NAME_INVALID
+            )
     if config.domainname:
         check_name("domain", config.domainname)
     resolvconf.check_servers(config.dns)

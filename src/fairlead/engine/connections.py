@@ -9,6 +9,7 @@ from fairlead.engine.checks import check_settings
 from fairlead.engine.containers import SHARED
 from fairlead.engine.core import Turn
 from fairlead.ipam.validate import check_endpoint
+from fairlead.model import codes
 from fairlead.model.commands import ConnectNetwork, DisconnectNetwork
 from fairlead.model.container import Container
 from fairlead.model.errors import Ambiguous, Conflict, Internal, Invalid, NotFound
@@ -28,12 +29,15 @@ def connect(turn: Turn, command: ConnectNetwork) -> None:
         raise Invalid(
             f"container {command.container} has its name, ports and name servers already",
             hint="these options are for pid:, netns:, docker: and podman: targets",
+            code=codes.MODES_CONFLICT,
         )
     container = turn.state.container(command.container)
     network = turn.state.network(command.network)
     _check_mixing(container, network)
     if container.state.status == "starting":
-        raise Conflict(f"container {container.name} is being started", hint="try again when it runs")
+        raise Conflict(
+            f"container {container.name} is being started", hint="try again when it runs", code=codes.CONTAINER_BUSY
+        )
     key = _key_of(container, network)
     if not container.running:
         check_endpoint(network, command.settings)
@@ -44,7 +48,7 @@ def connect(turn: Turn, command: ConnectNetwork) -> None:
         return
     sandbox = turn.state.sandbox_of(container.id)
     if sandbox is None:
-        raise Internal(f"container {container.name} runs without a sandbox of its own")
+        raise Internal(f"container {container.name} runs without a sandbox of its own", code=codes.MODES_CONFLICT)
     had = sandboxes.needs_resolver(turn.core, sandbox)
     endpoint = endpoints.join(turn, sandbox, container, network, command.settings)
     sandboxes.rebind(turn, sandbox, container)
@@ -68,13 +72,16 @@ def disconnect(turn: Turn, command: DisconnectNetwork) -> None:
         _disconnect_by_name(turn, network, command.container)
         return
     if container.config.network_mode == "host" and network.name == "host":
-        raise Invalid("container cannot be disconnected from host network or connected to host network")
+        raise Invalid(
+            "container cannot be disconnected from host network or connected to host network", code=codes.MODES_CONFLICT
+        )
     attached = [e for e in turn.state.endpoints_of_container(container.id) if e.network_id == network.id]
     key = _key_of(container, network)
     if (container.running and not attached) or key is None:
         raise Internal(
             f"container {container.id} is not connected to network {network.name}",
             hint=f"`fairlead inspect {container.name}` shows its networks",
+            code=codes.NOT_CONNECTED,
         )
     rest = {ref: value for ref, value in container.config.endpoints.items() if ref != key}
     turn.state.put(replace(container, config=replace(container.config, endpoints=rest)))
@@ -114,7 +121,11 @@ def _disconnect_by_name(turn: Turn, network: Network, name: str) -> None:
         if endpoint.name == name:
             endpoints.leave(turn, endpoint)
             return
-    raise NotFound(f"endpoint {name} not found", hint=f"`fairlead network inspect {network.name}` lists endpoints")
+    raise NotFound(
+        f"endpoint {name} not found",
+        hint=f"`fairlead network inspect {network.name}` lists endpoints",
+        code=codes.NOT_CONNECTED,
+    )
 
 
 def _key_of(container: Container, network: Network) -> str | None:
@@ -129,13 +140,18 @@ def _check_mixing(container: Container, network: Network) -> None:
     mode = container.config.network_mode
     if mode == "host" or mode.startswith(SHARED):
         raise Invalid(
-            "container sharing network namespace with another container or host cannot be connected to any other network"
+            "container sharing network namespace with another container or host cannot be connected to any other network",
+            code=codes.MODES_CONFLICT,
         )
     if network.name == "host":
-        raise Invalid("cannot connect container to host network - container must be created in host network mode")
+        raise Invalid(
+            "cannot connect container to host network - container must be created in host network mode",
+            code=codes.MODES_CONFLICT,
+        )
     nowhere = "none" in container.config.endpoints
     if nowhere or (network.name == "none" and container.config.endpoints):
         raise Invalid(
             "container cannot be connected to multiple networks with one of the networks in private (none) mode",
             hint=f"`fairlead network disconnect none {container.name}` first" if nowhere else "",
+            code=codes.MODES_CONFLICT,
         )

@@ -10,6 +10,7 @@ from fairlead.engine.core import Core, Turn
 from fairlead.engine.names import invent_name
 from fairlead.engine.outcome import CloseResolver, Discard, Release, Run, Signal, Suspend, Terminate
 from fairlead.engine.wishes import check_wishes
+from fairlead.model import codes
 from fairlead.model.commands import (
     AlreadyThere,
     CreateContainer,
@@ -51,6 +52,7 @@ def create(turn: Turn, command: CreateContainer) -> Container:
             f'Conflict. The container name "/{name}" is already in use by container "{other.id}". '
             "You have to remove (or rename) that container to be able to reuse that name.",
             hint=f"`fairlead rm {name}` removes it",
+            code=codes.CONTAINER_NAME_TAKEN,
         )
     config = _normal(turn.core, command.config)
     if not config.hostname and config.network_mode != "host" and not config.network_mode.startswith(SHARED):
@@ -66,12 +68,14 @@ def start(turn: Turn, command: StartContainer) -> AlreadyThere | None:
     container = turn.state.container(command.container)
     if container.state.status == "paused":
         raise Conflict(
-            "cannot start a paused container, try unpause instead", hint=f"`fairlead unpause {container.name}`"
+            "cannot start a paused container, try unpause instead",
+            hint=f"`fairlead unpause {container.name}`",
+            code=codes.CONTAINER_BUSY,
         )
     if container.running:
         return AlreadyThere()
     if container.state.status == "starting":
-        raise Conflict(f"container {container.name} is being started already")
+        raise Conflict(f"container {container.name} is being started already", code=codes.CONTAINER_BUSY)
     _launch(turn, container, replace(container.state, restarts=0, backoff_s=0.0, stopped=False))
     return None
 
@@ -190,6 +194,7 @@ def kill(turn: Turn, command: KillContainer) -> None:
         raise Conflict(
             f"cannot kill container: {container.name}: container {container.id} is not running",
             hint=f"`fairlead start {container.name}` starts it",
+            code=codes.CONTAINER_NOT_RUNNING,
         )
     number = signal_number(command.signal)
     turn.say(Signal(container.id, command.signal))
@@ -207,11 +212,19 @@ def pause(turn: Turn, command: PauseContainer) -> None:
     status = container.state.status
     if command.resume:
         if status != "paused":
-            raise Conflict(f"Container {container.id} is not paused")
+            raise Conflict(f"Container {container.id} is not paused", code=codes.CONTAINER_NOT_RUNNING)
     elif status == "paused":
-        raise Conflict(f"Container {container.id} is already paused", hint=f"`fairlead unpause {container.name}`")
+        raise Conflict(
+            f"Container {container.id} is already paused",
+            hint=f"`fairlead unpause {container.name}`",
+            code=codes.CONTAINER_NOT_RUNNING,
+        )
     elif status != "running":
-        raise Conflict(f"Container {container.id} is not running", hint=f"`fairlead start {container.name}` starts it")
+        raise Conflict(
+            f"Container {container.id} is not running",
+            hint=f"`fairlead start {container.name}` starts it",
+            code=codes.CONTAINER_NOT_RUNNING,
+        )
     changed = replace(container, state=replace(container.state, status="running" if command.resume else "paused"))
     turn.state.put(changed)
     turn.say(Suspend(container.id, command.resume))
@@ -224,7 +237,10 @@ def update(turn: Turn, command: UpdateContainer) -> Container:
     config = container.config
     if command.restart is not None:
         if config.auto_remove and command.restart.name != "no":
-            raise Invalid("Restart policy cannot be updated because AutoRemove is enabled for the container")
+            raise Invalid(
+                "Restart policy cannot be updated because AutoRemove is enabled for the container",
+                code=codes.OPTIONS_CONFLICT,
+            )
         check_policy(command.restart, auto_remove=False)
         config = replace(config, restart=command.restart)
     if command.limits is not None:
@@ -244,6 +260,7 @@ def remove(turn: Turn, command: RemoveContainer) -> str:
                 f'cannot remove container "/{container.name}": container is running: '
                 "stop the container before removing or force remove",
                 hint=f"`fairlead rm --force {container.name}` kills and removes it",
+                code=codes.CONTAINER_RUNNING,
             )
         marked = replace(container.state, removing=True, remove_volumes=command.volumes, stopped=True)
         turn.state.put(replace(container, state=marked))
@@ -257,9 +274,12 @@ def remove(turn: Turn, command: RemoveContainer) -> str:
             f'cannot remove container "/{container.name}": container is restarting: '
             "stop the container before removing or force remove",
             hint=f"`fairlead rm --force {container.name}` kills and removes it",
+            code=codes.CONTAINER_RUNNING,
         )
     if container.state.status == "starting":
-        raise Conflict(f"container {container.name} is being started", hint="try again when it runs")
+        raise Conflict(
+            f"container {container.name} is being started", hint="try again when it runs", code=codes.CONTAINER_BUSY
+        )
     forget(turn, container, volumes=command.volumes)
     return ""
 
@@ -282,7 +302,10 @@ def rename(turn: Turn, command: RenameContainer) -> None:
     name = check_name("container", command.name.removeprefix("/"))
     other = turn.state.container_named(name)
     if other is not None and other.id != container.id:
-        raise Conflict(f'Conflict. The container name "/{name}" is already in use by container "{other.id}".')
+        raise Conflict(
+            f'Conflict. The container name "/{name}" is already in use by container "{other.id}".',
+            code=codes.CONTAINER_NAME_TAKEN,
+        )
     renamed = replace(container, name=name)
     turn.state.put(renamed)
     for endpoint in turn.state.endpoints_of_container(container.id):
@@ -324,6 +347,7 @@ def _normal(core: Core, config: ContainerConfig) -> ContainerConfig:
             if main == "none"
             else "cannot connect container to host network - container must be created in host network mode",
             hint="give either --network host or --network none alone, or only networks of your own",
+            code=codes.MODES_CONFLICT,
         )
     return replace(config, network_mode=mode, endpoints=settings)
 
@@ -344,7 +368,11 @@ def _check_shared(config: ContainerConfig) -> None:
     }
     for what, given in asked.items():
         if given:
-            raise Invalid(f"conflicting options: {what}", hint="the container that owns the network decides it")
+            raise Invalid(
+                f"conflicting options: {what}",
+                hint="the container that owns the network decides it",
+                code=codes.OPTIONS_CONFLICT,
+            )
 
 
 def _sandbox(turn: Turn, container: Container) -> Sandbox:
@@ -388,17 +416,18 @@ def _strip(turn: Turn, container: Container) -> None:
 def _shared_target(turn: Turn, container: Container, ref: str) -> Container:
     target = turn.state.container(ref)
     if target.id == container.id:
-        raise Internal("cannot join own network namespace")
+        raise Internal("cannot join own network namespace", code=codes.MODES_CONFLICT)
     if not target.running:
         raise Conflict(
             f"cannot join network namespace of a non running container: container {target.name} is "
             f"{target.state.status}",
             hint=f"`fairlead start {target.name}` first",
+            code=codes.CONTAINER_NOT_RUNNING,
         )
     if target.config.network_mode.startswith(SHARED):
-        raise Invalid("cannot join network namespace of a container that itself shares one")
+        raise Invalid("cannot join network namespace of a container that itself shares one", code=codes.MODES_CONFLICT)
     if turn.state.sandbox_of(target.id) is None:
-        raise NotFound(f"container {target.name} has no sandbox")
+        raise NotFound(f"container {target.name} has no sandbox", code=codes.MODES_CONFLICT)
     return target
 
 
@@ -440,5 +469,5 @@ def _joined(turn: Turn, container: Container, mode: str) -> str:
         return mode
     target = turn.state.container(mode.removeprefix(SHARED))
     if target.id == container.id:
-        raise Invalid("cannot join own PID namespace", hint="name another container")
+        raise Invalid("cannot join own PID namespace", hint="name another container", code=codes.MODES_CONFLICT)
     return f"{SHARED}{target.id}"

@@ -8,7 +8,7 @@ from fairlead.engine.checks import check_settings
 from fairlead.engine.core import Turn
 from fairlead.engine.outcome import Register, Unregister
 from fairlead.ipam.validate import check_endpoint
-from fairlead.model import options
+from fairlead.model import codes, options
 from fairlead.model.addresses import bare, parse_address, parse_mac, parse_subnet
 from fairlead.model.container import Container
 from fairlead.model.endpoint import Endpoint, EndpointSettings
@@ -35,12 +35,14 @@ def join(
         raise Forbidden(
             f"cannot create endpoint on configuration-only network {network.name}",
             hint=f"`fairlead network create --config-from {network.name} NAME` makes a network of these settings",
+            code=codes.CONFIG_ONLY,
         )
     name = container.name if container else sandbox.name
     if (sandbox.id, network.id) in turn.state.places:
         raise Forbidden(
             f"endpoint with name {name} already exists in network {network.name}",
             hint=f"`fairlead network disconnect {network.name} {name}` comes first",
+            code=codes.ALREADY_CONNECTED,
         )
     check_endpoint(network, asked)
     check_settings(asked)
@@ -170,7 +172,9 @@ def _lease(turn: Turn, network: Network, wanted: str, *, v6: bool) -> tuple[str,
         turn.core.ipam, cidr = turn.core.ipam.request_address(pool.id, bare(cidr), now=turn.now)
         return pool.id, cidr
     if wanted:
-        raise Invalid(f"invalid address {wanted}: It does not belong to any of this network's subnets")
+        raise Invalid(
+            f"invalid address {wanted}: It does not belong to any of this network's subnets", code=codes.ADDRESS_OUTSIDE
+        )
     if not pools:
         return "", ""
     family = "IPv6" if v6 else "IPv4"
@@ -178,6 +182,7 @@ def _lease(turn: Turn, network: Network, wanted: str, *, v6: bool) -> tuple[str,
         f"no available {family} addresses on this network's address pools: {network.name} ({network.id})",
         hint=f"{_consumers(turn, network, pools)}: remove containers from {network.name} (`fairlead container prune` those "
         "that ended), or use a network with a larger subnet",
+        code=codes.ADDRESSES_EXHAUSTED,
     )
 
 
@@ -208,7 +213,7 @@ def _interface_name(turn: Turn, sandbox: Sandbox, network: Network, asked: Endpo
     exact = asked.driver_opts.get(options.ENDPOINT_IFNAME, "")
     if exact:
         if exact in used:
-            raise Forbidden(f"interface name {exact} is already in use in this container")
+            raise Forbidden(f"interface name {exact} is already in use in this container", code=codes.INTERFACE_TAKEN)
         return exact
     container = turn.state.containers.get(sandbox.container_id)
     if container is not None:  # names that other networks of the container ask for by name

@@ -9,7 +9,7 @@ from functools import partial
 from fairlead.engine.core import Turn
 from fairlead.ipam.pools import UsedUp
 from fairlead.ipam.validate import check_pools
-from fairlead.model import options
+from fairlead.model import codes, options
 from fairlead.model.addresses import is_v6
 from fairlead.model.commands import CreateNetwork, RemoveNetwork
 from fairlead.model.errors import Conflict, Forbidden, Invalid, NotFound
@@ -29,14 +29,16 @@ def create(turn: Turn, command: CreateNetwork) -> Network:
         raise Forbidden(
             f"operation is not permitted on predefined {command.name} network ",
             hint="choose another name",
+            code=codes.NETWORK_PREDEFINED,
         )
     if not command.name.strip():
-        raise Invalid("network name cannot be empty", hint="give the network a name")
+        raise Invalid("network name cannot be empty", hint="give the network a name", code=codes.NAME_INVALID)
     check_name("network", command.name)
     if turn.state.network_named(command.name) is not None:
         raise Conflict(
             f"network with name {command.name} already exists",
             hint="`fairlead network ls` lists what is there; choose another name",
+            code=codes.NETWORK_EXISTS,
         )
     if command.config_only or command.config_from:
         _check_config(command)
@@ -47,6 +49,7 @@ def create(turn: Turn, command: CreateNetwork) -> Network:
             if command.scope == "swarm"
             else f"cannot create a network of scope {command.scope} here",
             hint="leave --scope out for a network of this host",
+            code=codes.NOT_A_MANAGER,
         )
     command = _settled(turn, command)
     check_pools(command.pools, ipv6=bool(command.ipv6))
@@ -77,7 +80,9 @@ def add(turn: Turn, command: CreateNetwork) -> Network:
     options.announcement(network.options)
     if network.ipam_driver not in ("default", "null"):
         raise Invalid(
-            f"could not find IPAM driver {network.ipam_driver!r}", hint="this node has the drivers default and null"
+            f"could not find IPAM driver {network.ipam_driver!r}",
+            hint="this node has the drivers default and null",
+            code=codes.DRIVER_NOT_FOUND,
         )
     driver.check(network)
     if turn.core.connects(network) and network.ipam_driver == "default":
@@ -94,7 +99,7 @@ def remove(turn: Turn, command: RemoveNetwork) -> Network:
     """Forget a network; refused while endpoints are in it (Docker answers 403)."""
     network = turn.state.network(command.network)
     if network.predefined:
-        raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
+        raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed", code=codes.NETWORK_PREDEFINED)
     if network.config_only:
         _check_unused(turn, network)
     endpoints = turn.state.endpoints_of_network(network.id)
@@ -103,6 +108,7 @@ def remove(turn: Turn, command: RemoveNetwork) -> Network:
         raise Forbidden(
             f"error while removing network: network {network.name} has active endpoints ({listing})",
             hint=f"`fairlead network disconnect {network.name} {endpoints[0].name}` detaches the first",
+            code=codes.NETWORK_IN_USE,
         )
     forget(turn, network)
     if not network.config_only:  # Docker tells of the creation of a set of settings, and not of its end
@@ -147,23 +153,27 @@ def _check_config(command: CreateNetwork) -> None:
         raise Forbidden(
             "a configuration network cannot depend on another configuration network",
             hint="leave out --config-only or --config-from",
+            code=codes.CONFIG_ONLY,
         )
     if command.config_only and (command.internal or command.attachable or command.scope):
         raise Forbidden(
             "configuration network can only contain network specific fields. Network operator fields like "
             "[ ingress | internal | attachable | scope ] are not supported.",
             hint="give them to the networks that are made from it",
+            code=codes.CONFIG_ONLY,
         )
     own = command.pools or command.labels or command.ipam_options or command.ipam_driver not in ("", "default")
     if command.config_from and (own or command.ipv6 or command.ipv4 is False):
         raise Forbidden(
             "user specified configurations are not supported if the network depends on a configuration network",
             hint=f"{command.config_from} decides subnets, labels and address families",
+            code=codes.CONFIG_ONLY,
         )
     if command.config_from and command.options:
         raise Forbidden(
             "network driver options are not supported if the network depends on a configuration network",
             hint=f"{command.config_from} decides the options",
+            code=codes.CONFIG_ONLY,
         )
 
 
@@ -198,6 +208,7 @@ def _configured(turn: Turn, command: CreateNetwork) -> CreateNetwork:
         raise NotFound(
             f'configuration network "{command.config_from}" not found',
             hint=f"`fairlead network create --config-only {command.config_from}` makes it",
+            code=codes.CONFIG_ONLY,
         )
     return replace(
         command,
@@ -216,7 +227,9 @@ def _check_unused(turn: Turn, config: Network) -> None:
     for network in turn.state.networks.values():
         if network.config_from == config.name:
             raise Forbidden(
-                f'configuration network "{config.name}" is in use', hint=f"`fairlead network rm {network.name}` first"
+                f'configuration network "{config.name}" is in use',
+                hint=f"`fairlead network rm {network.name}` first",
+                code=codes.CONFIG_ONLY,
             )
 
 
@@ -287,6 +300,7 @@ def _claim(turn: Turn, network: Network) -> None:
             raise Forbidden(
                 f"cannot create network {network.name}: conflicts with network {holder.name}: {claim}",
                 hint=f"remove {holder.name} first, or choose another name for the device",
+                code=codes.DEVICE_CLAIMED,
             )
         claims[claim] = network.id
         turn.undo.append(partial(claims.pop, claim, None))

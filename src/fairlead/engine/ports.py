@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from itertools import chain
 
 from fairlead.engine.core import Turn
+from fairlead.model import codes
 from fairlead.model.addresses import is_v6, parse_address
 from fairlead.model.endpoint import Endpoint, PortBinding, PortRequest
 from fairlead.model.errors import Exhausted, Internal, Invalid, PortInUse
@@ -89,6 +90,7 @@ def _host_addresses(host_ip: str, default: str, *, v4: bool, v6: bool) -> tuple[
         raise Invalid(
             f"invalid host address of a published port {address!r}: no host has it",
             hint="write an address of this host",
+            code=codes.PORT_INVALID,
         )
     return (address,) if (v6 if is_v6(address) else v4) else ()
 
@@ -108,12 +110,18 @@ def _choose(
                 turn.core.port_cursor[request.proto] = port
             return port
     if request.host_port == 0:
-        raise Exhausted("all ports are allocated", hint="stop a container that publishes ports")
+        raise Exhausted(
+            "all ports are allocated", hint="stop a container that publishes ports", code=codes.PORTS_EXHAUSTED
+        )
     if request.host_port_end > request.host_port and holder is None:
-        raise Exhausted("all ports are allocated", hint="every port of the range is taken by programs of this host")
+        raise Exhausted(
+            "all ports are allocated",
+            hint="every port of the range is taken by programs of this host",
+            code=codes.PORTS_EXHAUSTED,
+        )
     text = f"Bind for {_shown(addresses[0])}:{request.host_port} failed: port is already allocated"
     if holder is None:
-        raise Internal(text, hint="the same port is asked for twice")
+        raise Internal(text, hint="the same port is asked for twice", code=codes.PORT_TAKEN)
     raise PortInUse(text, hint=f"container {holder.name} publishes it; choose another port or stop that container")
 
 

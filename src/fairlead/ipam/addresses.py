@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from fairlead.ipam.prefixes import Prefix, address_text, prefix
 from fairlead.ipam.table import Table
+from fairlead.model import codes
 from fairlead.model.addresses import parse_address
 from fairlead.model.bitmap import Bitmap
 from fairlead.model.errors import Exhausted, Forbidden, Invalid
@@ -77,11 +78,13 @@ class AddressPool:
             raise Invalid(
                 "requested address is out of range",
                 hint=f"{address} is not in {self.subnet}: choose an address of that subnet",
+                code=codes.ADDRESS_OUTSIDE,
             )
         if self.used.get(position):
             raise Forbidden(
                 "Address already in use",
                 hint=f"{address} is taken or reserved in {self.subnet}: choose another, or none to have one chosen",
+                code=codes.ADDRESS_TAKEN,
             )
         return self._taken(position)
 
@@ -183,7 +186,10 @@ class AddressPool:
             return 0, self.subnet.size
         part = prefix(ip_range, "ip-range")
         if not self.subnet.holds(part):
-            raise Invalid(f"invalid ip-range {ip_range}: parent subnet {self.subnet} doesn't contain ip-range")
+            raise Invalid(
+                f"invalid ip-range {ip_range}: parent subnet {self.subnet} doesn't contain ip-range",
+                code=codes.SUBNET_INVALID,
+            )
         return part.base - self.subnet.base, part.end - self.subnet.base
 
     def _exhausted(self, ip_range: str) -> Exhausted:
@@ -193,4 +199,5 @@ class AddressPool:
             "no available addresses on this pool",
             hint=f"all {end - start} addresses of the {where} are in use or reserved: remove unused containers, "
             "or make the network anew with a larger subnet or range",
+            code=codes.ADDRESSES_EXHAUSTED,
         )

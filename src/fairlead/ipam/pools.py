@@ -15,6 +15,7 @@ from hashlib import sha256
 from fairlead.ipam.prefixes import Prefix, check_sense, prefix
 from fairlead.ipam.runs import Runs
 from fairlead.ipam.table import Table
+from fairlead.model import codes
 from fairlead.model.errors import Forbidden, Invalid
 from fairlead.model.settings import DEFAULT_POOLS_V4
 
@@ -100,6 +101,7 @@ class AddressSpace:
             raise Invalid(
                 "invalid address subpool",
                 hint=f"give the subnet that {ip_range} is a part of (--subnet) too, or leave --ip-range out",
+                code=codes.SUBNET_INVALID,
             )
         chosen = self._automatic(asked.v6, asked.length, avoid)
         return self._given(chosen, None), chosen, None
@@ -159,6 +161,7 @@ class AddressSpace:
             raise Invalid(
                 "invalid address pool",
                 hint=f"no default address pool can hold a /{length}: ask for /{largest} or longer, name the subnet itself, or set larger default address pools",
+                code=codes.SUBNET_INVALID,
             )
         for pool in fitting:
             wanted = length or pool.size
@@ -179,7 +182,11 @@ class AddressSpace:
             if pools
             else f"there is no {family} default address pool"
         )
-        return UsedUp("all predefined address pools have been fully subnetted", hint=f"{why}: {remedy}")
+        return UsedUp(
+            "all predefined address pools have been fully subnetted",
+            hint=f"{why}: {remedy}",
+            code=codes.POOLS_EXHAUSTED,
+        )
 
     def _overlap(self, subnet: Prefix) -> Forbidden:
         other = min((str(held) for held, _ in self.subnets.items() if held.overlaps(subnet)), default=str(subnet))
@@ -187,6 +194,7 @@ class AddressSpace:
             "invalid pool request: Pool overlaps with other one on this address space",
             hint=f"{subnet} meets {other}, which a network has (`fairlead network ls`): choose another subnet, "
             "or none to have one chosen",
+            code=codes.SUBNET_TAKEN,
         )
 
     def _runs(self, v6: bool) -> Runs:
@@ -211,6 +219,7 @@ def _default_pool(base: str, size: int) -> DefaultPool:
         raise Invalid(
             f"invalid default address pool {base}: size {size} must be from {parsed.length} to {parsed.bits}",
             hint="size is the prefix length of the subnets that are cut from the base",
+            code=codes.SUBNET_INVALID,
         )
     return DefaultPool(parsed, size)
 
@@ -226,13 +235,16 @@ def _part(subnet: Prefix, ip_range: str) -> Prefix | None:
         raise Invalid(
             f"invalid ip-range {ip_range}: parent subnet {subnet} doesn't contain ip-range",
             hint=f"choose a part of {subnet}",
+            code=codes.SUBNET_INVALID,
         )
     return part
 
 
 def _unknown(pool_id: str) -> Invalid:
     return Invalid(
-        "address space does not contain specified address pool", hint=f"no network holds a pool {pool_id!r} any more"
+        "address space does not contain specified address pool",
+        hint=f"no network holds a pool {pool_id!r} any more",
+        code=codes.SUBNET_INVALID,
     )
 
 

@@ -6,6 +6,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import NamedTuple
 
+from fairlead.model import codes
 from fairlead.model.addresses import parse_subnet
 from fairlead.model.errors import Invalid
 
@@ -66,7 +67,9 @@ def prefix(text: str, what: str = "subnet") -> Prefix:
     """Parse a prefix without host bits; raises ``Invalid`` naming ``what``."""
     length = text.partition("/")[2]
     if length and not (length.isascii() and length.isdigit()):
-        raise Invalid(f"invalid {what} {text!r}", hint="write it like 10.0.0.0/24 or fd00::/64")
+        raise Invalid(
+            f"invalid {what} {text!r}", hint="write it like 10.0.0.0/24 or fd00::/64", code=codes.SUBNET_INVALID
+        )
     network = parse_subnet(text, what)
     return Prefix(isinstance(network, IPv6Network), int(network.network_address), network.prefixlen)
 
@@ -90,4 +93,5 @@ def check_sense(subnet: Prefix) -> None:
         raise Invalid(
             f"invalid subnet {subnet}: {why}",
             hint="choose a private subnet, such as 10.10.0.0/24 or fd00:10::/64, or none to have one chosen",
+            code=codes.SUBNET_INVALID,
         )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from fairlead.ipam.prefixes import Prefix, prefix, senseless
+from fairlead.model import codes
 from fairlead.model.addresses import AnyAddress
 from fairlead.model.endpoint import EndpointSettings
 from fairlead.model.errors import Invalid
@@ -65,7 +66,7 @@ def check_endpoint(network: Network, settings: EndpointSettings) -> None:
 
 def _raise_all(title: str, faults: Sequence[str], hint: str) -> None:
     if faults:
-        raise Invalid("\n".join((title, *faults)), hint=hint)
+        raise Invalid("\n".join((title, *faults)), hint=hint, code=codes.SUBNET_INVALID)
 
 
 def _pool_faults(request: PoolRequest, ipv6: bool) -> Iterable[str]:
@@ -150,10 +151,10 @@ def _lenient(text: str) -> tuple[Prefix, str]:
     address, slash, length = text.partition("/")
     parsed = _address(address)
     if parsed is None or not slash or not length.isascii() or not length.isdigit():
-        raise Invalid(f"invalid subnet {text!r}")
+        raise Invalid(f"invalid subnet {text!r}", code=codes.SUBNET_INVALID)
     bits, number = (128 if parsed.version == 6 else 32), int(length)
     if number > bits:
-        raise Invalid(f"invalid subnet {text!r}")
+        raise Invalid(f"invalid subnet {text!r}", code=codes.SUBNET_INVALID)
     found = Prefix(parsed.version == 6, int(parsed) >> (bits - number) << (bits - number), number)
     return found, "" if int(parsed) == found.base else str(found)
 

@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Sequence
 
+from fairlead.model import codes
 from fairlead.model.errors import Forbidden, Internal, PortInUse
 from fairlead.plan.objects import Object, PortHold, Sysctl
 
@@ -26,14 +27,18 @@ _STATEMENT_MAX = 160
 class Refused(Internal):
     """The kernel refused ``object`` (None: the change as a whole); ``number`` is its errno, 0 when it gave none."""
 
-    def __init__(self, message: str, *, item: Object | None = None, code: int = 0, hint: str = "") -> None:
-        super().__init__(message, hint=hint or _HINTS.get(code, ""))
+    general = codes.KERNEL_REFUSED
+
+    def __init__(self, message: str, *, item: Object | None = None, number: int = 0, hint: str = "") -> None:
+        super().__init__(message, hint=hint or _HINTS.get(number, ""))
         self.object = item
-        self.number = code
+        self.number = number
 
 
 class HostPortInUse(PortInUse):
     """The port of ``object`` is held by another process of the host."""
+
+    general = codes.PORT_TAKEN_BY_PROGRAM
 
     def __init__(self, message: str, *, item: PortHold, hint: str) -> None:
         super().__init__(message, hint=hint)
@@ -43,6 +48,8 @@ class HostPortInUse(PortInUse):
 class LinkInTheWay(Forbidden):
     """A link of another kind has the name that ``object`` needs."""
 
+    general = codes.DEVICE_CLAIMED
+
     def __init__(self, message: str, *, item: Object) -> None:
         super().__init__(message, hint="choose another name, or remove that link")
         self.object = item
@@ -51,7 +58,7 @@ class LinkInTheWay(Forbidden):
 def refused(what: str, code: int, text: str = "", item: Object | None = None) -> Refused:
     """The error for an errno; ``text`` is the kernel's own explanation, when it gave one."""
     reason = os.strerror(code).lower() if code else "no reason given"
-    return Refused(f"cannot {what}: {text or reason}", item=item, code=code)
+    return Refused(f"cannot {what}: {text or reason}", item=item, number=code)
 
 
 def from_os(error: OSError, what: str, item: Object | None = None) -> Refused:
@@ -66,7 +73,7 @@ def unsettable(item: Sysctl, error: OSError) -> Refused:
         text = f"{path} is not a sysctl file"
     else:
         text = f"unable to write to '{path}': write {path}: {reason}"
-    return Refused(text, item=item, code=error.errno or 0, hint="`sysctl -a` in a container shows names and values")
+    return Refused(text, item=item, number=error.errno or 0, hint="`sysctl -a` in a container shows names and values")
 
 
 def from_nft(complaint: str, statements: Sequence[str], gap: int) -> Refused:
@@ -94,4 +101,4 @@ def from_bind(hold: PortHold, error: OSError) -> Refused | HostPortInUse:
             hint=f"publish another port, or stop what listens there: ss -ln{letter}p 'sport = :{hold.port}'",
         )
     reason = os.strerror(error.errno or 0).lower()
-    return Refused(f"failed to bind host port {where}: {reason}", item=hold, code=error.errno or 0)
+    return Refused(f"failed to bind host port {where}: {reason}", item=hold, number=error.errno or 0)

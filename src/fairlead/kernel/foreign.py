@@ -27,6 +27,7 @@ from fairlead.kernel import messages as m
 from fairlead.kernel import netns, requests
 from fairlead.kernel.machine import Machine
 from fairlead.kernel.netlink import Netlink
+from fairlead.model import codes
 from fairlead.model.errors import Conflict, Invalid, NotFound
 from fairlead.model.target import Foreign
 from fairlead.plan.objects import ALIAS_MARK
@@ -65,7 +66,9 @@ def look(machine: Machine, target: str, pid: int, path: str) -> Found:
     started = start_time(pid) if pid else 0
     if pid and started is None:
         raise NotFound(
-            f"no such process: {pid}", hint="`ps` lists what runs; containers: write docker:NAME or podman:NAME"
+            f"no such process: {pid}",
+            hint="`ps` lists what runs; containers: write docker:NAME or podman:NAME",
+            code=codes.TARGET_NOT_FOUND,
         )
     inode = _inode(target, f"/proc/{pid}/ns/net" if pid else path)
     _check_not_of_host(target, inode)
@@ -78,10 +81,13 @@ def look(machine: Machine, target: str, pid: int, path: str) -> Found:
         raise Conflict(
             f"{target} is connected by another Fairlead daemon ({', '.join(marked)})",
             hint="disconnect it there first; one namespace belongs to one daemon",
+            code=codes.TARGET_BUSY,
         )
     text, host_file = _resolv_conf(pid, path)
     if pid and start_time(pid) != started:
-        raise NotFound(f"process {pid} ended meanwhile", hint="try again with one that runs")
+        raise NotFound(
+            f"process {pid} ended meanwhile", hint="try again with one that runs", code=codes.TARGET_NOT_FOUND
+        )
     foreign = Foreign(
         target=target,
         inode=inode,
@@ -124,15 +130,22 @@ def _inode(target: str, path: str) -> int:
     try:
         return netns.inode_of(path)
     except FileNotFoundError as error:
-        raise NotFound(f"{target}: there is no {path}", hint="`ip netns list` shows named namespaces") from error
+        raise NotFound(
+            f"{target}: there is no {path}", hint="`ip netns list` shows named namespaces", code=codes.TARGET_NOT_FOUND
+        ) from error
     except (NotADirectoryError, PermissionError) as error:
         raise Invalid(
             f"{target}: no access to {path}: {(error.strerror or '').lower()}",
             hint="name a process or file of this host",
+            code=codes.TARGET_INVALID,
         ) from error
     except OSError as error:
         if error.errno == errno.EINVAL:
-            raise Invalid(f"{target}: {path} is no network namespace", hint="`ip netns add NAME` makes one") from error
+            raise Invalid(
+                f"{target}: {path} is no network namespace",
+                hint="`ip netns add NAME` makes one",
+                code=codes.TARGET_INVALID,
+            ) from error
         raise
 
 
@@ -143,6 +156,7 @@ def _check_not_of_host(target: str, inode: int) -> None:
                 raise Invalid(
                     f"{target} is in the network namespace of the host, which cannot be connected to a network",
                     hint="run it in one of its own (unshare --net), or reach containers by published ports",
+                    code=codes.TARGET_REFUSED,
                 )
 
 

@@ -116,7 +116,7 @@ class Nft:
         if code == errno.EPERM:
             raise Refused(
                 f"cannot take the table {family} {name}: another process owns it, or we may not",
-                code=code,
+                number=code,
                 hint="run one Fairlead for each network namespace, as root; `nft list tables` names the owner",
             )
         if code and code not in _UNSUPPORTED:

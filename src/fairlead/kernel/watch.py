@@ -17,7 +17,6 @@ import struct
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from fairlead.kernel import messages as m
@@ -121,9 +120,8 @@ class Listener:
 
     def _close(self, descriptor: int) -> None:
         if descriptor >= 0:
-            with suppress(OSError):  # letting go must come to its end
-                self._epoll.unregister(descriptor)
-                os.close(descriptor)
+            self._epoll.unregister(descriptor)
+            os.close(descriptor)
 
     def read(self) -> tuple[list[Damage], bool]:
         """What was heard since, and whether strangers' tables changed."""

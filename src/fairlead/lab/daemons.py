@@ -15,6 +15,7 @@ from pathlib import Path
 from fairlead.lab import identity
 from fairlead.lab.layout import Host
 from fairlead.lab.underlay import enter
+from fairlead.model import codes
 from fairlead.model.errors import Unavailable
 
 #: Seconds until a daemon must answer: the goal is 0.6 s, and a laden machine may be ten times slower; above that
@@ -90,12 +91,15 @@ def wait_ready(host: Host, process: subprocess.Popen[bytes]) -> None:
         while not is_ready(host):
             if identity.wait_end(descriptor, KNOCK_S):
                 raise Unavailable(
-                    f"the daemon of {host.name} ended with status {process.wait()}", hint=f"it said:\n{tail(host)}"
+                    f"the daemon of {host.name} ended with status {process.wait()}",
+                    hint=f"it said:\n{tail(host)}",
+                    code=codes.LAB,
                 )
             if time.monotonic() > deadline:
                 raise Unavailable(
                     f"the daemon of {host.name} did not answer within {READY_S_MAX:.0f} s",
                     hint=f"it said:\n{tail(host)}",
+                    code=codes.LAB,
                 )
     finally:
         os.close(descriptor)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fairlead.lab import daemons, identity, sweep, underlay
 from fairlead.lab.layout import Host, Layout, check_count, hosts_text, layout_of, resolv_conf_text
+from fairlead.model import codes
 from fairlead.model.errors import Conflict, Forbidden, NotFound
 
 #: Variables that would lead a daemon or a command elsewhere than to its own host.
@@ -53,7 +54,9 @@ class Lab:
         try:
             Path(self._layout.root).mkdir(mode=0o755)
         except FileExistsError:
-            raise Conflict(f"the lab {self._layout.name} is up already", hint=f"{self._hint('down')} first") from None
+            raise Conflict(
+                f"the lab {self._layout.name} is up already", hint=f"{self._hint('down')} first", code=codes.LAB
+            ) from None
         try:
             hosts = self._furnish(count)
             if with_daemons:
@@ -92,7 +95,7 @@ class Lab:
     def hosts(self) -> tuple[Host, ...]:
         """The hosts of the lab; raises ``NotFound`` if it is not up."""
         if not Path(self._layout.record).exists():
-            raise NotFound(f"the lab {self._layout.name} is not up", hint="fairlead lab up --hosts 2")
+            raise NotFound(f"the lab {self._layout.name} is not up", hint="fairlead lab up --hosts 2", code=codes.LAB)
         return self._layout.hosts(self._count())
 
     def host(self, name: str) -> Host:
@@ -111,7 +114,9 @@ class Lab:
         _need_root()
         host = self.host(name)
         if _status(host).pid:
-            raise Conflict(f"the daemon of {name} runs already", hint=f"{self._hint(f'stop {name}')} first")
+            raise Conflict(
+                f"the daemon of {name} runs already", hint=f"{self._hint(f'stop {name}')} first", code=codes.LAB
+            )
         self._start((host,))
         return host
 
@@ -120,7 +125,7 @@ class Lab:
         _need_root()
         host = self.host(name)
         if not daemons.stop(host, what):
-            raise Conflict(f"the daemon of {name} does not run", hint=self._hint(f"start {name}"))
+            raise Conflict(f"the daemon of {name} does not run", hint=self._hint(f"start {name}"), code=codes.LAB)
         return host
 
     def _furnish(self, count: int) -> tuple[Host, ...]:
@@ -162,4 +167,4 @@ def _status(host: Host) -> HostStatus:
 
 def _need_root() -> None:
     if os.geteuid() != 0:
-        raise Forbidden("a lab makes network namespaces, which needs root", hint="run it through sudo")
+        raise Forbidden("a lab makes network namespaces, which needs root", hint="run it through sudo", code=codes.LAB)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from fairlead.model import codes
 from fairlead.model.errors import Invalid, NotFound
 
 #: The underlay: a corner of 198.18.0.0/15, which RFC 2544 reserves for test networks, and a ULA (RFC 4193) beside it.
@@ -144,7 +145,7 @@ class Layout:
         for host in self.hosts(count):
             if host.name == name:
                 return host
-        raise NotFound(f"no host {name} in lab {self.name}", hint=f"its hosts are h1 to h{count}")
+        raise NotFound(f"no host {name} in lab {self.name}", hint=f"its hosts are h1 to h{count}", code=codes.LAB)
 
 
 def layout_of(base: str, name: str) -> Layout:
@@ -153,6 +154,7 @@ def layout_of(base: str, name: str) -> Layout:
         raise Invalid(
             f"{name!r} is not a name for a lab",
             hint="use 1 to 32 small letters, digits, - and _, a letter or digit first",
+            code=codes.LAB,
         )
     return Layout(base.rstrip("/"), name)
 
@@ -160,7 +162,7 @@ def layout_of(base: str, name: str) -> Layout:
 def check_count(count: int) -> None:
     """Raises ``Invalid`` when a lab cannot have so many hosts."""
     if not 1 <= count <= HOSTS_MAX:
-        raise Invalid(f"a lab cannot have {count} hosts", hint=f"choose 1 to {HOSTS_MAX}")
+        raise Invalid(f"a lab cannot have {count} hosts", hint=f"choose 1 to {HOSTS_MAX}", code=codes.LAB)
 
 
 def hosts_text(hosts: tuple[Host, ...]) -> str:

@@ -22,6 +22,7 @@ from fairlead.lab.layout import (
     Layout,
     Place,
 )
+from fairlead.model import codes
 from fairlead.model.errors import Internal
 
 #: Seconds one of these programs may take; each takes a few milliseconds.
@@ -60,11 +61,11 @@ def _run(*command: str, text: str = "") -> None:
     try:
         subprocess.run(command, input=text, capture_output=True, text=True, check=True, timeout=STEP_S_MAX)
     except FileNotFoundError:
-        raise Internal(f"{command[0]} is missing", hint="install util-linux and iproute2") from None
+        raise Internal(f"{command[0]} is missing", hint="install util-linux and iproute2", code=codes.LAB) from None
     except subprocess.TimeoutExpired:
-        raise Internal(f"{command[0]} did not end within {STEP_S_MAX:.0f} s") from None
+        raise Internal(f"{command[0]} did not end within {STEP_S_MAX:.0f} s", code=codes.LAB) from None
     except subprocess.CalledProcessError as fault:
-        raise Internal(f"{' '.join(command)}: {fault.stderr.strip() or fault}") from None
+        raise Internal(f"{' '.join(command)}: {fault.stderr.strip() or fault}", code=codes.LAB) from None
 
 
 def open_namespaces(layout: Layout) -> None:
@@ -161,11 +162,13 @@ def _holder(processor: int, arguments: list[str], environment: dict[str, str]) -
             text=True,
         )
     except FileNotFoundError:
-        raise Internal("taskset is missing", hint="install util-linux") from None
+        raise Internal("taskset is missing", hint="install util-linux", code=codes.LAB) from None
     assert holder.stdout is not None
     if holder.stdout.readline() != "ready\n":
         _, said = holder.communicate(timeout=STEP_S_MAX)
-        raise Internal(f"cannot make the namespaces of {arguments[0]}: {said.strip()}", hint="run it as root")
+        raise Internal(
+            f"cannot make the namespaces of {arguments[0]}: {said.strip()}", hint="run it as root", code=codes.LAB
+        )
     return holder
 
 

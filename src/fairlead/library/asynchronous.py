@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from fairlead.daemon.assembly import Assembly, NodeOptions, assemble
 from fairlead.daemon.foreign import ForeignTargets
+from fairlead.model import codes
 from fairlead.model.commands import (
     Command,
     ConnectNetwork,
@@ -201,5 +202,5 @@ class AsyncNode:
     async def _made(self, command: Command, kind: type[_R]) -> _R:
         reply = await self._submit(command)
         if not isinstance(reply, kind):
-            raise Internal(f"{type(command).__name__} was answered with {type(reply).__name__}")
+            raise Internal(f"{type(command).__name__} was answered with {type(reply).__name__}", code=codes.FAULT)
         return reply

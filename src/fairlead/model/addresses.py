@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+from fairlead.model import codes
 from fairlead.model.errors import Invalid
 
 AnyAddress = IPv4Address | IPv6Address
@@ -18,9 +19,11 @@ def parse_address(text: str, what: str = "IP address") -> AnyAddress:
     try:
         address = ip_address(text)
     except ValueError as error:
-        raise Invalid(f"invalid {what} {text!r}", hint="write it like 10.0.0.2 or fd00::2") from error
+        raise Invalid(
+            f"invalid {what} {text!r}", hint="write it like 10.0.0.2 or fd00::2", code=codes.ADDRESS_INVALID
+        ) from error
     if isinstance(address, IPv6Address) and address.scope_id is not None:
-        raise Invalid(f"invalid {what} {text!r}: a zone is not allowed")
+        raise Invalid(f"invalid {what} {text!r}: a zone is not allowed", code=codes.ADDRESS_INVALID)
     return address
 
 
@@ -29,14 +32,24 @@ def parse_subnet(text: str, what: str = "subnet") -> AnyNetwork:
     try:
         network = ip_network(text, strict=False)
     except ValueError as error:
-        raise Invalid(f"invalid {what} {text!r}", hint="write it like 10.0.0.0/24 or fd00::/64") from error
+        raise Invalid(
+            f"invalid {what} {text!r}", hint="write it like 10.0.0.0/24 or fd00::/64", code=codes.ADDRESS_INVALID
+        ) from error
     if "." in text.partition("/")[2]:
-        raise Invalid(f"invalid {what} {text!r}: a netmask is not allowed", hint=f"write it like {network}")
+        raise Invalid(
+            f"invalid {what} {text!r}: a netmask is not allowed",
+            hint=f"write it like {network}",
+            code=codes.SUBNET_INVALID,
+        )
     if "/" not in text:
         usual = "/64" if network.version == 6 else "/24"
-        raise Invalid(f"invalid {what} {text!r}: the prefix length is missing", hint=f"write it like {text}{usual}")
+        raise Invalid(
+            f"invalid {what} {text!r}: the prefix length is missing",
+            hint=f"write it like {text}{usual}",
+            code=codes.SUBNET_INVALID,
+        )
     if str(network.network_address) != str(ip_address(text.partition("/")[0])):
-        raise Invalid(f"invalid {what} {text}: it should be {network}")
+        raise Invalid(f"invalid {what} {text}: it should be {network}", code=codes.SUBNET_INVALID)
     return network
 
 
@@ -44,7 +57,9 @@ def parse_mac(text: str) -> str:
     """A unicast Ethernet address in canonical lower-case colon form; raises ``Invalid``."""
     mac = text.lower().replace("-", ":")
     if not _MAC.match(mac) or int(mac[:2], 16) & 1:
-        raise Invalid(f"invalid MAC address {text!r}", hint="write six octets like 02:42:ac:11:00:02")
+        raise Invalid(
+            f"invalid MAC address {text!r}", hint="write six octets like 02:42:ac:11:00:02", code=codes.ADDRESS_INVALID
+        )
     return mac
 
 

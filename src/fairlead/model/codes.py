@@ -33,7 +33,10 @@ INVALID = Code(
     1000,
     "the request is malformed",
     "Something in the request cannot be understood, or contradicts itself. Nothing was changed.",
-    ("The message names the field and the value.", "`fairlead COMMAND --help` shows what is allowed."),
+    (
+        "The message names the field and the value.",
+        "`fairlead network create --help` and the like show what is allowed.",
+    ),
 )
 AMBIGUOUS = Code(
     1001,
@@ -151,6 +154,13 @@ NOT_A_MANAGER = Code(
     "Networks of the whole cluster are made by managers, and this node is none.",
     ("Run the command on a manager, or make a network of this node only: leave --scope out.",),
 )
+CONFIG_ONLY = Code(
+    1110,
+    "a set of settings cannot be used so",
+    "A network made with --config-only holds settings for others: it has no subnet in use and no endpoints, and cannot "
+    "be removed while a network refers to it.",
+    ("`fairlead network ls` lists the networks.", "`fairlead network create --config-from SETTINGS web` uses it."),
+)
 
 # 1200: subnets and addresses
 SUBNET_INVALID = Code(
@@ -200,6 +210,12 @@ ADDRESS_OUTSIDE = Code(
     "A fixed address must lie in a subnet of its network, and be one of this kind of network.",
     ("`fairlead network inspect NETWORK` shows the subnets.",),
 )
+ADDRESS_INVALID = Code(
+    1207,
+    "this is no address",
+    "An IP or MAC address is mistyped, has a zone or a length where none belongs, or is of the wrong family.",
+    ("Write addresses like 10.9.0.2, fd00:9::2 or 02:42:ac:11:00:02.",),
+)
 
 # 1300: endpoints
 ALREADY_CONNECTED = Code(
@@ -227,6 +243,12 @@ INTERFACE_TAKEN = Code(
     "The name asked for is used in that container, is too long for Linux (15 characters), or means something else.",
     ("Choose another name, or none to have one chosen.",),
 )
+DNS_INVALID = Code(
+    1305,
+    "a name server, host line or resolver option cannot be used",
+    "Name servers are addresses, host lines are NAME:IP, and options are those of resolv.conf(5).",
+    ("`fairlead run --help` shows the options --dns, --dns-search, --dns-option and --add-host.",),
+)
 
 # 1400: published ports
 PORT_TAKEN = Code(
@@ -246,6 +268,13 @@ PORTS_EXHAUSTED = Code(
     "no free port is left",
     "Every port of the range asked for, or of the host's range for automatic ports, is taken.",
     ("`sysctl net.ipv4.ip_local_port_range` shows the automatic range.", "Ask for another range."),
+)
+PORT_INVALID = Code(
+    1404,
+    "this is no port to publish",
+    "A port is a number from 1 to 65535, a range has the same length on both sides, the protocol is tcp, udp or sctp, "
+    "and the host address is one that this host has.",
+    ("Write it like `-p 8080:80`, `-p 127.0.0.1:8080:80/tcp` or `-p 8000-8010:8000-8010/udp`.",),
 )
 
 # 1500: containers and images
@@ -289,13 +318,89 @@ START_FAILED = Code(
     1507,
     "the container's program could not be started",
     "The runtime could not execute the command: it is not in the image, not executable, or a mount or limit failed.",
-    ("`fairlead inspect NAME` shows what was to run.", "Try the image by hand: `fairlead run --rm -it IMAGE sh`."),
+    ("`fairlead inspect NAME` shows what was to run.", "Try the image by hand: `fairlead run --rm -i -t IMAGE sh`."),
 )
 IMAGE_NOT_FOUND = Code(
     1508,
     "no such image",
     "An image is `host`, a directory that holds a root file system, or the name of one that was imported.",
     ("`fairlead image ls` lists the imported ones.", "`fairlead image import NAME rootfs.tar` imports one."),
+)
+IMAGE_INVALID = Code(
+    1509,
+    "the image cannot be imported or changed so",
+    "The archive is no tar archive of a root file system, a change is none that is known, or the name means "
+    "something else.",
+    ("`fairlead image import --help` shows what is accepted.",),
+)
+LIMIT_INVALID = Code(
+    1510,
+    "a limit, policy or setting of the container cannot be met",
+    "The value is outside its range, contradicts another one, or cannot be had in a container.",
+    ("The message names the setting and its range.", "`fairlead run --help` lists them all."),
+)
+MOUNT_INVALID = Code(
+    1511,
+    "this cannot be mounted",
+    "A mount has a source, an absolute target inside the container, and options that are known; each target once.",
+    ("Write it like `-v /srv/data:/data:ro`, `-v name:/data` or `--mount type=bind,source=/srv/data,target=/data`.",),
+)
+VOLUME_NOT_FOUND = Code(
+    1512,
+    "no such volume",
+    "No volume has this name, or its driver does not exist here.",
+    ("`fairlead run -v NAME:/data host sh` makes a volume at its first use.",),
+)
+USER_NOT_FOUND = Code(
+    1513,
+    "the image has no such user or group",
+    "Names of users and groups are looked up in the image's own /etc/passwd and /etc/group.",
+    ("Give numbers instead: `--user 1000:1000`.",),
+)
+EXEC_NOT_FOUND = Code(
+    1514,
+    "no such exec",
+    "The identifier of a command beside a container is unknown; it is forgotten with its container.",
+    ("`fairlead exec NAME COMMAND` makes a new one.",),
+)
+PROGRAM_MISSING = Code(
+    1515,
+    "a program that runs containers is missing",
+    "Containers are run by runc and watched by conmon, which were not found.",
+    ("`apt-get install runc conmon` installs them.",),
+)
+
+# 1600: namespaces of others
+TARGET_INVALID = Code(
+    1601,
+    "this does not name a network namespace",
+    "A target is a container of ours, or `pid:N`, `netns:PATH`, `docker:NAME` or `podman:NAME`.",
+    ("`ip netns list` shows named namespaces, `lsns -t net` all of them.",),
+)
+TARGET_NOT_FOUND = Code(
+    1602,
+    "the target is not there",
+    "The process has ended, the path holds no namespace, or that engine has no such container.",
+    ("`docker ps` or `podman ps` shows running containers, `lsns -t net` all network namespaces.",),
+)
+TARGET_REFUSED = Code(
+    1603,
+    "this namespace cannot be connected so",
+    "The namespace is the host's own, or belongs to a container of ours that has a name of its own, or the network "
+    "is one that only containers can have.",
+    ("`fairlead sandbox ls` lists connected namespaces.", "Use the container's name instead of its process."),
+)
+TARGET_BUSY = Code(
+    1604,
+    "the target is changing or taken",
+    "The container is being restarted again and again, or another daemon has its namespace.",
+    ("Try again when it runs quietly.",),
+)
+ENGINE_UNREACHABLE = Code(
+    1605,
+    "the other engine does not answer",
+    "Docker's socket or the podman program could not be asked about the container.",
+    ("`docker ps` or `podman ps` shows whether it works.", "Name the process instead: `pid:N`."),
 )
 
 # 1700: the daemon
@@ -339,6 +444,30 @@ FAULT = Code(
     "The daemon met something that its authors did not foresee. What had been done was undone, and the daemon goes on.",
     ("The daemon's log has the trace: `journalctl -u fairlead`.", "Please report it."),
 )
+FILTER_INVALID = Code(
+    1707,
+    "this filter is not known here",
+    "Each list has its own filters, and some filters have only certain values.",
+    ("The message names the filter; the help of the command lists them: `fairlead ps --help`.",),
+)
+PRUNE_BUSY = Code(
+    1708,
+    "another prune is at work",
+    "Only one prune of a kind runs at a time.",
+    ("Wait for it to end; `fairlead events` shows when.",),
+)
+CALL_UNKNOWN = Code(
+    1709,
+    "the API has no such call",
+    "The path or the method is none that this daemon answers.",
+    ("GET /fairlead/openapi.json describes every call.",),
+)
+SOCKET_FAILED = Code(
+    1710,
+    "the daemon cannot listen at its socket",
+    "The directory is missing or read-only, or the path is longer than a Unix socket's may be.",
+    ("Give another directory: `fairlead daemon --run-dir /run/fairlead`.",),
+)
 
 # 1800: the kernel
 KERNEL_REFUSED = Code(
@@ -346,6 +475,26 @@ KERNEL_REFUSED = Code(
     "Linux refused a change",
     "The kernel did not accept a link, address, route or rule. What had been done for this request was undone.",
     ("The message has the kernel's words and the object.", "`fairlead info` shows what this kernel lacks."),
+)
+
+# 1900: the command line and the lab
+FLAG_INVALID = Code(
+    1901,
+    "an option on the command line is written wrongly",
+    "The option's value has a form that is not understood; nothing was asked of the daemon.",
+    ("`fairlead run --help` and the like show the forms.",),
+)
+TEMPLATE_INVALID = Code(
+    1902,
+    "the template after --format has a fault",
+    "Templates are Go's: fields like {{.Name}}, functions like {{json .}}, if, range and with up to {{end}}.",
+    ("`fairlead network ls --format json` shows all fields.",),
+)
+LAB = Code(
+    1903,
+    "the lab cannot be made or used so",
+    "A lab is made of network namespaces, needs root, and has the hosts that it was started with.",
+    ("`fairlead lab status` shows what stands; `fairlead lab up --hosts 3` makes one.",),
 )
 
 

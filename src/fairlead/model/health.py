@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fairlead.model import codes
 from fairlead.model.errors import Invalid
 
 #: Docker's defaults, seconds and tries (moby: daemon/health.go).
@@ -70,9 +71,9 @@ def check_health(check: HealthCheck) -> None:
     }
     for name, seconds in times.items():
         if seconds and seconds < DURATION_S_MIN:
-            raise Invalid(f"{name} in Healthcheck cannot be less than 1ms")
+            raise Invalid(f"{name} in Healthcheck cannot be less than 1ms", code=codes.LIMIT_INVALID)
     if check.retries < 0:
-        raise Invalid("Retries in Healthcheck cannot be negative")
+        raise Invalid("Retries in Healthcheck cannot be negative", code=codes.LIMIT_INVALID)
 
 
 def check_policy(policy: RestartPolicy, *, auto_remove: bool) -> None:
@@ -80,11 +81,18 @@ def check_policy(policy: RestartPolicy, *, auto_remove: bool) -> None:
     if policy.name not in POLICIES:
         raise Invalid(
             f"invalid restart policy: unknown policy '{policy.name}'; use one of 'no', 'always', 'on-failure', or "
-            "'unless-stopped'"
+            "'unless-stopped'",
+            code=codes.LIMIT_INVALID,
         )
     if policy.retries < 0:
-        raise Invalid("invalid restart policy: maximum retry count cannot be negative")
+        raise Invalid("invalid restart policy: maximum retry count cannot be negative", code=codes.LIMIT_INVALID)
     if policy.retries and policy.name != "on-failure":
-        raise Invalid("invalid restart policy: maximum retry count can only be used with 'on-failure'")
+        raise Invalid(
+            "invalid restart policy: maximum retry count can only be used with 'on-failure'", code=codes.LIMIT_INVALID
+        )
     if auto_remove and policy.name != "no":
-        raise Invalid("can't create 'AutoRemove' container with restart policy", hint="leave --rm or --restart out")
+        raise Invalid(
+            "can't create 'AutoRemove' container with restart policy",
+            hint="leave --rm or --restart out",
+            code=codes.OPTIONS_CONFLICT,
+        )

@@ -6,6 +6,7 @@ import hashlib
 import re
 from typing import Protocol
 
+from fairlead.model import codes
 from fairlead.model.errors import Invalid
 
 #: Characters of a full object identifier, as Docker's (64 hexadecimal digits = 256 bits).
@@ -68,6 +69,7 @@ def check_name(what: str, name: str) -> str:
             f"invalid {what} name ({shown!r}): only [a-zA-Z0-9][a-zA-Z0-9_.-]* is allowed, "
             f"at most {NAME_LENGTH_MAX} characters",
             hint="choose letters, digits, '_', '.' and '-', beginning with a letter or digit",
+            code=codes.NAME_INVALID,
         )
     return name
 
@@ -76,7 +78,13 @@ def check_link_name(what: str, name: str) -> str:
     """Return ``name`` if a link may be called so; raise ``Invalid`` otherwise."""
     check_name(what, name)
     if len(name) > LINK_NAME_LENGTH_MAX:
-        raise Invalid(f"{what} name {name} is longer than {LINK_NAME_LENGTH_MAX} characters")
+        raise Invalid(
+            f"{what} name {name} is longer than {LINK_NAME_LENGTH_MAX} characters", code=codes.INTERFACE_TAKEN
+        )
     if name in _LINK_NAMES_TAKEN:
-        raise Invalid(f"{what} name {name} has a meaning of its own in Linux", hint="choose another name")
+        raise Invalid(
+            f"{what} name {name} has a meaning of its own in Linux",
+            hint="choose another name",
+            code=codes.INTERFACE_TAKEN,
+        )
     return name

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from fairlead.model import codes
 from fairlead.model.container import ContainerConfig
 from fairlead.model.errors import Invalid
 from fairlead.model.health import HealthCheck
@@ -66,7 +67,11 @@ def parse_changes(lines: Iterable[str]) -> ImageConfig:
         word, _, rest = line.strip().partition(" ")
         rest = rest.strip()
         if not rest:
-            raise Invalid(f"invalid change {line!r}", hint='write it like CMD ["nginx", "-g", "daemon off;"]')
+            raise Invalid(
+                f"invalid change {line!r}",
+                hint='write it like CMD ["nginx", "-g", "daemon off;"]',
+                code=codes.IMAGE_INVALID,
+            )
         match word.upper():
             case "CMD":
                 config = replace(config, command=_words(rest))
@@ -89,7 +94,11 @@ def parse_changes(lines: Iterable[str]) -> ImageConfig:
             case "VOLUME":
                 config = replace(config, volumes=(*config.volumes, *_list(rest)))
             case _:
-                raise Invalid(f"{word} is not a valid change command", hint="CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, …")
+                raise Invalid(
+                    f"{word} is not a valid change command",
+                    hint="CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, …",
+                    code=codes.IMAGE_INVALID,
+                )
     return config
 
 
@@ -123,7 +132,9 @@ def _pairs(text: str) -> tuple[str, ...]:
     try:
         words = shlex.split(text)
     except ValueError as error:
-        raise Invalid(f"invalid change: {text!r}: {error}", hint='write it like ENV NAME="some value"') from error
+        raise Invalid(
+            f"invalid change: {text!r}: {error}", hint='write it like ENV NAME="some value"', code=codes.IMAGE_INVALID
+        ) from error
     if all("=" in word for word in words):
         return tuple(words)
     name, _, value = text.partition(" ")

@@ -108,42 +108,61 @@ def check_limits(limits: Limits, cpus: int = 0) -> Limits:
     if 0 < memory < MEMORY_BYTES_MIN:
         raise Invalid("Minimum memory limit allowed is 6MB", hint="give --memory more", code=codes.LIMIT_INVALID)
     if memory < 0 or limits.memory_reservation_bytes < 0:
-        raise Invalid("invalid memory limit: it cannot be negative")
+        raise Invalid("invalid memory limit: it cannot be negative", code=codes.LIMIT_INVALID)
     if swap > 0 and memory == 0:
-        raise Invalid("You should always set the Memory limit when using Memoryswap limit, see usage")
+        raise Invalid(
+            "You should always set the Memory limit when using Memoryswap limit, see usage", code=codes.LIMIT_INVALID
+        )
     if 0 < swap < memory:
-        raise Invalid("Minimum memoryswap limit should be larger than memory limit, see usage")
+        raise Invalid(
+            "Minimum memoryswap limit should be larger than memory limit, see usage", code=codes.LIMIT_INVALID
+        )
     if 0 < memory < limits.memory_reservation_bytes:
-        raise Invalid("Minimum memory limit can not be less than memory reservation limit, see usage")
+        raise Invalid(
+            "Minimum memory limit can not be less than memory reservation limit, see usage", code=codes.LIMIT_INVALID
+        )
     if not -1 <= limits.memory_swappiness <= 100:
-        raise Invalid(f"Invalid value: {limits.memory_swappiness}, valid memory swappiness range is 0-100")
+        raise Invalid(
+            f"Invalid value: {limits.memory_swappiness}, valid memory swappiness range is 0-100",
+            code=codes.LIMIT_INVALID,
+        )
     _check_cpu(limits, cpus)
     if limits.blkio_weight and not BLKIO_WEIGHT[0] <= limits.blkio_weight <= BLKIO_WEIGHT[1]:
-        raise Invalid("Range of blkio weight is from 10 to 1000")
+        raise Invalid("Range of blkio weight is from 10 to 1000", code=codes.LIMIT_INVALID)
     return limits
 
 
 def _check_cpu(limits: Limits, cpus: int) -> None:
     if limits.nano_cpus and (limits.cpu_quota_us or limits.cpu_period_us):
-        raise Invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set")
+        raise Invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set", code=codes.LIMIT_INVALID)
     if limits.nano_cpus < 0 or (cpus and limits.nano_cpus > cpus * NANO):
         raise Invalid(
             f"range of CPUs is from 0.01 to {cpus:.2f}, as there are only {cpus} CPUs available",
             code=codes.LIMIT_INVALID,
         )
     if limits.cpu_period_us and not CPU_PERIOD_US[0] <= limits.cpu_period_us <= CPU_PERIOD_US[1]:
-        raise Invalid("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
+        raise Invalid(
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
+            code=codes.LIMIT_INVALID,
+        )
     if 0 < limits.cpu_quota_us < CPU_QUOTA_US_MIN:
-        raise Invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)")
+        raise Invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)", code=codes.LIMIT_INVALID)
     if limits.cpu_shares < 0:
-        raise Invalid(f"invalid CPU shares ({limits.cpu_shares}): value must be a positive integer")
+        raise Invalid(
+            f"invalid CPU shares ({limits.cpu_shares}): value must be a positive integer", code=codes.LIMIT_INVALID
+        )
     for what, text in (("cpus", limits.cpuset_cpus), ("memory nodes", limits.cpuset_mems)):
         if text and not _CPUSET.match(text):
-            raise Invalid(f"Invalid value {text} for cpuset {what}", hint="write it like 0-2,4")
+            raise Invalid(
+                f"Invalid value {text} for cpuset {what}", hint="write it like 0-2,4", code=codes.LIMIT_INVALID
+            )
     if cpus and limits.cpuset_cpus:
         highest = max(int(number) for number in re.split(r"[,-]", limits.cpuset_cpus))
         if highest >= cpus:
-            raise Invalid(f"Requested CPUs are not available - requested {limits.cpuset_cpus}, available: 0-{cpus - 1}")
+            raise Invalid(
+                f"Requested CPUs are not available - requested {limits.cpuset_cpus}, available: 0-{cpus - 1}",
+                code=codes.LIMIT_INVALID,
+            )
 
 
 def merge(old: Limits, new: Limits) -> Limits:
@@ -156,7 +175,8 @@ def merge(old: Limits, new: Limits) -> Limits:
     merged = Limits(**chosen)
     if new.memory_bytes and not new.memory_swap_bytes and 0 < merged.memory_swap_bytes < new.memory_bytes:
         raise Invalid(
-            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
+            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
+            code=codes.LIMIT_INVALID,
         )
     return merged
 
@@ -164,14 +184,19 @@ def merge(old: Limits, new: Limits) -> Limits:
 def check_ulimit(ulimit: Ulimit) -> None:
     """Raise ``Invalid`` for a limit that Linux does not know or that contradicts itself."""
     if ulimit.name not in ULIMITS:
-        raise Invalid(f"invalid ulimit type: {ulimit.name}", hint="one of " + ", ".join(sorted(ULIMITS)))
+        raise Invalid(
+            f"invalid ulimit type: {ulimit.name}", hint="one of " + ", ".join(sorted(ULIMITS)), code=codes.LIMIT_INVALID
+        )
     if ulimit.hard != -1 and (ulimit.soft == -1 or ulimit.soft > ulimit.hard):
-        raise Invalid(f"ulimit soft limit must be less than or equal to hard limit: {ulimit.soft} > {ulimit.hard}")
+        raise Invalid(
+            f"ulimit soft limit must be less than or equal to hard limit: {ulimit.soft} > {ulimit.hard}",
+            code=codes.LIMIT_INVALID,
+        )
 
 
 def parse_size(text: str) -> int:
     """Bytes of ``10m`` (Docker's units: powers of 1024); raises ``Invalid``."""
     found = _SIZE.match(text.lower())
     if not found or not int(found[1]):
-        raise Invalid(f"invalid size: '{text}'", hint="write it like 512k, 10m or 1g")
+        raise Invalid(f"invalid size: '{text}'", hint="write it like 512k, 10m or 1g", code=codes.LIMIT_INVALID)
     return int(found[1]) * _SIZES[found[2]]

@@ -69,12 +69,22 @@ def check_target(target: str) -> str:
     place = PurePosixPath(target)
     if not place.is_absolute():
         raise Invalid(
-            f"invalid mount path: '{target}' mount path must be absolute", hint="begin the place inside with /"
+            f"invalid mount path: '{target}' mount path must be absolute",
+            hint="begin the place inside with /",
+            code=codes.MOUNT_INVALID,
         )
     if ".." in place.parts or "\0" in target:
-        raise Invalid(f"invalid volume specification: {target!r}: invalid destination", hint="write it without ..")
+        raise Invalid(
+            f"invalid volume specification: {target!r}: invalid destination",
+            hint="write it without ..",
+            code=codes.MOUNT_INVALID,
+        )
     if len(place.parts) == 1:
-        raise Invalid("invalid volume specification: destination can't be '/'", hint="name a place below /")
+        raise Invalid(
+            "invalid volume specification: destination can't be '/'",
+            hint="name a place below /",
+            code=codes.MOUNT_INVALID,
+        )
     return "/" + "/".join(place.parts[1:])
 
 
@@ -85,6 +95,7 @@ def check_volume_name(name: str) -> str:
             f'"{name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are '
             "allowed. If you intended to pass a host directory, use absolute path",
             hint="write the full path of a directory, or a name of at least two such characters",
+            code=codes.MOUNT_INVALID,
         )
     return name
 
@@ -94,23 +105,36 @@ def check_mount(mount: Mount) -> Mount:
     place = check_target(mount.target)
     if mount.kind == "bind":
         if not mount.source:
-            raise Invalid('invalid mount config for type "bind": field Source must not be empty')
+            raise Invalid(
+                'invalid mount config for type "bind": field Source must not be empty', code=codes.MOUNT_INVALID
+            )
         if not mount.source.startswith("/"):
             raise Invalid(
-                f"invalid mount config for type \"bind\": invalid mount path: '{mount.source}' mount path must be absolute"
+                f"invalid mount config for type \"bind\": invalid mount path: '{mount.source}' mount path must be absolute",
+                code=codes.MOUNT_INVALID,
             )
         _check_path(mount.source)
         if mount.propagation and mount.propagation not in PROPAGATIONS:
-            raise Invalid(f"invalid propagation mode: {mount.propagation}", hint="one of " + ", ".join(PROPAGATIONS))
+            raise Invalid(
+                f"invalid propagation mode: {mount.propagation}",
+                hint="one of " + ", ".join(PROPAGATIONS),
+                code=codes.MOUNT_INVALID,
+            )
     elif mount.kind == "volume":
         if mount.source:
             check_volume_name(mount.source)
     elif mount.kind == "tmpfs":
         if mount.source:
-            raise Invalid('invalid mount config for type "tmpfs": field Source must not be specified')
+            raise Invalid(
+                'invalid mount config for type "tmpfs": field Source must not be specified', code=codes.MOUNT_INVALID
+            )
         _check_tmpfs(mount.options)
     else:
-        raise Invalid(f'invalid mount config for type "{mount.kind}": mount type unknown', hint="bind, volume or tmpfs")
+        raise Invalid(
+            f'invalid mount config for type "{mount.kind}": mount type unknown',
+            hint="bind, volume or tmpfs",
+            code=codes.MOUNT_INVALID,
+        )
     return Mount(
         mount.kind, place, mount.source, mount.read_only, mount.mode, mount.propagation, mount.make_source,
         mount.anonymous, mount.copy, mount.options,
@@ -122,7 +146,9 @@ def check_unique(mounts: tuple[Mount, ...]) -> None:
     seen: set[str] = set()
     for mount in mounts:
         if mount.target in seen:
-            raise Invalid(f"Duplicate mount point: {mount.target}", hint="mount one thing there")
+            raise Invalid(
+                f"Duplicate mount point: {mount.target}", hint="mount one thing there", code=codes.MOUNT_INVALID
+            )
         seen.add(mount.target)
 
 
@@ -137,16 +163,28 @@ def _mode(mode: str, *, volume: bool) -> tuple[bool, bool, str]:
         elif word in PROPAGATIONS and not volume:
             propagation = word
         elif word not in _WITHOUT_MEANING:
-            raise Invalid(f"invalid mode: {mode}", hint="use ro or rw" + ("" if volume else ", and a propagation"))
+            raise Invalid(
+                f"invalid mode: {mode}",
+                hint="use ro or rw" + ("" if volume else ", and a propagation"),
+                code=codes.MOUNT_INVALID,
+            )
     return read_only, copy, propagation
 
 
 def _check_path(path: str) -> None:
     if "\0" in path or ".." in PurePosixPath(path).parts:
-        raise Invalid(f"invalid volume specification: {path!r}: invalid source", hint="write the path without ..")
+        raise Invalid(
+            f"invalid volume specification: {path!r}: invalid source",
+            hint="write the path without ..",
+            code=codes.MOUNT_INVALID,
+        )
 
 
 def _check_tmpfs(options: tuple[str, ...]) -> None:
     for option in options:
         if option not in _TMPFS_WORDS and option not in PROPAGATIONS and not _TMPFS_VALUES.match(option):
-            raise Invalid(f"invalid tmpfs option {option!r}", hint="such as size=64m, mode=1777, noexec, ro")
+            raise Invalid(
+                f"invalid tmpfs option {option!r}",
+                hint="such as size=64m, mode=1777, noexec, ro",
+                code=codes.MOUNT_INVALID,
+            )

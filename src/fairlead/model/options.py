@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import IPv6Address, ip_address
 
+from fairlead.model import codes
 from fairlead.model.addresses import AnyAddress
 from fairlead.model.errors import Invalid
 from fairlead.model.ids import check_link_name
@@ -78,7 +79,7 @@ def flag(options: Mapping[str, str], name: str, default: bool) -> bool:
 
 def unreadable(name: str, text: str, why: str, hint: str) -> Invalid:
     """The error for an option's value that makes no sense, in Docker's words."""
-    return Invalid(f"failed to parse {name} value: {text} ({why})", hint=hint)
+    return Invalid(f"failed to parse {name} value: {text} ({why})", hint=hint, code=codes.OPTION_INVALID)
 
 
 def gateway_mode(options: Mapping[str, str], *, v6: bool) -> str:
@@ -143,7 +144,11 @@ def _bounded(options: Mapping[str, str], name: str, least: int, most: int, usual
     if not text:
         return usual
     if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
-        raise Invalid(f"{name} must be in the range {least} to {most}", hint=f"{text!r} is not; {usual} is the default")
+        raise Invalid(
+            f"{name} must be in the range {least} to {most}",
+            hint=f"{text!r} is not; {usual} is the default",
+            code=codes.OPTION_INVALID,
+        )
     return int(text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fairlead.model import codes
 from fairlead.model.errors import Invalid
 
 _NAMES = (
@@ -27,4 +28,4 @@ def signal_number(text: str) -> int:
             number = start + (int(distance) if sign == "+" else -int(distance)) if found else start
             if RTMIN <= number <= RTMAX:
                 return number
-    raise Invalid(f"invalid signal: {text}", hint="use a name such as SIGTERM, or a number")
+    raise Invalid(f"invalid signal: {text}", hint="use a name such as SIGTERM, or a number", code=codes.LIMIT_INVALID)

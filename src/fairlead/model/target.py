@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from fairlead.model import codes
 from fairlead.model.errors import Invalid
 from fairlead.model.ids import check_name
 
@@ -82,10 +83,14 @@ def parse(text: str) -> Target | None:
     if not colon:
         return None
     if kind not in KINDS:
-        raise Invalid(f"invalid target {text[:80]!r}: {kind[:20]!r} is no kind of target", hint=_HINT)
+        raise Invalid(
+            f"invalid target {text[:80]!r}: {kind[:20]!r} is no kind of target", hint=_HINT, code=codes.TARGET_INVALID
+        )
     if kind == "pid":
         if not re.fullmatch(r"[1-9][0-9]{0,6}", name, re.ASCII) or int(name) > _PID_MAX:
-            raise Invalid(f"invalid process id {name[:40]!r}", hint="write a number like pid:1234")
+            raise Invalid(
+                f"invalid process id {name[:40]!r}", hint="write a number like pid:1234", code=codes.TARGET_INVALID
+            )
     elif kind == "netns" and name.startswith("/"):
         _check_path(name)
     else:
@@ -100,4 +105,5 @@ def _check_path(path: str) -> None:
         raise Invalid(
             f"invalid path of a network namespace {path[:80]!r}",
             hint="write an absolute path without empty parts, '.', '..' and control characters",
+            code=codes.TARGET_INVALID,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from fairlead.model import codes
 from fairlead.model.errors import Invalid
 from fairlead.model.ids import SHORT_ID_LENGTH
 from fairlead.model.runspec import ExecSpec, RunSpec
@@ -137,16 +138,18 @@ def _rlimits(spec: RunSpec, place: Place) -> list[dict[str, object]]:
 
 def _arguments(args: tuple[str, ...]) -> tuple[str, ...]:
     if not args:
-        raise Invalid("no command specified", hint="name a command after the image")
+        raise Invalid("no command specified", hint="name a command after the image", code=codes.START_FAILED)
     if any("\0" in arg for arg in args):
-        raise Invalid("invalid argument: a command cannot hold a NUL byte", hint="remove it")
+        raise Invalid("invalid argument: a command cannot hold a NUL byte", hint="remove it", code=codes.START_FAILED)
     return args
 
 
 def _directory(path: str) -> str:
     if not path.startswith("/") or "\0" in path:
         raise Invalid(
-            f"the working directory {path!r} is invalid, it needs to be an absolute path", hint="begin it with /"
+            f"the working directory {path!r} is invalid, it needs to be an absolute path",
+            hint="begin it with /",
+            code=codes.START_FAILED,
         )
     return path
 

@@ -12,6 +12,7 @@ import json
 import os
 from pathlib import Path
 
+from fairlead.model import codes
 from fairlead.model.errors import Internal, Invalid, NetError
 from fairlead.model.runspec import RunSpec
 from fairlead.runtime.layout import Files
@@ -62,7 +63,7 @@ async def create(args: list[str], files: Files) -> tuple[int, int]:
             answer = await _read_line(reading)
             await asyncio.shield(child.ended)
     except TimeoutError:
-        raise Internal(f"conmon did not answer within {STEP_TIMEOUT_S:.0f} s") from None
+        raise Internal(f"conmon did not answer within {STEP_TIMEOUT_S:.0f} s", code=codes.START_FAILED) from None
     finally:
         os.close(reading)
     pid, message = parse_answer(answer)
@@ -93,11 +94,15 @@ def refusal(message: str) -> NetError:
     text = f"failed to create task for container: OCI runtime create failed: {cause}: unknown"
     fault: NetError
     if code == EXIT_NOT_FOUND:
-        fault = Invalid(text, hint="name a command that the image has, with its full path if it is not in $PATH")
+        fault = Invalid(
+            text,
+            hint="name a command that the image has, with its full path if it is not in $PATH",
+            code=codes.START_FAILED,
+        )
     elif code == EXIT_NOT_EXECUTABLE:
-        fault = Invalid(text, hint="name an executable file")
+        fault = Invalid(text, hint="name an executable file", code=codes.START_FAILED)
     else:
-        fault = Internal(text)
+        fault = Internal(text, code=codes.START_FAILED)
     fault.exit_code = code
     return fault
 

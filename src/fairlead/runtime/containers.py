@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 
+from fairlead.model import codes
 from fairlead.model.errors import Conflict, Invalid
 from fairlead.model.runspec import ExecSpec, LogLine
 from fairlead.runtime import logs
@@ -58,7 +59,9 @@ class Runtime(Steering):
             raise Invalid(f"invalid terminal size: {height}x{width}", hint=f"at most {TERMINAL_SIZE_MAX} each way")
         files = files_of(self._paths, container_id)
         if not self._is_alive(container_id, files):
-            raise Conflict(f"container {container_id} is not running", hint="start it first")
+            raise Conflict(
+                f"container {container_id} is not running", hint="start it first", code=codes.CONTAINER_NOT_RUNNING
+            )
         if read_process(files).get("terminal") is True:
             with edge("resizing the terminal"):
                 descriptor = os.open(files.control, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -72,7 +75,9 @@ class Runtime(Steering):
         ``Invalid`` for an empty command."""
         files = files_of(self._paths, container_id)
         if not self._is_alive(container_id, files):
-            raise Conflict(f"container {container_id} is not running", hint="start it first")
+            raise Conflict(
+                f"container {container_id} is not running", hint="start it first", code=codes.CONTAINER_NOT_RUNNING
+            )
         return self._execs.create(container_id, files, spec)
 
     async def exec_start(self, exec_id: str) -> ExecStream:

@@ -16,6 +16,7 @@ import tty
 from dataclasses import dataclass
 from pathlib import Path
 
+from fairlead.model import codes
 from fairlead.model.errors import Conflict, Internal, Invalid, NotFound
 from fairlead.model.runspec import ExecSpec
 from fairlead.runtime.bundle import exec_process
@@ -56,7 +57,7 @@ class Execs:
     def create(self, container_id: str, files: Files, spec: ExecSpec) -> str:
         """Note a command; returns its id. Raises ``Invalid`` for an empty one."""
         if not spec.args:
-            raise Invalid("No exec command specified", hint="name a command")
+            raise Invalid("No exec command specified", hint="name a command", code=codes.START_FAILED)
         self._drop_old()
         exec_id = secrets.token_hex(ID_BYTES)
         self._known[exec_id] = _Exec(container_id, files, spec)
@@ -66,7 +67,9 @@ class Execs:
         """Start a command. Raises ``NotFound``, ``Conflict`` if it was started before, ``Invalid``, ``Internal``."""
         known = self._get(exec_id)
         if known.child is not None:
-            raise Conflict(f"exec {exec_id} has been started already", hint="create another one")
+            raise Conflict(
+                f"exec {exec_id} has been started already", hint="create another one", code=codes.START_FAILED
+            )
         base = known.files.run / f"exec-{exec_id}"
         with edge("preparing the command"):
             self._write_process(known, base)
@@ -127,7 +130,9 @@ class Execs:
         try:
             return self._known[exec_id]
         except KeyError:
-            raise NotFound(f"No such exec instance: {exec_id}", hint="create it first") from None
+            raise NotFound(
+                f"No such exec instance: {exec_id}", hint="create it first", code=codes.EXEC_NOT_FOUND
+            ) from None
 
     def _drop_old(self) -> None:
         ended = [exec_id for exec_id, known in self._known.items() if known.exit_code is not None]
@@ -137,7 +142,11 @@ class Execs:
     def _write_process(self, known: _Exec, base: Path) -> None:
         process = read_process(known.files)
         if not process:
-            raise Internal(f"the bundle of container {known.container_id} is damaged", hint="remove the container")
+            raise Internal(
+                f"the bundle of container {known.container_id} is damaged",
+                hint="remove the container",
+                code=codes.FAULT,
+            )
         who = None
         if known.spec.user:
             rootfs = known.files.rootfs

@@ -163,7 +163,8 @@ async def _poured(fill: Callable[[IO[bytes]], None]) -> AsyncIterator[bytes]:
     os.set_blocking(reading, False)
 
     def work() -> None:
-        with os.fdopen(writing, "wb") as sink, contextlib.suppress(BrokenPipeError):
+        # the reader may leave early; what is still held back for it is thrown away when the file is closed
+        with contextlib.suppress(BrokenPipeError), os.fdopen(writing, "wb") as sink:
             fill(sink)
 
     filling = asyncio.ensure_future(asyncio.to_thread(work))

@@ -7,6 +7,7 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass
 
+from fairlead.model import codes
 from fairlead.model.errors import Conflict, Internal, Invalid, NotFound, Unavailable
 from fairlead.runtime.processes import ENVIRONMENT
 
@@ -37,6 +38,7 @@ class ForeignEngines:
             raise Invalid(
                 f"Docker at {self.docker_host} cannot be asked: its containers are on another machine",
                 hint="start the daemon with --docker-host unix:///path/to/docker.sock",
+                code=codes.ENGINE_UNREACHABLE,
             )
         path = self.docker_host.removeprefix("unix://")
         try:
@@ -45,11 +47,16 @@ class ForeignEngines:
             raise Unavailable(
                 f"Docker does not answer at {path}: {str(error) or 'it takes too long'}",
                 hint="start dockerd, or name its socket by the daemon's option --docker-host",
+                code=codes.ENGINE_UNREACHABLE,
             ) from error
         if status == 404:
-            raise NotFound(f"Docker has no container {name}", hint="`docker ps` lists those that run")
+            raise NotFound(
+                f"Docker has no container {name}", hint="`docker ps` lists those that run", code=codes.TARGET_NOT_FOUND
+            )
         if status != 200:
-            raise Internal(f"Docker answered with status {status} about container {name}")
+            raise Internal(
+                f"Docker answered with status {status} about container {name}", code=codes.ENGINE_UNREACHABLE
+            )
         state = body.get("State")
         return _running("Docker", name, state.get("Pid") if isinstance(state, dict) else None)
 
@@ -67,11 +74,15 @@ class ForeignEngines:
                 start_new_session=True,
             )
         except OSError as error:
-            raise Unavailable(f"cannot run podman: {error.strerror}", hint="is Podman installed?") from error
+            raise Unavailable(
+                f"cannot run podman: {error.strerror}", hint="is Podman installed?", code=codes.ENGINE_UNREACHABLE
+            ) from error
         try:
             output, complaint = await asyncio.wait_for(process.communicate(), _ANSWER_S)
         except TimeoutError as error:
-            raise Unavailable("podman takes too long to answer", hint="try `podman ps` by hand") from error
+            raise Unavailable(
+                "podman takes too long to answer", hint="try `podman ps` by hand", code=codes.ENGINE_UNREACHABLE
+            ) from error
         finally:
             if process.returncode is None:
                 with suppress(ProcessLookupError):
@@ -81,8 +92,12 @@ class ForeignEngines:
             words_of_it = complaint.decode(errors="replace").strip().splitlines()
             last = words_of_it[-1][:200] if words_of_it else f"exit code {process.returncode}"
             if "no such container" in last or "no container with" in last:
-                raise NotFound(f"Podman has no container {name}", hint="`podman ps` lists those that run")
-            raise Internal(f"podman failed: {last}")
+                raise NotFound(
+                    f"Podman has no container {name}",
+                    hint="`podman ps` lists those that run",
+                    code=codes.TARGET_NOT_FOUND,
+                )
+            raise Internal(f"podman failed: {last}", code=codes.ENGINE_UNREACHABLE)
         text = output.decode(errors="replace").strip()
         return _running("Podman", name, int(text) if text.isdigit() else None)
 
@@ -93,7 +108,11 @@ def _flag(name: str, value: str) -> list[str]:
 
 def _running(engine: str, name: str, pid: object) -> int:
     if not isinstance(pid, int) or pid <= 0:
-        raise Conflict(f"{engine}'s container {name} is not running", hint=f"`{engine.lower()} start {name}` first")
+        raise Conflict(
+            f"{engine}'s container {name} is not running",
+            hint=f"`{engine.lower()} start {name}` first",
+            code=codes.CONTAINER_NOT_RUNNING,
+        )
     return pid
 
 

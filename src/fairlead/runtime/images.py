@@ -88,7 +88,11 @@ def find(paths: Paths, image: str, private: tuple[str, ...] = ()) -> Root:
         if not path.is_dir():
             raise _missing(image)
         if any(path.is_relative_to(folder) for folder in folders):
-            raise Forbidden(f"{image} belongs to Fairlead itself", hint="use the name of an imported image instead")
+            raise Forbidden(
+                f"{image} belongs to Fairlead itself",
+                hint="use the name of an imported image instead",
+                code=codes.IMAGE_INVALID,
+            )
         return Root(path, hidden_in(path, folders), host=False)
     folder = folder_of(paths, image)
     if folder is not None:
@@ -113,7 +117,11 @@ def name_path(paths: Paths, name: str) -> Path:
     """Where a name of an image lies: ``:latest`` is taken off, as Docker adds it. Raises ``Invalid``."""
     plain = full_name(name).removesuffix(":latest") if name else name
     if not _REFERENCE.fullmatch(plain) or ".." in plain or len(quote(plain, safe="")) > _NAME_BYTES_MAX:
-        raise Invalid(f"invalid reference format: {name!r}", hint="write it like alpine, or team/web:1.2")
+        raise Invalid(
+            f"invalid reference format: {name!r}",
+            hint="write it like alpine, or team/web:1.2",
+            code=codes.IMAGE_INVALID,
+        )
     return Path(paths.images, quote(plain, safe=""))
 
 
@@ -217,7 +225,9 @@ async def import_tarball(
     """
     target = name_path(paths, name) if name else None
     if target is not None and target.name == HOST:
-        raise Invalid(f"'{HOST}' means the host's own root file system", hint="choose another name")
+        raise Invalid(
+            f"'{HOST}' means the host's own root file system", hint="choose another name", code=codes.IMAGE_NOT_FOUND
+        )
     folder = _make_folder(Path(paths.images))
     try:
         digest = await _unpack(folder / "rootfs", tarball)
@@ -233,7 +243,9 @@ def tag(paths: Paths, ref: str, name: str) -> None:
         raise _missing(ref)
     target = name_path(paths, name)
     if target.name == HOST:
-        raise Invalid(f"'{HOST}' means the host's own root file system", hint="choose another name")
+        raise Invalid(
+            f"'{HOST}' means the host's own root file system", hint="choose another name", code=codes.IMAGE_NOT_FOUND
+        )
     with edge("naming the image"):
         if target.resolve() != folder:
             _vacate(target)
@@ -306,7 +318,7 @@ async def _unpack(rootfs: Path, tarball: AsyncIterator[bytes]) -> str:
             break
     option = next((option for mark, option in COMPRESSIONS if beginning.startswith(mark)), None)
     if not beginning:
-        raise Invalid("the tarball is empty", hint="give a tar archive of a root file system")
+        raise Invalid("the tarball is empty", hint="give a tar archive of a root file system", code=codes.IMAGE_INVALID)
     args = ["tar", *TAR_OPTIONS, f"--directory={rootfs}", *([option] if option else [])]
     reading, writing = os.pipe2(os.O_CLOEXEC)
     with tempfile.TemporaryFile() as complaints:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from fairlead.model import codes
 from fairlead.model.errors import Conflict, NetError, Unavailable
 from fairlead.model.faults import Reach, pass_by
 from fairlead.model.runspec import RunSpec
@@ -117,7 +118,11 @@ class Containers:
         self._check_tools()
         async with self._lock(spec.container_id):
             if self._is_alive(spec.container_id, files):
-                raise Conflict(f"container {spec.container_id} is running already", hint="stop it first")
+                raise Conflict(
+                    f"container {spec.container_id} is running already",
+                    hint="stop it first",
+                    code=codes.CONTAINER_RUNNING,
+                )
             await self._kill(spec.container_id, files)  # its conmon may still be writing down how it ended
             await self._release(spec.container_id, files)
             had_layer = is_mounted(files.layer)
@@ -139,11 +144,15 @@ class Containers:
         files = files_of(self._paths, container_id)
         descriptor = open_member(read_pid(files.pid), container_id)
         if descriptor is None:
-            raise Conflict(f"container {container_id} is not running", hint="start it first")
+            raise Conflict(
+                f"container {container_id} is not running", hint="start it first", code=codes.CONTAINER_NOT_RUNNING
+            )
         try:
             signal.pidfd_send_signal(descriptor, number)
         except ProcessLookupError:
-            raise Conflict(f"container {container_id} is not running", hint="start it first") from None
+            raise Conflict(
+                f"container {container_id} is not running", hint="start it first", code=codes.CONTAINER_NOT_RUNNING
+            ) from None
         finally:
             os.close(descriptor)
 
@@ -153,7 +162,7 @@ class Containers:
         files = files_of(self._paths, container_id)
         async with self._lock(container_id):
             if self._is_alive(container_id, files):
-                raise Conflict(f"container {container_id} is running", hint="stop it first")
+                raise Conflict(f"container {container_id} is running", hint="stop it first", code=codes.START_FAILED)
             await self._release(container_id, files)
 
     async def remove(self, container_id: str) -> None:
@@ -353,7 +362,9 @@ class Containers:
     def _check_tools(self) -> None:
         for name, found in (("runc", self._runc), ("conmon", self._conmon)):
             if not found:
-                raise Unavailable(f"{name} is not installed", hint=f"install it: apt install {name}")
+                raise Unavailable(
+                    f"{name} is not installed", hint=f"install it: apt install {name}", code=codes.PROGRAM_MISSING
+                )
 
 
 def log_files(files: Files) -> int:

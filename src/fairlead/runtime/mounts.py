@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from fairlead.model import codes
 from fairlead.model.errors import Internal
 
 #: umount2(2) flags (linux/fs.h): detach now and tidy up when the last user is gone; never follow a symbolic link.
@@ -42,7 +43,7 @@ def edge(what: str) -> Iterator[None]:
         yield
     except OSError as fault:
         where = f" ({fault.filename})" if fault.filename else ""
-        raise Internal(f"{what} failed: {fault.strerror or fault}{where}") from fault
+        raise Internal(f"{what} failed: {fault.strerror or fault}{where}", code=codes.MOUNT_INVALID) from fault
 
 
 def mount(source: str, target: Path, kind: str, flags: int = 0, options: str = "") -> None:

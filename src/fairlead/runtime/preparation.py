@@ -63,7 +63,9 @@ def find_init() -> str:
         if found:
             return found
     raise Unavailable(
-        'exec: "docker-init": executable file not found in $PATH', hint="install one: apt install tini, or leave --init"
+        'exec: "docker-init": executable file not found in $PATH',
+        hint="install one: apt install tini, or leave --init",
+        code=codes.PROGRAM_MISSING,
     )
 
 
@@ -114,6 +116,7 @@ def _namespaces(spec: RunSpec, pid_of: PidOf) -> dict[str, str]:
                 raise Conflict(
                     f"cannot join {kind.upper()} namespace of a non running container: container {other} is not running",
                     hint="start it first",
+                    code=codes.CONTAINER_NOT_RUNNING,
                 )
             found[kind] = f"/proc/{pid}/ns/{kind}"
     if powers.uts_mode == "host":

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from fairlead.model import codes
 from fairlead.model.errors import Invalid, NotFound
 from fairlead.model.limits import Device, Powers
 from fairlead.runtime import profile
@@ -43,7 +44,11 @@ def capabilities(powers: Powers, every: Sequence[str] = ALL_CAPABILITIES) -> lis
     add, drop = _names(powers.cap_add, "CapAdd"), _names(powers.cap_drop, "CapDrop")
     missing = add - {_ALL, *every}
     if missing:
-        raise Invalid(f"capability {min(missing)} cannot be given on this machine", hint="leave --cap-add out")
+        raise Invalid(
+            f"capability {min(missing)} cannot be given on this machine",
+            hint="leave --cap-add out",
+            code=codes.LIMIT_INVALID,
+        )
     if _ALL in add:
         return [name for name in every if name not in drop]
     base = () if _ALL in drop else profile.CAPABILITIES
@@ -59,7 +64,9 @@ def _names(given: tuple[str, ...], field: str) -> set[str]:
             continue
         name = name if name.startswith("CAP_") else f"CAP_{name}"
         if name not in ALL_CAPABILITIES:
-            raise Invalid(f'invalid {field}: unknown capability: "{name}"', hint="see capabilities(7)")
+            raise Invalid(
+                f'invalid {field}: unknown capability: "{name}"', hint="see capabilities(7)", code=codes.LIMIT_INVALID
+            )
         found.add(name)
     return found
 
@@ -86,7 +93,9 @@ def _rule(kind: str, major: object, minor: object, access: str) -> dict[str, obj
 
 def _parsed_rule(text: str) -> dict[str, object]:
     """``c 10:200 rwm`` with ``*`` for any number; raises ``Invalid``."""
-    fault = Invalid(f"invalid device cgroup rule format: '{text}'", hint="write it like 'c 10:200 rwm'")
+    fault = Invalid(
+        f"invalid device cgroup rule format: '{text}'", hint="write it like 'c 10:200 rwm'", code=codes.LIMIT_INVALID
+    )
     words = text.split()
     numbers = words[1].split(":") if len(words) == 3 else []
     if len(numbers) != 2 or words[0] not in ("a", "b", "c") or not set(words[2]) <= set("rwm"):
@@ -114,11 +123,15 @@ def _node(host: Path, inside: str) -> dict[str, object]:
         facts = host.stat()
     except OSError as fault:
         raise NotFound(
-            f'error gathering device information while adding custom device "{host}": {fault.strerror}'
+            f'error gathering device information while adding custom device "{host}": {fault.strerror}',
+            code=codes.LIMIT_INVALID,
         ) from fault
     kind = next((letter for letter, check in _KINDS.items() if check(facts.st_mode)), "")
     if not kind:
-        raise Invalid(f'error gathering device information while adding custom device "{host}": not a device node')
+        raise Invalid(
+            f'error gathering device information while adding custom device "{host}": not a device node',
+            code=codes.LIMIT_INVALID,
+        )
     return {
         "path": inside,
         "type": kind,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
+from fairlead.model import codes
 from fairlead.model.errors import Internal
 from fairlead.runtime.bundle import CGROUP_PARENT
 
@@ -65,7 +66,9 @@ class Child:
                 cwd=folder,
             )
         except OSError as fault:
-            raise Internal(f"cannot run {args[0]}: {fault.strerror}", hint=f"is {args[0]} installed?") from fault
+            raise Internal(
+                f"cannot run {args[0]}: {fault.strerror}", hint=f"is {args[0]} installed?", code=codes.START_FAILED
+            ) from fault
         self.pid = self._process.pid
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         watch_end(os.pidfd_open(self.pid), self._reap)
@@ -156,7 +159,7 @@ async def run(args: Sequence[str]) -> tuple[int, str]:
             code = await asyncio.wait_for(asyncio.shield(child.ended), STEP_TIMEOUT_S)
         except TimeoutError:
             child.send(signal.SIGKILL)
-            raise Internal(f"{args[0]} did not answer within {STEP_TIMEOUT_S:.0f} s") from None
+            raise Internal(f"{args[0]} did not answer within {STEP_TIMEOUT_S:.0f} s", code=codes.START_FAILED) from None
         os.set_blocking(reading, False)
         return code, (errors.read(1 << 16) or b"").decode("utf-8", "replace").strip()
 
@@ -170,7 +173,7 @@ async def capture(args: Sequence[str]) -> tuple[int, str, str]:
             code = await asyncio.wait_for(asyncio.shield(child.ended), STEP_TIMEOUT_S)
         except TimeoutError:
             child.send(signal.SIGKILL)
-            raise Internal(f"{args[0]} did not answer within {STEP_TIMEOUT_S:.0f} s") from None
+            raise Internal(f"{args[0]} did not answer within {STEP_TIMEOUT_S:.0f} s", code=codes.START_FAILED) from None
         texts = []
         for file in (output, errors):
             file.seek(0)
@@ -203,7 +206,7 @@ async def settled(container_id: str, pid_file: Path) -> None:
     is gone or has been told the container's process id. After ``STEP_TIMEOUT_S`` it counts as hanging, and is left."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(STEP_TIMEOUT_S):
-            while _under_way(container_id, pid_file):
+            while _under_way(container_id, pid_file):  # noqa: ASYNC110  # strangers' processes: nobody tells us
                 await asyncio.sleep(_LOOK_S)
 
 

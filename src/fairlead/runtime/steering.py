@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from fairlead.model import codes
 from fairlead.model.errors import Conflict, Internal, Invalid
 from fairlead.model.limits import Limits
 from fairlead.model.runspec import ExecSpec
@@ -85,14 +86,20 @@ class Steering(Containers):
         ``Invalid`` for options without a PID column or that ``ps`` refuses."""
         members = set(cgroups.members(container_id))
         if not self.pid_of(container_id):
-            raise Conflict(f"container {container_id} is not running", hint="start it first")
+            raise Conflict(
+                f"container {container_id} is not running", hint="start it first", code=codes.CONTAINER_NOT_RUNNING
+            )
         code, text, said = await capture(["ps", *words])
         if code != 0:
-            raise Invalid(f"ps: {said or 'failed'}", hint="give options of ps(1)")
+            raise Invalid(f"ps: {said or 'failed'}", hint="give options of ps(1)", code=codes.START_FAILED)
         titles, *lines = text.splitlines() or [""]
         columns = titles.split()
         if "PID" not in columns:
-            raise Invalid("Couldn't find PID field in ps output", hint="choose columns with pid among them")
+            raise Invalid(
+                "Couldn't find PID field in ps output",
+                hint="choose columns with pid among them",
+                code=codes.START_FAILED,
+            )
         place = columns.index("PID")
         rows = [line.split(None, len(columns) - 1) for line in lines]
         return columns, [
@@ -118,7 +125,7 @@ class Steering(Containers):
     async def _runc_says(self, verb: str, *words: str) -> None:
         code, said = await run([self._runc, "--root", str(runc_root(self._paths)), verb, *words])
         if code != 0:
-            raise Internal(f"Cannot {verb} container {words[-1]}: {readable(said)}")
+            raise Internal(f"Cannot {verb} container {words[-1]}: {readable(said)}", code=codes.START_FAILED)
 
 
 def parse_traffic(text: str) -> list[Traffic]:

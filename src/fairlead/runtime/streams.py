@@ -13,6 +13,7 @@ import termios
 from collections.abc import Coroutine
 from pathlib import Path
 
+from fairlead.model import codes
 from fairlead.model.errors import Internal
 from fairlead.runtime.processes import Child, readable_soon, writable_soon
 
@@ -256,4 +257,4 @@ def join_now(stream: AttachStream, bundle: Path, *, tty: bool) -> None:
     try:
         stream.connect(bundle, tty=tty)
     except OSError as fault:
-        raise Internal(f"cannot attach to the container: {fault.strerror}") from fault
+        raise Internal(f"cannot attach to the container: {fault.strerror}", code=codes.START_FAILED) from fault

@@ -99,5 +99,7 @@ def _memberships(group: str, name: str, primary: int) -> tuple[int, ...]:
 
 def _number(text: str) -> int:
     if not text.isdecimal() or len(text) > 10 or int(text) > ID_MAX:
-        raise Invalid(f"uids and gids must be in range 0-{ID_MAX}", hint="choose a smaller id")
+        raise Invalid(
+            f"uids and gids must be in range 0-{ID_MAX}", hint="choose a smaller id", code=codes.USER_NOT_FOUND
+        )
     return int(text)

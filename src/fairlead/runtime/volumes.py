@@ -56,6 +56,7 @@ class Volumes:
             raise NotFound(
                 f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found',
                 hint=f"use the driver {DRIVER}",
+                code=codes.VOLUME_NOT_FOUND,
             )
         found = self.find(name)
         if found is not None:
@@ -132,7 +133,11 @@ class Volumes:
             words = ["cp", "--archive", "--no-target-directory", f"/proc/self/fd/{source}/.", volume.path]
             code = await Child(words, pass_fds=(source,)).ended
             if code != 0:
-                raise Internal(f"cannot copy what the image has into volume {volume.name}", hint="is the disk full?")
+                raise Internal(
+                    f"cannot copy what the image has into volume {volume.name}",
+                    hint="is the disk full?",
+                    code=codes.MOUNT_INVALID,
+                )
         os.chown(volume.path, facts.st_uid, facts.st_gid)
         os.chmod(volume.path, stat.S_IMODE(facts.st_mode))
 

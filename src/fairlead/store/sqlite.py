@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from fairlead.model import codes
 from fairlead.model.container import Container
 from fairlead.model.endpoint import Endpoint
 from fairlead.model.errors import Internal
@@ -81,10 +82,13 @@ class LocalStore:
                 raise Internal(
                     f"{path} was written by another version of Fairlead (schema {found}, this one reads {SCHEMA})",
                     hint="start the version that wrote it, or move the file away to begin anew",
+                    code=codes.STORE_FAILED,
                 )
             self._set_fact("schema", str(SCHEMA))
         except sqlite3.Error as error:
-            raise Internal(f"cannot open {path}: {error}", hint="check permissions and free space") from error
+            raise Internal(
+                f"cannot open {path}: {error}", hint="check permissions and free space", code=codes.STORE_FAILED
+            ) from error
 
     def load(self) -> list[Record]:
         """All records, networks first, so that what refers to others comes after them; each kind in the order in which
@@ -133,7 +137,9 @@ class LocalStore:
                 await loop.run_in_executor(self._thread, self._commit, [changes for changes, _ in batch])
             except sqlite3.Error as error:
                 for _, future in batch:
-                    future.set_exception(Internal(f"cannot write the state: {error}", hint="check free space"))
+                    future.set_exception(
+                        Internal(f"cannot write the state: {error}", hint="check free space", code=codes.STORE_FAILED)
+                    )
             else:
                 for _, future in batch:
                     if not future.cancelled():

@@ -10,6 +10,7 @@ from fairlead.api.client import Client
 from fairlead.cli.console import pass_client, path, record
 from fairlead.cli.container.foreground import exit_code
 from fairlead.cli.container.session import pump, raw_terminal, signals_to
+from fairlead.model import codes
 from fairlead.model.detach import parse_detach_keys
 from fairlead.model.errors import Conflict
 
@@ -31,7 +32,11 @@ def command(client: Client, container: str, *, no_stdin: bool, sig_proxy: bool, 
     config = record(about.get("Config"))
     tty, stdin = bool(config.get("Tty")), bool(config.get("OpenStdin")) and not no_stdin
     if not record(about.get("State")).get("Running"):
-        raise Conflict("cannot attach to a stopped container, start it first", hint=f"fairlead start {container}")
+        raise Conflict(
+            "cannot attach to a stopped container, start it first",
+            hint=f"fairlead start {container}",
+            code=codes.CONTAINER_NOT_RUNNING,
+        )
     keys = parse_detach_keys(detach_keys)
     query = {"stream": True, "stdout": True, "stderr": True, "stdin": stdin, "detachKeys": detach_keys or None}
     with ExitStack() as stack:

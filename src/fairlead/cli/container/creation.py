@@ -14,6 +14,7 @@ from fairlead.cli.console import pairs, record, text
 from fairlead.cli.container import wishes
 from fairlead.cli.container.networks import Single, networking
 from fairlead.cli.container.publish import bindings, exposed
+from fairlead.model import codes
 from fairlead.model.errors import Invalid
 
 _OPTIONS = (
@@ -133,13 +134,15 @@ def environment(files: Iterable[str], given: Iterable[str]) -> list[str]:
         try:
             content = Path(name).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise Invalid(f"cannot read the variables in {name}: {error}", hint="check --env-file") from error
+            raise Invalid(
+                f"cannot read the variables in {name}: {error}", hint="check --env-file", code=codes.FLAG_INVALID
+            ) from error
         lines += [line.lstrip() for line in content.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     result = []
     for line in [*lines, *given]:
         key, equals, _ = line.partition("=")
         if not key:
-            raise Invalid(f"invalid environment variable: {line}", hint="write NAME=value")
+            raise Invalid(f"invalid environment variable: {line}", hint="write NAME=value", code=codes.FLAG_INVALID)
         if equals:
             result.append(line)
         elif key in os.environ:
@@ -152,7 +155,7 @@ def _host_line(line: str) -> str:
     separator = "=" if "=" in line else ":"
     name, found, address = line.partition(separator)
     if not found or not name or not address:
-        raise Invalid(f'bad format for add-host: "{line}"', hint="write NAME:IP or NAME=IP")
+        raise Invalid(f'bad format for add-host: "{line}"', hint="write NAME:IP or NAME=IP", code=codes.FLAG_INVALID)
     return f"{name}:{address.removeprefix('[').removesuffix(']')}"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from fairlead.cli.console import pairs
+from fairlead.model import codes
 from fairlead.model.errors import Invalid
 from fairlead.model.network import PREDEFINED
 
@@ -32,7 +33,7 @@ def networking(networks: Sequence[str], single: Single) -> tuple[str, dict[str, 
     endpoints: dict[str, object] = {}
     for name, fields in zip(names, asked, strict=True):
         if name in endpoints:
-            raise Invalid(f'network "{name}" is specified multiple times')
+            raise Invalid(f'network "{name}" is specified multiple times', code=codes.FLAG_INVALID)
         endpoints[name] = _endpoint(fields)
     mode = names[0]
     if mode.startswith("container:") and endpoints[mode] == _endpoint({}):
@@ -48,10 +49,10 @@ def _fields(text: str) -> dict[str, list[str]]:
     for part in text.split(","):
         key, equals, value = part.strip().partition("=")
         if not equals or key.lower() not in (*_LISTS, *_SINGLES):
-            raise Invalid(f"invalid field {part!r} in network {text!r}", hint=_FIELDS_HINT)
+            raise Invalid(f"invalid field {part!r} in network {text!r}", hint=_FIELDS_HINT, code=codes.FLAG_INVALID)
         fields.setdefault(key.lower(), []).append(value)
     if "name" not in fields:
-        raise Invalid(f"network name or ID must be specified: {text!r}", hint=_FIELDS_HINT)
+        raise Invalid(f"network name or ID must be specified: {text!r}", hint=_FIELDS_HINT, code=codes.FLAG_INVALID)
     return fields
 
 
@@ -62,7 +63,10 @@ def _check_mixture(names: Sequence[str]) -> None:
     lone = [name for name in names if name in ("host", "none") or name.startswith("container:")]
     plain = [name for name in names if name not in (*PREDEFINED, "default") and name not in lone]
     if len(names) > 1 and (lone or (plain and len(plain) < len(names))):
-        raise Invalid("conflicting options: cannot attach both user-defined and non-user-defined network-modes")
+        raise Invalid(
+            "conflicting options: cannot attach both user-defined and non-user-defined network-modes",
+            code=codes.MODES_CONFLICT,
+        )
 
 
 def _merge(fields: dict[str, list[str]], single: Single) -> None:
@@ -76,7 +80,9 @@ def _merge(fields: dict[str, list[str]], single: Single) -> None:
     }
     for key, (flag, values) in given.items():
         if values and key in fields:
-            raise Invalid(f"conflicting options: cannot specify both {flag} and per-network {key}")
+            raise Invalid(
+                f"conflicting options: cannot specify both {flag} and per-network {key}", code=codes.MODES_CONFLICT
+            )
         if values:
             fields[key] = values
 
@@ -84,7 +90,7 @@ def _merge(fields: dict[str, list[str]], single: Single) -> None:
 def _endpoint(fields: Mapping[str, list[str]]) -> dict[str, object]:
     priority = fields.get("gw-priority", ["0"])[-1]
     if not priority.lstrip("-").isdigit():
-        raise Invalid(f"invalid gw-priority {priority!r}", hint="write a whole number")
+        raise Invalid(f"invalid gw-priority {priority!r}", hint="write a whole number", code=codes.FLAG_INVALID)
     return {
         "IPAMConfig": {
             "IPv4Address": fields.get("ip", [""])[-1],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from fairlead.model import codes
 from fairlead.model.addresses import parse_address
 from fairlead.model.errors import Invalid
 
@@ -37,7 +38,9 @@ def _parse(spec: str) -> Iterable[tuple[str, str, str]]:
     body, proto = _protocol(spec)
     host_ip, host, container = _split(body)
     if not container:
-        raise Invalid(f"No port specified: {spec}<empty>", hint="write [IP:][HOST:]CONTAINER[/PROTO]")
+        raise Invalid(
+            f"No port specified: {spec}<empty>", hint="write [IP:][HOST:]CONTAINER[/PROTO]", code=codes.PORT_INVALID
+        )
     first, last = _range(container, "containerPort")
     if not host:
         return [(f"{port}/{proto}", host_ip, "") for port in range(first, last + 1)]
@@ -47,6 +50,7 @@ def _parse(spec: str) -> Iterable[tuple[str, str, str]]:
             raise Invalid(
                 f"invalid ranges specified for container and host Ports: {container} and {host}",
                 hint="make both ranges as long as each other, or publish one container port",
+                code=codes.PORT_INVALID,
             )
         return [(f"{first}/{proto}", host_ip, f"{low}-{high}")]
     return [(f"{port}/{proto}", host_ip, str(low + port - first)) for port in range(first, last + 1)]
@@ -56,7 +60,7 @@ def _protocol(spec: str) -> tuple[str, str]:
     body, slash, proto = spec.partition("/")
     proto = proto.lower() if slash else "tcp"
     if proto not in _PROTOCOLS:
-        raise Invalid(f"invalid proto: {proto}", hint="publish tcp, udp or sctp ports")
+        raise Invalid(f"invalid proto: {proto}", hint="publish tcp, udp or sctp ports", code=codes.PORT_INVALID)
     return body, proto
 
 
@@ -68,7 +72,9 @@ def _split(body: str) -> tuple[str, str, str]:
         return "", host, container
     if address.startswith("["):
         if not address.endswith("]"):
-            raise Invalid(f"invalid IP address: {address}", hint="write an IPv6 address in brackets")
+            raise Invalid(
+                f"invalid IP address: {address}", hint="write an IPv6 address in brackets", code=codes.PORT_INVALID
+            )
         address = address[1:-1]
     return str(parse_address(address, "IP address")), host, container
 
@@ -77,8 +83,16 @@ def _range(text: str, what: str, *, least: int = 1) -> tuple[int, int]:
     first, dash, last = text.partition("-")
     numbers = [first, last] if dash else [first, first]
     if not all(part.isascii() and part.isdigit() and len(part) <= 5 for part in numbers):
-        raise Invalid(f"invalid {what}: {text}", hint=f"ports are numbers from 1 to {PORT_MAX}, ranges low-high")
+        raise Invalid(
+            f"invalid {what}: {text}",
+            hint=f"ports are numbers from 1 to {PORT_MAX}, ranges low-high",
+            code=codes.PORT_INVALID,
+        )
     low, high = map(int, numbers)
     if not least <= low <= high <= PORT_MAX:
-        raise Invalid(f"invalid {what}: {text}", hint=f"ports are numbers from 1 to {PORT_MAX}, ranges low-high")
+        raise Invalid(
+            f"invalid {what}: {text}",
+            hint=f"ports are numbers from 1 to {PORT_MAX}, ranges low-high",
+            code=codes.PORT_INVALID,
+        )
     return low, high

@@ -11,6 +11,7 @@ from fairlead.cli.console import dry_run_option, pass_client, path
 from fairlead.cli.container.creation import create, creation_options
 from fairlead.cli.container.foreground import run_attached
 from fairlead.cli.faults import complain
+from fairlead.model import codes
 from fairlead.model.errors import Invalid, NetError
 
 #: Exit codes when the container's own program did not run (chroot(1), Docker).
@@ -32,7 +33,7 @@ def command(client: Client, /, *, detach: bool, detach_keys: str, **given: objec
     """
     tty, stdin, removed = bool(given["tty"]), bool(given["interactive"]), bool(given["auto_remove"])
     if tty and stdin and not detach and not sys.stdin.isatty():
-        raise Invalid("the input device is not a TTY", hint="leave -t out")
+        raise Invalid("the input device is not a TTY", hint="leave -t out", code=codes.FLAG_INVALID)
     container = ""
     try:
         container = create(client, given)

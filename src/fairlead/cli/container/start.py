@@ -7,6 +7,7 @@ import click
 from fairlead.api.client import Client
 from fairlead.cli.console import dry_run_option, each, pass_client, path, record
 from fairlead.cli.container.foreground import run_attached
+from fairlead.model import codes
 from fairlead.model.errors import Invalid
 
 
@@ -31,7 +32,11 @@ def command(client: Client, containers: tuple[str, ...], *, attach: bool, intera
 
         return each(containers, start, doing="starting")
     if len(containers) > 1:
-        raise Invalid("you cannot start and attach multiple containers at once", hint="name one container")
+        raise Invalid(
+            "you cannot start and attach multiple containers at once",
+            hint="name one container",
+            code=codes.FLAG_INVALID,
+        )
     about = record(client.get(path("containers", containers[0], "json")))
     tty = bool(record(about.get("Config")).get("Tty"))
     removed = bool(record(about.get("HostConfig")).get("AutoRemove"))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import click
 
 from fairlead.cli.console import pairs, text
+from fairlead.model import codes
 from fairlead.model.errors import Invalid
 from fairlead.model.limits import NANO, parse_size
 
@@ -177,9 +178,17 @@ def _mount(words: str) -> dict[str, object]:
         elif key == "tmpfs-mode":
             made["TmpfsOptions"] = {**_options(made), "Mode": int(value, 8) if re.fullmatch("[0-7]+", value) else 0}
         else:
-            raise Invalid(f"invalid argument {words!r} for --mount: unexpected key '{key}'", hint="type, src, dst, ro")
+            raise Invalid(
+                f"invalid argument {words!r} for --mount: unexpected key '{key}'",
+                hint="type, src, dst, ro",
+                code=codes.MOUNT_INVALID,
+            )
     if "Target" not in made:
-        raise Invalid(f"invalid argument {words!r} for --mount: target is required", hint="add dst=/path")
+        raise Invalid(
+            f"invalid argument {words!r} for --mount: target is required",
+            hint="add dst=/path",
+            code=codes.MOUNT_INVALID,
+        )
     return made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network
 
+from fairlead.model import codes
 from fairlead.model.addresses import parse_address, parse_subnet
 from fairlead.model.errors import Invalid
 
@@ -16,11 +17,13 @@ def pool_configs(
 ) -> list[dict[str, object]]:
     """``IPAM.Config`` of the request; raises ``Invalid`` with Docker's words for what does not fit together."""
     if len(subnets) < len(ranges) or len(subnets) < len(gateways):
-        raise Invalid("every ip-range or gateway must have a corresponding subnet", hint="add --subnet")
+        raise Invalid(
+            "every ip-range or gateway must have a corresponding subnet", hint="add --subnet", code=codes.SUBNET_INVALID
+        )
     parsed = [_loose(subnet) for subnet in subnets]
     for at, subnet in enumerate(parsed):
         if any(subnet.version == other.version and subnet.overlaps(other) for other in parsed[:at]):
-            raise Invalid("multiple overlapping subnet configuration is not supported")
+            raise Invalid("multiple overlapping subnet configuration is not supported", code=codes.SUBNET_INVALID)
     configs: list[dict[str, object]] = [{"Subnet": subnet} for subnet in subnets]
     for ip_range in ranges:
         _place(configs, parsed, _loose(ip_range, "ip-range"), ip_range, "IPRange", "range")
@@ -40,7 +43,8 @@ def _place(
     at = _find(parsed, value, text, what)
     if key in configs[at]:
         raise Invalid(
-            f"cannot configure multiple {what}s ({text}, {configs[at][key]}) on the same subnet ({configs[at]['Subnet']})"
+            f"cannot configure multiple {what}s ({text}, {configs[at][key]}) on the same subnet ({configs[at]['Subnet']})",
+            code=codes.SUBNET_INVALID,
         )
     configs[at][key] = text
 
@@ -49,7 +53,9 @@ def _find(parsed: Sequence[_Network], value: _Network, text: str, what: str) -> 
     for at, subnet in enumerate(parsed):
         if subnet.version == value.version and subnet.overlaps(value):
             return at
-    raise Invalid(f"no matching subnet for {what} {text}", hint="add the --subnet that it lies in")
+    raise Invalid(
+        f"no matching subnet for {what} {text}", hint="add the --subnet that it lies in", code=codes.SUBNET_INVALID
+    )
 
 
 def _loose(text: str, what: str = "subnet") -> _Network:
@@ -69,4 +75,6 @@ def _network(text: str, what: str) -> _Network:
     try:
         return IPv6Network(text, strict=False) if ":" in text else IPv4Network(text, strict=False)
     except ValueError as error:
-        raise Invalid(f"invalid {what} {text!r}", hint="write it like 10.0.0.0/24 or fd00::/64") from error
+        raise Invalid(
+            f"invalid {what} {text!r}", hint="write it like 10.0.0.0/24 or fd00::/64", code=codes.SUBNET_INVALID
+        ) from error

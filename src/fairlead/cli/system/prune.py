@@ -9,6 +9,7 @@ import click
 from fairlead.api.client import Client
 from fairlead.cli.console import agreed, filters, pass_client, record, records, text
 from fairlead.cli.rows import human_size
+from fairlead.model import codes
 from fairlead.model.errors import Invalid
 
 #: Digits of a size here (docker/go-units: HumanSize).
@@ -29,7 +30,7 @@ def command(client: Client, *, every: bool, given: tuple[str, ...], force: bool,
       fairlead system prune --all --force --filter until=24h
     """
     if volumes and any(text.partition("=")[0].strip() == "until" for text in given):
-        raise Invalid('ERROR: The "until" filter is not supported with "--volumes"')
+        raise Invalid('ERROR: The "until" filter is not supported with "--volumes"', code=codes.FLAG_INVALID)
     if not force and not agreed(_warning(given, every=every, volumes=volumes)):
         return
     query = {"filters": filters(given)}

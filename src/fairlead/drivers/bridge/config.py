@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fairlead.drivers.contract import Node
-from fairlead.model import options
+from fairlead.model import codes, options
 from fairlead.model.addresses import parse_address, parse_subnet
 from fairlead.model.errors import Forbidden, Invalid
 from fairlead.model.ids import SHORT_ID_LENGTH, check_link_name
@@ -81,13 +81,23 @@ def default_gateway(network: Network, *, v6: bool) -> str:
 def check(network: Network, node: Node) -> None:
     """Raise ``Invalid`` or ``Forbidden`` for what cannot be a bridge network."""
     if not network.ipv4 and not network.ipv6:
-        raise Invalid("IPv4 or IPv6 must be enabled", hint="leave out --ipv4=false or add --ipv6")
+        raise Invalid(
+            "IPv4 or IPv6 must be enabled", hint="leave out --ipv4=false or add --ipv6", code=codes.OPTION_INVALID
+        )
     if any(sum(pool.v6 == v6 for pool in network.pools) > 1 for v6 in (False, True)):
-        raise Forbidden("bridge driver doesn't support multiple subnets", hint="give one --subnet per family")
+        raise Forbidden(
+            "bridge driver doesn't support multiple subnets",
+            hint="give one --subnet per family",
+            code=codes.SUBNET_INVALID,
+        )
     config = read(network, node)
     options.mtu(network.options, 0, v6=network.ipv6)
     if options.ISOLATED in config.modes and not network.internal:
-        raise Invalid("gateway mode 'isolated' can only be used for an internal network", hint="add --internal")
+        raise Invalid(
+            "gateway mode 'isolated' can only be used for an internal network",
+            hint="add --internal",
+            code=codes.OPTION_INVALID,
+        )
     if config.adopt:
         check_link_name("bridge device", config.device)
     prefix = network.options.get(options.IFNAME_PREFIX, "")
@@ -101,13 +111,21 @@ def _check_pools(network: Network) -> None:
     for pool in network.pools:
         subnet = parse_subnet(pool.subnet)
         if pool.v6 and subnet.is_multicast:
-            raise Invalid(f"multicast subnet '{subnet}' is not allowed", hint="choose one below fd00::/8")
+            raise Invalid(
+                f"multicast subnet '{subnet}' is not allowed",
+                hint="choose one below fd00::/8",
+                code=codes.OPTION_INVALID,
+            )
         if pool.v6 and subnet != _LINK_LOCAL and subnet.overlaps(_LINK_LOCAL):
             raise Invalid(
-                f"'{subnet}' clashes with the Link-Local prefix 'fe80::/64'", hint="choose one below fd00::/8"
+                f"'{subnet}' clashes with the Link-Local prefix 'fe80::/64'",
+                hint="choose one below fd00::/8",
+                code=codes.OPTION_INVALID,
             )
         named = pool.aux.get(_GATEWAY_AUX[pool.v6], "")
         if named and parse_address(named) not in subnet:
             raise Invalid(
-                "default gateway ip must be part of the network", hint=f"{named} is not an address of {subnet}"
+                "default gateway ip must be part of the network",
+                hint=f"{named} is not an address of {subnet}",
+                code=codes.OPTION_INVALID,
             )
