@@ -194,9 +194,8 @@ class Reply:
         self.connection.close()
 
     def end_input(self) -> None:
-        """Tell the other end that nothing more is sent, where a connection has halves: TLS has none."""
-        if not hasattr(self.connection, "unwrap"):
-            self.connection.shutdown(socket.SHUT_WR)
+        """Tell the other end that nothing more is sent; its answer can still be read."""
+        self.connection.shutdown(socket.SHUT_WR)
 
     def begin(self) -> None:
         """Read the head; raises the error that the answer tells, if it tells one."""

@@ -110,6 +110,19 @@ def test_our_own_command_works_by_mutual_tls(door: Host, proof: Proof) -> None:
     assert "mutual TLS only" in refused.stderr
 
 
+def test_the_end_of_input_goes_through_tls(door: Host, proof: Proof) -> None:
+    words = door.ns.command(FAIRLEAD, "--host", f"tcp://127.0.0.1:{PORT}", *proof.files("client"))
+    much = b"".join(b"%d\n" % number for number in range(100_000))  # more than all buffers on the way hold
+    done = subprocess.run(
+        [*words, "run", "-i", "--rm", "host", "sh", "-c", "cat; echo the end"],
+        input=much,
+        capture_output=True,
+        timeout=PROGRAM_S,
+        check=True,
+    )
+    assert done.stdout == much + b"the end\n"
+
+
 def context(proof: Proof | None) -> ssl.SSLContext:
     """A client's side; without a proof it trusts anyone and shows nothing."""
     made = ssl.create_default_context()
