@@ -132,7 +132,7 @@ def failed(turn: Turn, event: ContainerFailed) -> Invalid | Internal:
         forget(turn, turn.state.containers[container.id], volumes=True)
         hint = ""
     meaning = Invalid if event.exit_code in _WRONG_COMMAND else Internal
-    return meaning(event.message, hint=hint)
+    return meaning(event.message, hint=hint, code=codes.START_FAILED)
 
 
 def exited(turn: Turn, event: ContainerExited) -> None:

@@ -60,7 +60,7 @@ def line(item: Object) -> str:
             host = f"[{item.address}]" if ":" in item.address else item.address
             return f"port {host}:{item.port}/{item.proto}"
         case Sysctl():
-            return f"sysctl {item.path} = {item.value}{_at(item.ns)}{_option('link', item.link)}"
+            return f"sysctl {item.path}{_at(item.ns)} = {item.value}{_option('link', item.link)}"
         case Bridge():
             adopt = " adopt" if item.adopt else ""
             return f"bridge {item.name}{_at(item.ns)} mac {item.mac} mtu {item.mtu} alias {item.alias}{adopt}"

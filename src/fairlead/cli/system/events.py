@@ -39,7 +39,7 @@ def _sentence(event: dict[str, object]) -> str:
     attributes = ", ".join(f"{key}={text(value)}" for key, value in sorted(record(actor.get("Attributes")).items()))
     whole, part = divmod(int(text(event.get("timeNano")) or "0"), 10**9)
     words = (_stamp(whole, part), event.get("Type"), event.get("Action"), actor.get("ID"), f"({attributes})")
-    return " ".join(map(text, words))
+    return " ".join(filter(None, map(text, words)))
 
 
 def _stamp(whole: int, part: int) -> str:

@@ -46,6 +46,11 @@ def command(client: Client, *, form: str) -> None:
     print(f"Total Memory: {int(text(info.get('MemTotal')) or '0') / _GIB:.4g}GiB")
     drivers = record(info.get("Plugins")).get("Network")
     print("Network Drivers:", *(drivers if isinstance(drivers, list) else ()))
+    firewall = record(info.get("FirewallBackend"))
+    print(f"Firewall Backend: {text(firewall.get('Driver'))}")
+    rows = firewall.get("Info")
+    for row in rows if isinstance(rows, list) else ():
+        print(f"  {': '.join(map(text, row))}")
     print(f"Swarm: {text(record(info.get('Swarm')).get('LocalNodeState'))}")
     print("Default Address Pools:")
     for pool in records(info.get("DefaultAddressPools")):
