@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import subprocess
 from collections.abc import Awaitable, Callable
@@ -13,6 +14,7 @@ from tests.kernel.kernel_plans import network, node, ports, sandbox
 
 from fairlead.kernel import netns
 from fairlead.kernel.apply import Kernel
+from fairlead.kernel.descriptors import is_netfilter
 from fairlead.kernel.errno import Refused
 from fairlead.kernel.nft import Nft
 from fairlead.kernel.watch import Listener
@@ -155,11 +157,15 @@ def test_a_second_one_in_the_same_namespace_is_refused(space: Path, on_kernel: O
     on_kernel(scenario)
 
 
-def test_our_own_work_is_not_taken_for_damage(on_kernel: OnKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("first", [{"node": node()}, {}], ids=["after", "before"])
+def test_our_own_work_is_not_taken_for_damage(
+    on_kernel: OnKernel, monkeypatch: pytest.MonkeyPatch, first: dict[str, Plan]
+) -> None:
+    """Whether the firewall was changed before anyone listens or not."""
     disown(monkeypatch)
 
     async def scenario(kernel: Kernel) -> None:
-        await kernel.apply({"node": node()})
+        await kernel.apply(first)
         told = Told()
         await kernel.heed(told.mended, told.strangers)
         for _ in range(3):
@@ -219,3 +225,27 @@ def test_a_link_that_is_made_is_not_damage_and_one_that_is_put_down_is(space: Pa
     finally:
         listener.close()
         netns.delete(box)
+
+
+def test_a_socket_that_a_child_process_still_has_is_closed_once_and_replaced(space: Path) -> None:
+    """Between fork and exec a child has all our sockets: closing one here does not give its netlink port back."""
+    assert space.is_dir()
+    listener = Listener()
+    listener.open_firewall(port=1)
+    copies = [os.dup(number) for number in open_files() if is_netfilter(number)]
+    try:
+        listener.open_firewall(port=2)
+        run("nft", "add table ip theirs")
+        assert listener.read() == ([], True)
+        before = open_files()
+        listener.close()
+        assert len(before - open_files()) == 2
+    finally:
+        for copy in copies:
+            os.close(copy)
+
+
+def open_files() -> set[int]:
+    """Numbers of this process's open files."""
+    found = os.listdir("/proc/self/fd")  # with the one that it is read by, which is closed by now
+    return {int(name) for name in found if os.path.lexists(f"/proc/self/fd/{name}")}

@@ -92,7 +92,11 @@ class Nft:
         if self._descriptor < 0:
             return 0
         with socket.socket(fileno=os.dup(self._descriptor)) as used:
-            return int(used.getsockname()[0]) if used.family == socket.AF_NETLINK else 0
+            if used.family != socket.AF_NETLINK:
+                return 0
+            if not used.getsockname()[0]:
+                used.bind((0, 0))  # else the kernel chooses at the first message
+            return int(used.getsockname()[0])
 
     def claim(self, family: str, name: str) -> bool:
         """Make a table, or take over one without an owner, that only this context can change until it is closed; False

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import os
 import select
 import socket
@@ -43,8 +44,11 @@ _SO_ATTACH_FILTER = 26
 #: Classic BPF, <linux/bpf_common.h>: load a word, half or byte, jump if equal or if a bit is set, return.
 _LD_W, _LD_H, _LD_B, _JEQ, _JSET, _RET = 0x20, 0x28, 0x30, 0x15, 0x45, 0x06
 _KEEP = 0xFFFFFFFF
-#: Above every process number (PID_MAX_LIMIT is 2^22), so that netlink ports with it are nobody else's.
+#: Netlink ports of ours are the process's number and above it (PID_MAX_LIMIT is 2^22) this mark and a count: nobody
+#: else's, and not one that an earlier socket of ours still has. A socket that was closed here lives on in a child
+#: process between fork and exec.
 _PORT_MARK = 1 << 30
+_PORT_COUNTS = range(0, 1 << 30, 1 << 22)
 #: Datagrams taken from one socket at once before others on the loop have their turn.
 _DRAIN_MAX = 256
 
@@ -96,11 +100,11 @@ class Listener:
         already. Raises ``OSError``."""
         if port == self._firewall_port:
             return
+        descriptor = _open(NETFILTER, _FIREWALL_GROUPS, _sender_filter(port))
         with self._lock:
-            self._close(self._firewall)
-            self._firewall = _open(NETFILTER, _FIREWALL_GROUPS, _sender_filter(port))
-            self._firewall_port = port
-            self._epoll.register(self._firewall, select.EPOLLIN)
+            before, self._firewall, self._firewall_port = self._firewall, descriptor, port
+            self._epoll.register(descriptor, select.EPOLLIN)
+            self._close(before)
 
     def forget(self, ns: str) -> None:
         """Hear of a namespace no more: an open socket would keep it alive."""
@@ -114,8 +118,8 @@ class Listener:
         for ns in list(self._descriptors):
             self.forget(ns)
         with self._lock:
-            self._close(self._firewall)
-            self._firewall = -1
+            before, self._firewall = self._firewall, -1
+            self._close(before)
             self._epoll.close()
 
     def _close(self, descriptor: int) -> None:
@@ -289,12 +293,24 @@ def _open(protocol: int, groups: int, program: Sequence[Instruction]) -> int:
         held = ctypes.create_string_buffer(code, len(code))
         filter_ = struct.pack("@HP", len(program), ctypes.addressof(held))
         opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter_)
-        # not the number of the process: sockets that ask for changes get that one, and are known by it
-        opened.bind((os.getpid() | _PORT_MARK, groups))
+        _bind(opened, groups)
     except OSError:
         opened.close()
         raise
     return opened.detach()
+
+
+def _bind(opened: socket.socket, groups: int) -> None:
+    """Not to the number of the process: sockets that ask for changes get that one, and are known by it."""
+    for count in _PORT_COUNTS:
+        try:
+            opened.bind((os.getpid() | _PORT_MARK | count, groups))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
 def _sender_filter(port: int) -> list[Instruction]:
