@@ -31,6 +31,9 @@ class NodeFacts:
     warnings: tuple[str, ...] = ()
     #: Controllers of control groups that the kernel has: what containers can be limited in.
     controllers: frozenset[str] = frozenset()
+    #: ``1``, or ``2`` where there is the unified hierarchy only: there containers see control groups of their own
+    #: unless they ask for the host's (Docker).
+    cgroup_version: str = "1"
 
 
 class Stream(Protocol):
@@ -97,7 +100,6 @@ class Usage(Protocol):
 class Node(Protocol):
     """A node as the API sees it."""
 
-    facts: NodeFacts
     state: State
     notices: Notices
     firewall: Firewall
@@ -107,6 +109,10 @@ class Node(Protocol):
     volumes: Volumes
     images: Images
     meters: Meters
+
+    @property
+    def facts(self) -> NodeFacts:
+        """What ``info`` tells of this machine."""
 
     async def submit(self, command: Command) -> object:
         """Carry a command out; returns its answer or raises ``NetError``."""

@@ -25,7 +25,7 @@ from fairlead.model.image import with_defaults
 from fairlead.model.limits import check_limits, merge
 from fairlead.model.runspec import ExecSpec, LogLine
 from fairlead.model.settings import Paths
-from fairlead.runtime import images
+from fairlead.runtime import cgroups, images
 from fairlead.runtime.containers import Runtime
 from fairlead.runtime.usage import DiskUsage
 
@@ -43,7 +43,7 @@ class DaemonNode:
         targets: ForeignTargets,
         coexistence: Coexistence,
     ) -> None:
-        self.facts = facts
+        self._facts = facts
         self.state = engine.state
         self.notices: Notices = carrier.notices
         self.firewall: Firewall = coexistence
@@ -60,6 +60,11 @@ class DaemonNode:
         self._runtime = runtime
         self._paths = paths
         self._targets = targets
+
+    @property
+    def facts(self) -> NodeFacts:
+        """What ``info`` tells of this machine and of what is stored on it."""
+        return replace(self._facts, warnings=(*self._facts.warnings, *self._engine.unusable()))
 
     async def submit(self, command: Command) -> object:
         """Carry a command out; returns its answer or raises ``NetError``."""
@@ -87,8 +92,10 @@ class DaemonNode:
 
     def pool_usage(self, network_id: str) -> dict[str, tuple[int, int]]:
         """Subnet -> (addresses in use, addresses that automatic choice can still take)."""
-        network = self.state.network(network_id)
-        return {pool.subnet: self._engine.core.ipam.usage(pool.id) for pool in network.pools}
+        network, core = self.state.network(network_id), self._engine.core
+        if network.id in core.unusable:
+            return {pool.subnet: (0, 0) for pool in network.pools}
+        return {pool.subnet: core.ipam.usage(pool.id) for pool in network.pools}
 
     async def wait(self, container: str, condition: str) -> int:
         """Exit code once ``condition`` (``not-running``, ``next-exit``, ``removed``) holds; raises ``Invalid``."""
@@ -178,6 +185,7 @@ def collect_facts(
         drivers=drivers,
         warnings=warnings,
         controllers=_controllers(),
+        cgroup_version="2" if cgroups.is_unified() else "1",
     )
 
 

@@ -41,6 +41,8 @@ async def take_up(
     records = store.load()
     outcome = engine.restore(records, time.monotonic(), time.time(), await _gone(records))
     await store.write(outcome.changes)
+    for words in engine.unusable():
+        log.warning("%s", words)
     reach("recovery.loaded")
     living, events = await _ask_runtime(engine, runtime) if runtime else ([], [])
     reach("recovery.asked")

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fairlead.discovery.resolvconf import ResolvConf
-from fairlead.drivers.contract import Node
+from fairlead.drivers.contract import Connects, Driver, Node, Publishes
+from fairlead.drivers.null import Null
 from fairlead.drivers.registry import Registry
 from fairlead.engine.outcome import Message
 from fairlead.ipam.default import Ipam
@@ -19,6 +20,9 @@ from fairlead.model.sandbox import Sandbox
 from fairlead.model.settings import EngineSettings, Paths
 from fairlead.model.state import Change, State
 from fairlead.plan.objects import NOTHING, Plan
+
+#: What drives a network whose stored record makes no sense: nothing exists for it.
+_NO_DRIVER = Null("")
 
 #: Owner of what belongs to the node and no network or sandbox.
 NODE_OWNER = "node"
@@ -62,10 +66,30 @@ class Core:
     port_cursor: dict[str, int] = field(default_factory=dict)
     #: What no two networks may share (a device name) -> id of the network that has it.
     claims: dict[str, str] = field(default_factory=dict)
+    #: Id of a network whose stored record makes no sense, or of an endpoint -> why. Nothing exists and nothing is leased
+    #: for it, nobody can join it; it can be looked at and removed. Found at the start; stays when the record has gone,
+    #: so that a removal that is undone finds it.
+    unusable: dict[str, str] = field(default_factory=dict)
+
+    def driver(self, network: Network) -> Driver:
+        """The driver of a network; raises ``NotFound`` for one that this node does not have."""
+        return _NO_DRIVER if network.id in self.unusable else self.drivers[network.driver]
+
+    def connecting(self, network: Network) -> Connects | None:
+        """The driver of a network if its endpoints have interfaces."""
+        return None if network.id in self.unusable else self.drivers.connecting(network.driver)
+
+    def publishing(self, network: Network) -> Publishes | None:
+        """The driver of a network if it can publish ports."""
+        return None if network.id in self.unusable else self.drivers.publishing(network.driver)
+
+    def works(self, endpoint: Endpoint) -> bool:
+        """Whether neither the endpoint nor its network is unusable."""
+        return not self.unusable or not {endpoint.id, endpoint.network_id} & self.unusable.keys()
 
     def connects(self, network: Network) -> bool:
         """Whether endpoints of this network have an interface."""
-        return self.drivers.connecting(network.driver) is not None
+        return self.connecting(network) is not None
 
     def resolves(self, network: Network) -> bool:
         """Whether names resolve in this network: all but the predefined ones (Docker)."""
@@ -87,7 +111,7 @@ class Core:
 
     def network_plan(self, network: Network) -> Plan:
         """What must exist for a network."""
-        return self.drivers[network.driver].network_plan(network, self.node)
+        return self.driver(network).network_plan(network, self.node)
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from fairlead.model import codes, options
 from fairlead.model.addresses import bare, parse_address, parse_mac, parse_subnet
 from fairlead.model.container import Container
 from fairlead.model.endpoint import Endpoint, EndpointSettings
-from fairlead.model.errors import Exhausted, Forbidden, Invalid
+from fairlead.model.errors import Conflict, Exhausted, Forbidden, Invalid
 from fairlead.model.ids import derived_mac, new_id, new_mac, short
 from fairlead.model.network import Network, Pool
 from fairlead.model.sandbox import Sandbox
@@ -36,6 +36,12 @@ def join(
             f"cannot create endpoint on configuration-only network {network.name}",
             hint=f"`fairlead network create --config-from {network.name} NAME` makes a network of these settings",
             code=codes.CONFIG_ONLY,
+        )
+    if network.id in turn.core.unusable:
+        raise Conflict(
+            f"network {network.name} is unusable: {turn.core.unusable[network.id]}",
+            hint=f"`fairlead network rm {network.name}`, and make it anew",
+            code=codes.OPTION_INVALID,
         )
     name = container.name if container else sandbox.name
     if (sandbox.id, network.id) in turn.state.places:
@@ -83,9 +89,8 @@ def leave(turn: Turn, endpoint: Endpoint) -> None:
 def forget(turn: Turn, endpoint: Endpoint) -> None:
     """Give the addresses back (they rest a while) and drop the record."""
     ipam = turn.core.ipam
-    for pool_id, cidr in ((endpoint.pool_v4, endpoint.ipv4), (endpoint.pool_v6, endpoint.ipv6)):
-        if cidr:
-            ipam = ipam.release_address(pool_id, bare(cidr), now=turn.now)
+    for pool_id, cidr in _leased(turn, endpoint):
+        ipam = ipam.release_address(pool_id, bare(cidr), now=turn.now)
     turn.core.ipam = ipam
     turn.state.drop(endpoint)
 
@@ -93,10 +98,17 @@ def forget(turn: Turn, endpoint: Endpoint) -> None:
 def hold(turn: Turn, endpoint: Endpoint) -> None:
     """Lease again, at a restart or an undone removal, exactly what a stored endpoint holds."""
     ipam = turn.core.ipam
-    for pool_id, cidr in ((endpoint.pool_v4, endpoint.ipv4), (endpoint.pool_v6, endpoint.ipv6)):
-        if cidr:
-            ipam, _ = ipam.request_address(pool_id, bare(cidr), now=turn.now)
+    for pool_id, cidr in _leased(turn, endpoint):
+        ipam, _ = ipam.request_address(pool_id, bare(cidr), now=turn.now)
     turn.core.ipam = ipam
+
+
+def _leased(turn: Turn, endpoint: Endpoint) -> list[tuple[str, str]]:
+    """(pool, address/length) of what an endpoint holds."""
+    if not turn.core.works(endpoint):
+        return []
+    both = ((endpoint.pool_v4, endpoint.ipv4), (endpoint.pool_v6, endpoint.ipv6))
+    return [(pool_id, cidr) for pool_id, cidr in both if cidr]
 
 
 def register(turn: Turn, endpoint: Endpoint) -> None:

@@ -100,10 +100,7 @@ class Engine:
         for record in records:
             turn.state.put(record)
         turn.state.settle()
-        for network in turn.state.networks.values():
-            networks.hold(turn, network)
-        for endpoint in turn.state.endpoints.values():
-            endpoints.hold(turn, endpoint)
+        self._hold(turn)
         for name, driver in (("bridge", "bridge"), ("host", "host"), ("none", "null")):
             wanted = name != "bridge" or turn.core.settings.default_bridge
             if wanted and turn.state.network_named(name) is None:
@@ -120,6 +117,38 @@ class Engine:
             containers.resume(turn, container)
         self._operation += 1
         return Outcome(self._operation, turn.state.settle(), self.plans(), tuple(turn.messages), tuple(turn.notices))
+
+    def _hold(self, turn: Turn) -> None:
+        """Lease what stored networks and endpoints have. One that makes no sense, since it was stored by a version that
+        did not check it or was changed by hand, is unusable and hinders nobody."""
+        core = self.core
+        for network in core.state.networks.values():
+            if network.config_only:
+                continue
+            try:
+                core.driver(network).check(network)
+                core.network_plan(network)
+                networks.hold(turn, network)
+            except NetError as error:
+                core.unusable[network.id] = error.message
+        for endpoint in core.state.endpoints.values():
+            try:
+                endpoints.hold(turn, endpoint)
+                sandboxes.endpoint_plan(core, endpoint)
+            except NetError as error:
+                core.unusable[endpoint.id] = error.message
+
+    def unusable(self) -> list[str]:
+        """What is stored and cannot be used, and why, in words."""
+        found, state = [], self.core.state
+        for identifier, reason in self.core.unusable.items():
+            if identifier in state.networks:
+                found.append(f"network {state.networks[identifier].name} is unusable: {reason}")
+            elif identifier in state.endpoints:
+                endpoint = state.endpoints[identifier]
+                network = state.networks[endpoint.network_id]
+                found.append(f"{endpoint.name} cannot be in network {network.name}: {reason}")
+        return found
 
     def plans(self) -> dict[str, Plan]:
         """Everything that must exist in Linux, by owner."""

@@ -33,8 +33,8 @@ def leaders(core: Core, sandbox: Sandbox) -> dict[bool, Endpoint | None]:
 def gateway(core: Core, endpoint: Endpoint, *, v6: bool) -> str:
     """The address through which an endpoint leads out; empty when it does not in this family."""
     network = core.state.networks[endpoint.network_id]
-    driver = core.drivers.connecting(network.driver)
-    if driver is None or not (endpoint.ipv6 if v6 else endpoint.ipv4):
+    driver = core.connecting(network)
+    if driver is None or not core.works(endpoint) or not (endpoint.ipv6 if v6 else endpoint.ipv4):
         return ""
     return driver.gateway(network, v6=v6)
 

@@ -118,15 +118,18 @@ def remove(turn: Turn, command: RemoveNetwork) -> Network:
 
 def forget(turn: Turn, network: Network) -> None:
     """Give the subnets back and drop the record."""
-    for pool in network.pools:
-        turn.core.ipam = turn.core.ipam.release_pool(pool.id)
-    _unclaim(turn, network)
+    if network.id not in turn.core.unusable:
+        for pool in network.pools:
+            turn.core.ipam = turn.core.ipam.release_pool(pool.id)
+        _unclaim(turn, network)
     turn.state.drop(network)
     turn.touch_network(network)
 
 
 def hold(turn: Turn, network: Network) -> None:
     """Lease again, at a restart or an undone removal, exactly what a stored network holds."""
+    if network.id in turn.core.unusable:
+        return
     _claim(turn, network)
     ipam = turn.core.ipam
     for pool in network.pools:

@@ -73,13 +73,13 @@ def endpoint_plan(core: Core, endpoint: Endpoint) -> Plan:
     """What must exist for an endpoint in its sandbox. An owner of its own, so that a change of one endpoint costs the
     same however many its sandbox has."""
     sandbox = core.state.sandboxes.get(endpoint.sandbox_id)
-    if sandbox is None or not sandbox.netns:
+    if sandbox is None or not sandbox.netns or not core.works(endpoint):
         return NOTHING
     network = core.state.networks[endpoint.network_id]
-    driver = core.drivers[network.driver]
+    driver = core.driver(network)
     objects = [*driver.endpoint_plan(endpoint, network, sandbox.netns, core.node).values()]
     objects += _interface(endpoint, network, sandbox.netns)
-    publisher = core.drivers.publishing(network.driver)
+    publisher = core.publishing(network)
     if endpoint.bindings and publisher is not None:
         masked = foreign.masked(sandbox, endpoint)
         objects += publisher.publish_plan(endpoint, network, endpoint.bindings, masked).values()
@@ -208,7 +208,7 @@ def _assign(
 ) -> tuple[PortBinding, ...]:
     if leader is None or not requests:
         return ()
-    driver = turn.core.drivers.publishing(turn.network_of(leader).driver)
+    driver = turn.core.publishing(turn.network_of(leader))
     if driver is None:
         return ()
     known = {(binding.proto, binding.container_port): binding.host_port for binding in held}
@@ -223,14 +223,14 @@ def _assign(
 def _opens(core: Core, endpoint: Endpoint, *, v6: bool) -> bool:
     """Whether publishing a port opens it on the endpoint itself."""
     network = core.state.networks[endpoint.network_id]
-    driver = core.drivers.publishing(network.driver)
+    driver = core.publishing(network)
     return driver is not None and driver.opens(network, v6=v6)
 
 
 def _opened(core: Core, endpoint: Endpoint, requests: tuple[PortRequest, ...]) -> tuple[PortBinding, ...]:
     """What is open on an endpoint itself, whether or not it leads out."""
     network = core.state.networks[endpoint.network_id]
-    driver = core.drivers.publishing(network.driver)
+    driver = core.publishing(network)
     if driver is None or not requests:
         return ()
     v4 = bool(endpoint.ipv4) and driver.opens(network, v6=False)

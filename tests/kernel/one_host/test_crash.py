@@ -6,6 +6,7 @@ import contextlib
 import json
 import signal
 import socket
+import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from tests.kernel.one_host.questions import ask
 from tests.kernel.one_host.streams import Stream, pinging
 from tests.kernel.one_host.upstream import OUTSIDE_V4, Upstream
 from tests.kernel.one_host.waiting import until
+
+from fairlead.api.client import ApiError
 
 Cast = dict[str, Container]
 
@@ -204,6 +207,37 @@ def test_a_container_that_ended_meanwhile_and_was_to_be_removed_is_removed(host:
         subprocess.run(["kill", "-KILL", str(pid)], check=True)
         until(lambda: not alive(pid), "the container has ended")
     assert "/brief" not in [row["Names"][0] for row in host.get("/containers/json?all=1")]
+
+
+def spoil(host: Host, network: str) -> None:
+    """Give a stored network an option that nobody could give it by asking."""
+    with contextlib.closing(sqlite3.connect(host.state / "node.db", isolation_level=None)) as records:
+        rows = records.execute("select id, value from records where kind = 'network'").fetchall()
+        identifier, value = next((one, json.loads(text)) for one, text in rows if json.loads(text)["name"] == network)
+        value["options"]["com.docker.network.bridge.gateway_mode_ipv4"] = "sideways"
+        records.execute("update records set value = ? where id = ?", (json.dumps(value).encode(), identifier))
+
+
+def test_a_stored_network_that_makes_no_sense_hinders_nobody(host: Host, cast: Cast) -> None:
+    host.network("old", subnet="10.63.0.0/24")
+    stranded = host.run("stranded", network="old")
+    with daemon_away(host):
+        spoil(host, "old")
+    words = "network old is unusable: "
+    assert words in host.tail()
+    assert [line for line in host.get("/info")["Warnings"] or () if line.startswith(words)]
+    assert host.get("/networks/old")["Options"]["com.docker.network.bridge.gateway_mode_ipv4"] == "sideways"
+    assert cast["client"].ns.tcp(cast["server"].ip(), 80)[0] == "server"
+    assert host.neighbour.tcp(HOST_V4, 8080)[0] == "server"
+    with pytest.raises(ApiError, match=words):
+        host.connect("old", "client")
+    with daemon_away(host):
+        pass
+    stranded.remove()
+    host.remove_network("old")
+    assert not [line for line in host.get("/info")["Warnings"] or () if line.startswith(words)]
+    host.network("old", subnet="10.63.0.0/24")
+    host.remove_network("old")
 
 
 def test_killed_in_the_middle_of_changes_it_still_comes_back_clean(make_host: MakeHost) -> None:
