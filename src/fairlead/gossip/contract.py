@@ -13,7 +13,6 @@ from fairlead.gossip.identity import Address, NodeId
 from fairlead.gossip.log import Record, Version
 from fairlead.gossip.members import Standing
 
-
 #: Bytes of the largest message on a stream: what a node of a large cluster lacks comes in several.
 STREAM_BYTES_MAX = 4 * 1024 * 1024
 
@@ -162,6 +161,8 @@ class Snapshot:
     versions: Mapping[str, Mapping[NodeId, Version]]
     #: Scope -> sum over all logs there.
     sums: Mapping[str, int]
+    #: Sum over the members: the same for those who believe the same of them.
+    members_sum: int
     queued_packets: int
     orphaned_blocks: int
     lag_s: float

@@ -8,11 +8,14 @@ No node seals with the cluster key itself. Each derives a key of its own from it
 RFC 5869 section 2.3), so the counter of one node is a nonce that can never meet another node's, nor that of its own
 life before (NIST SP 800-38D section 8: a nonce twice under one key breaks AES-GCM). Nothing is random here.
 
-    packet    version 1 | key id 4 | sender 16 | epoch 4 | counter 6 | ciphertext | tag 16
-              the first 31 bytes are authenticated (associated data)
+    packet    form 1 | key id 4 | epoch 4 | sender 8 | counter 1-6 | ciphertext | tag 16
+    form      version 4 bits | direct 1 bit | bytes of the counter 3 bits
 
-A sealed packet may be passed on unchanged: whoever has the cluster key derives the sender's key from the header. What it
-must not be is believed twice where once is meant: ``Window`` tells a packet that was seen already.
+All before the ciphertext is authenticated (associated data); the counter has as many bytes as it needs, and of the
+sender's id the first eight are said, because an idle cluster sends little else than headers. A *direct* packet is meant
+for one node, whose short id is authenticated too: played to another it does not open. The others may be passed on
+unchanged: whoever has the cluster key derives the sender's key from the header. ``Window`` tells a direct packet that
+was seen already; what is passed on may come twice.
 """
 
 from __future__ import annotations
@@ -26,19 +29,22 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from fairlead.gossip.identity import NODE_ID_BYTES, NodeId
+from fairlead.gossip.identity import NodeId
 from fairlead.model.errors import Conflict, Invalid, NotFound
 
-#: The first byte of every packet: the version of this format.
+#: The version of this format, in the upper half of a packet's first byte.
 VERSION = 1
+#: Bytes of a node's id in headers: enough that no two nodes of a cluster share them by chance.
+SHORT_BYTES = 8
+_DIRECT = 0x08
 #: Bytes of a cluster key (AES-256).
 KEY_BYTES = 32
 #: Keys that a ring holds at most: a rotation needs two; more cover rotations begun before the last was finished.
 KEYS_MAX = 8
 #: Bytes that AES-GCM adds, and of the whole overhead of a packet.
 TAG_BYTES = 16
-_HEADER = struct.Struct(">B4s16sI6s")
-OVERHEAD_BYTES = _HEADER.size + TAG_BYTES
+_HEADER = struct.Struct(">B4sI8s")
+OVERHEAD_BYTES = _HEADER.size + 6 + TAG_BYTES
 #: Largest counter of one epoch; at a million packets a second it lasts nine years.
 COUNTER_MAX = 2**48 - 1
 #: Largest boot epoch.
@@ -49,16 +55,21 @@ _DERIVED_MAX = 32768
 _WINDOW_BITS = 4096
 
 _LABEL = b"fairlead gossip packet\0"
-_NONCE_PAD = bytes(6)
+_NONCE_BYTES = 12
+
+#: The first bytes of a node's id.
+ShortId = bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A packet that was sealed by a member: who, in which epoch, its how-manieth, and what it says."""
+    """A packet that was sealed by a member: who, in which epoch, its how-manieth, whether for this node alone, and what
+    it says."""
 
-    sender: NodeId
+    sender: ShortId
     epoch: int
     counter: int
+    direct: bool
     payload: bytes
 
 
@@ -110,22 +121,25 @@ class Keyring:
         for known in [entry for entry in self._derived if entry[0] == identifier]:
             del self._derived[known]
 
-    def cipher(self, identifier: bytes, sender: bytes, epoch: int) -> AESGCM | None:
+    def cipher(self, identifier: bytes, sender: ShortId, epoch: int) -> AESGCM | None:
         """What seals and opens one node's packets of one epoch; None when the key is not in the ring."""
         name = (identifier, sender, epoch)
         found = self._derived.get(name)
         if found is not None:
-            self._derived.move_to_end(name)
             return found
         key = self._keys.get(identifier)
         if key is None:
             return None
         info = _LABEL + sender + struct.pack(">I", epoch)
-        found = AESGCM(hmac.digest(key, info + b"\x01", "sha256"))
-        self._derived[name] = found
-        if len(self._derived) > _DERIVED_MAX:
-            self._derived.popitem(last=False)
-        return found
+        return AESGCM(hmac.digest(key, info + b"\x01", "sha256"))
+
+    def keep(self, identifier: bytes, sender: ShortId, epoch: int, cipher: AESGCM) -> None:
+        """Have a cipher ready that has proved good: what strangers make up pushes none out."""
+        name = (identifier, sender, epoch)
+        if name not in self._derived and identifier in self._keys:
+            self._derived[name] = cipher
+            if len(self._derived) > _DERIVED_MAX:
+                self._derived.popitem(last=False)
 
 
 class Sealer:
@@ -134,39 +148,58 @@ class Sealer:
     def __init__(self, sender: NodeId, epoch: int, keyring: Keyring) -> None:
         if not 0 <= epoch <= EPOCH_MAX:
             raise ValueError(f"epoch {epoch} is not between 0 and {EPOCH_MAX}")
-        self._sender = sender
+        self._sender = short(sender)
         self._epoch = epoch
         self._keyring = keyring
         self._counter = 0
 
-    def seal(self, payload: bytes) -> bytes:
-        """A packet with this payload."""
+    def seal(self, payload: bytes, to: ShortId | None = None) -> bytes:
+        """A packet with this payload; ``to`` whom alone it is meant, None: for whoever gets it."""
+        if self._counter >= COUNTER_MAX:
+            raise AssertionError("an epoch has no counters left")
         self._counter += 1
-        counter = self._counter.to_bytes(6, "big")
+        counter = self._counter.to_bytes((self._counter.bit_length() + 7) // 8, "big")
         key = self._keyring.primary
-        header = _HEADER.pack(VERSION, key, self._sender, self._epoch, counter)
+        form = VERSION << 4 | (0 if to is None else _DIRECT) | len(counter)
+        header = _HEADER.pack(form, key, self._epoch, self._sender) + counter
         cipher = self._keyring.cipher(key, self._sender, self._epoch)
         if cipher is None:
             raise AssertionError("a key ring has lost its primary key")
-        return header + cipher.encrypt(_NONCE_PAD + counter, payload, header)
+        self._keyring.keep(key, self._sender, self._epoch, cipher)
+        return header + cipher.encrypt(counter.rjust(_NONCE_BYTES, b"\0"), payload, header + (to or b""))
 
 
-def unseal(keyring: Keyring, packet: bytes) -> Opened | None:
-    """What a packet says; None when it is none, is sealed with a key that the ring has not, or was tampered with."""
-    if len(packet) < OVERHEAD_BYTES:
+def unseal(keyring: Keyring, packet: bytes, own: ShortId) -> Opened | None:
+    """What a packet says to the node ``own``; None when it is none, is for another node, is sealed with a key that the
+    ring has not, or was tampered with."""
+    if len(packet) <= _HEADER.size + TAG_BYTES:
         return None
-    header = packet[: _HEADER.size]
-    version, key, sender, epoch, counter = _HEADER.unpack(header)
-    if version != VERSION:
+    form, key, epoch, sender = _HEADER.unpack_from(packet)
+    length = form & 7
+    if form >> 4 != VERSION or not 0 < length < 7:
         return None
     cipher = keyring.cipher(key, sender, epoch)
     if cipher is None:
         return None
+    size = _HEADER.size + length
+    header, counter, direct = packet[:size], packet[_HEADER.size : size], bool(form & _DIRECT)
     try:
-        payload = cipher.decrypt(_NONCE_PAD + counter, packet[_HEADER.size :], header)
+        nonce = counter.rjust(_NONCE_BYTES, b"\0")
+        payload = cipher.decrypt(nonce, packet[size:], header + own if direct else header)
     except InvalidTag:
         return None
-    return Opened(NodeId(sender), epoch, int.from_bytes(counter, "big"), payload)
+    keyring.keep(key, sender, epoch, cipher)
+    return Opened(sender, epoch, int.from_bytes(counter, "big"), direct, payload)
+
+
+def name_of(packet: bytes) -> bytes:
+    """What tells a sealed packet from all others: epoch, sender and counter."""
+    return packet[5 : _HEADER.size + (packet[0] & 7)]
+
+
+def short(identifier: NodeId) -> ShortId:
+    """A node's id as headers have it."""
+    return identifier[:SHORT_BYTES]
 
 
 class Window:
@@ -197,6 +230,3 @@ class Window:
 def key_id(key: bytes) -> bytes:
     """Four bytes by which packets name a key; they tell nothing about it."""
     return hashlib.sha256(b"fairlead gossip key id\0" + key).digest()[:4]
-
-
-assert NODE_ID_BYTES == 16, "the header has room for 16 bytes"

@@ -19,6 +19,8 @@ from fairlead.gossip.identity import Identity, NodeId
 
 #: Blocks kept that cannot be applied yet; more are dropped, since they can be asked for again.
 WAITING_MAX = 2048
+#: Blocks that wait that are looked at for gaps at one time.
+_GAPS_MAX = 64
 #: Blocks of a log that must be there before compaction is thought of: below, it saves nothing worth a packet.
 COMPACT_BLOCKS_MIN = 16
 
@@ -93,6 +95,12 @@ class Log:
         """Blocks held."""
         return len(self._blocks) + len(self._waiting)
 
+    def knows(self, block: Block) -> bool:
+        """Whether a block is here, or past."""
+        if block.epoch != self.epoch:
+            return block.epoch < self.epoch
+        return block.last <= self.seq or block.first in self._waiting
+
     def records(self) -> Iterator[Record]:
         """All that stands."""
         yield from self._records.values()
@@ -132,6 +140,28 @@ class Log:
             lacking.append(block)
         lacking.reverse()
         return self.head if self.head and self.head.rank > head else None, lacking
+
+    def missing(self) -> tuple[Span, ...]:
+        """The first gaps between what was applied and what waits."""
+        spans: list[Span] = []
+        at = self.seq
+        for first in sorted(self._waiting)[:_GAPS_MAX]:
+            if first > at + 1:
+                spans.append((at + 1, first - 1))
+            at = max(at, self._waiting[first].last)
+        return tuple(spans)
+
+    def within(self, spans: Iterable[Span]) -> list[Block]:
+        """Blocks that have events of these spans, oldest first."""
+        found: dict[int, Block] = {}
+        for low, high in spans:
+            at = max(bisect_right(self._firsts, low) - 1, 0)
+            while at < len(self._firsts) and self._firsts[at] <= high:
+                block = self._blocks[self._firsts[at]]
+                if block.last >= low:
+                    found[block.first] = block
+                at += 1
+        return list(found.values())
 
     def _newest_head(self) -> int:
         newest = self._next_head or self.head
@@ -231,19 +261,21 @@ class Log:
 
 
 class OwnLog(Log):
-    """A node's own log in one scope: what it says is gathered, signed and applied here first."""
+    """A node's own log in one scope: what it says is gathered, signed and applied here first. ``seq`` is what it has said
+    of this epoch already, if it has been in the scope before."""
 
-    def __init__(self, identity: Identity, scope: str, epoch: int) -> None:
+    def __init__(self, identity: Identity, scope: str, epoch: int, seq: int = 0) -> None:
         super().__init__(identity.id, scope)
         self.epoch = epoch
+        self.seq = seq
         self._identity = identity
         self._said: dict[Name, Event] = {}
         self._complete = False
 
     @property
-    def unsaid(self) -> bool:
-        """Whether something waits to be signed."""
-        return bool(self._said)
+    def unsaid(self) -> int:
+        """How many events wait to be signed."""
+        return len(self._said)
 
     def say(self, event: Event) -> None:
         """Put or delete; what was said of the same key and is not signed yet is replaced."""
@@ -259,8 +291,9 @@ class OwnLog(Log):
         return blocks, self.offer(None, blocks)
 
     def sum_up(self, *, complete: bool) -> tuple[Head | None, list[Change]]:
-        """A head, if it would tell anybody anything: that blocks may be dropped, or that the epoch is complete."""
-        news = complete and not self._complete
+        """A head, if it would tell anybody anything: that a new epoch has begun, that blocks may be dropped, or that the
+        epoch is complete."""
+        news = (complete and not self._complete) or self.head is None
         if not self._dead and not news:
             return None, []
         self._complete = self._complete or complete

@@ -2,17 +2,20 @@
 
 Theory of operation (SWIM, DSN 2002, sections 4.2 and 4.3; changed where marked). Each node signs a *card*: its key, where
 it listens, a word about itself, the epoch of its life and an incarnation that it alone raises. Others hold opinions of a
-card: alive, suspect, dead. Of two opinions the one about the newer card counts (epoch, then incarnation), and of the same
-card the worse one; a node that hears ill of itself raises its incarnation and is alive again by its own word.
+card; of two cards the newer one counts (epoch, then incarnation), and a node that hears ill of itself raises its
+incarnation and is alive again by its own word.
 
-Changed: what one sees counts more than what one hears. Whoever has just had a packet from a node does not believe that
-it is dead, but tells it what is said (the buddy system of Lifeguard, arXiv 1707.00788 section 4.3, taken further). And
-the dead are not forgotten: a dead node is a member whose records are hidden, until it leaves or is removed.
+Changed: an opinion of a card is a *level*, even for alive and odd for dead, and the greater level counts. Whoever loses a
+node raises an even level by one, and whoever has an answer of a node that is said to be dead raises an odd one. So what
+one sees outranks what one hears, for everybody and without a new signature, and the opinions of all meet in the greatest
+level whatever way they take: after a partition one contact between the halves brings all back.
+
+The dead are not forgotten: a dead node is a member whose records are hidden, until it leaves or is removed. A suspicion
+is a question that one node has under way; it is no opinion and travels to nobody but its subject.
 
     card      public key 32 | epoch | incarnation | left | port | host | metadata | signature 64
 
-Cards and the opinions dead and left are state that nodes compare (``sum``); a suspicion is a question under way, and is
-not.
+Cards and levels are state that nodes compare (``sum``).
 """
 
 from __future__ import annotations
@@ -20,7 +23,8 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import struct
-from collections.abc import Iterator
+from bisect import bisect_left, insort
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -35,7 +39,7 @@ from fairlead.gossip.identity import (
     node_id,
     verified,
 )
-from fairlead.gossip.keyring import EPOCH_MAX
+from fairlead.gossip.keyring import EPOCH_MAX, ShortId, short
 
 #: Bytes of what a node says of itself (memberlist's limit).
 METADATA_BYTES_MAX = 512
@@ -79,17 +83,52 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
+class Opinion:
+    """What is said of a card of this order: an even level that its node lives, an odd one that it is dead."""
+
+    id: NodeId
+    epoch: int
+    incarnation: int
+    level: int
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Of which card it speaks."""
+        return self.epoch, self.incarnation
+
+    @property
+    def dead(self) -> bool:
+        """Whether it says that the node is dead."""
+        return bool(self.level & 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
     """A node as one believes it to be."""
 
     id: NodeId
     card: Card
-    standing: Standing
+    level: int = 0
+    suspected: bool = False
+
+    @property
+    def standing(self) -> Standing:
+        """What all that is known of it comes to."""
+        if self.card.left:
+            return Standing.LEFT
+        if self.level & 1:
+            return Standing.DEAD
+        return Standing.SUSPECT if self.suspected else Standing.ALIVE
+
+    @property
+    def opinion(self) -> Opinion:
+        """What is believed of it, to tell others."""
+        return Opinion(self.id, *self.card.order, self.level)
 
     @property
     def reachable(self) -> bool:
         """Whether it is to be spoken to as a matter of course: also while it is suspected."""
-        return self.standing <= Standing.SUSPECT
+        return not self.level & 1 and not self.card.left
 
 
 def write_card(
@@ -133,13 +172,20 @@ def genuine_card(card: Card) -> bool:
 
 
 class Members:
-    """What one node believes of all, itself included."""
+    """What one node believes of all, itself included. ``changes`` grows whenever the ring or who is reachable changes."""
 
     def __init__(self, own: Card) -> None:
         self.own = own.id
         self.sum = 0
+        self.changes = 0
+        #: Ids of all that have not left, dead ones too, ascending: the ring of probes and trees.
+        self.ring: list[NodeId] = []
         self._members: dict[NodeId, Member] = {}
-        self._set(Member(own.id, own, Standing.ALIVE))
+        self._shorts: dict[ShortId, NodeId] = {}
+        self._addresses: dict[Address, NodeId] = {}
+        self._lost: set[NodeId] = set()
+        self._banned: dict[NodeId, int] = {}
+        self._set(Member(own.id, own))
 
     def __len__(self) -> int:
         return len(self._members)
@@ -150,13 +196,24 @@ class Members:
     def __iter__(self) -> Iterator[Member]:
         return iter(self._members.values())
 
+    @property
+    def lost(self) -> Collection[NodeId]:
+        """Ids of the dead."""
+        return self._lost
+
     def get(self, identifier: NodeId) -> Member | None:
         """One member, None when there is none of that id."""
         return self._members.get(identifier)
 
-    def reachable(self) -> list[NodeId]:
-        """Ids of all that are spoken to, in the order of the ring: by id."""
-        return sorted(member.id for member in self._members.values() if member.reachable)
+    def named(self, name: ShortId) -> Member | None:
+        """The member whose id begins so."""
+        identifier = self._shorts.get(name)
+        return self._members.get(identifier) if identifier else None
+
+    def at(self, address: Address) -> Member | None:
+        """The member that said last that it listens there."""
+        identifier = self._addresses.get(address)
+        return self._members.get(identifier) if identifier else None
 
     def meet(self, card: Card) -> Member | None:
         """Take a card (checked); the member when it is news."""
@@ -165,42 +222,83 @@ class Members:
             return None
         if known is None and len(self._members) >= MEMBERS_MAX:
             return None
-        return self._set(Member(card.id, card, Standing.LEFT if card.left else Standing.ALIVE))
+        if self.banned(card.id, card.epoch):
+            return None
+        return self._set(Member(card.id, card))
 
-    def judge(self, identifier: NodeId, order: tuple[int, int], standing: Standing) -> Member | None:
-        """Take an opinion about a card of this order; the member when it changes what is believed."""
+    def judge(self, opinion: Opinion) -> Member | None:
+        """Take an opinion; the member when it is news."""
+        known = self._members.get(opinion.id)
+        if known is None or known.card.left or opinion.order != known.card.order or opinion.level <= known.level:
+            return None
+        return self._set(replace(known, level=opinion.level, suspected=False))
+
+    def see(self, identifier: NodeId, level: int = 0) -> Member | None:
+        """It has answered, whatever is said (of level ``level``): it lives. The member when that is news."""
         known = self._members.get(identifier)
-        if known is None or known.standing == Standing.LEFT or order < known.card.order:
+        if known is None or known.card.left:
             return None
-        if order == known.card.order and standing <= known.standing:
+        level = max(known.level, level)
+        level += level & 1
+        if level == known.level and not known.suspected:
             return None
-        return self._set(replace(known, standing=standing))
+        return self._set(replace(known, level=level, suspected=False))
 
-    def see(self, identifier: NodeId) -> Member | None:
-        """A packet of this node's present life has come: whatever is said, it is there. The member when that is news."""
+    def suspect(self, identifier: NodeId) -> None:
+        """Ask oneself whether it lives."""
         known = self._members.get(identifier)
-        if known is None or known.standing in (Standing.ALIVE, Standing.LEFT):
-            return None
-        return self._set(replace(known, standing=Standing.ALIVE))
+        if known is not None and known.reachable and not known.suspected:
+            self._set(replace(known, suspected=True))
 
-    def remove(self, identifier: NodeId) -> Member | None:
-        """Forget a member, by a verdict of a manager."""
-        known = self._members.pop(identifier, None)
-        if known is not None:
-            self.sum = (self.sum - _weight(known)) % _U64
+    def lose(self, identifier: NodeId, level: int = 0) -> Member | None:
+        """It is dead, as far as one can tell; the member when that is news."""
+        known = self._members.get(identifier)
+        if known is None or not known.reachable:
+            return None
+        return self._set(replace(known, level=max(known.level + 1, level), suspected=False))
+
+    def banned(self, identifier: NodeId, epoch: int) -> bool:
+        """Whether a verdict has removed this life of a node."""
+        return epoch <= self._banned.get(identifier, -1)
+
+    def remove(self, identifier: NodeId, epoch: int) -> Member | None:
+        """Forget a member and its lives up to an epoch, by a verdict of a manager."""
+        known = self._members.get(identifier)
+        self._banned[identifier] = max(epoch, self._banned.get(identifier, -1))
+        if known is None or known.card.epoch > epoch or identifier == self.own:
+            return None
+        self._unset(known)
+        self.changes += 1
         return known
+
+    def _unset(self, known: Member) -> None:
+        del self._members[known.id]
+        self.sum = (self.sum - _weight(known)) % _U64
+        self._lost.discard(known.id)
+        self._shorts.pop(short(known.id), None)
+        if self._addresses.get(known.card.address) == known.id:
+            del self._addresses[known.card.address]
+        if not known.card.left:
+            self.ring.pop(bisect_left(self.ring, known.id))
 
     def _set(self, member: Member) -> Member:
         known = self._members.get(member.id)
         if known is not None:
-            self.sum = (self.sum - _weight(known)) % _U64
+            self._unset(known)
         self._members[member.id] = member
         self.sum = (self.sum + _weight(member)) % _U64
+        self._shorts[short(member.id)] = member.id
+        if not member.card.left:
+            insort(self.ring, member.id)
+            self._addresses[member.card.address] = member.id
+            if member.level & 1:
+                self._lost.add(member.id)
+        if known is None or known.standing != member.standing:
+            self.changes += 1
         return member
 
 
 def _weight(member: Member) -> int:
-    """What a member adds to the sum: a suspicion adds what life adds."""
-    standing = Standing.ALIVE if member.standing == Standing.SUSPECT else member.standing
-    numbers = struct.pack(">IIB", *member.card.order, standing)
+    """What a member adds to the sum."""
+    numbers = struct.pack(">IIB", *member.card.order, member.card.left) + codec.varint(member.level)
     return int.from_bytes(hashlib.blake2b(member.id + numbers, digest_size=8).digest(), "big")

@@ -12,10 +12,15 @@ from fairlead.gossip.keyring import (
     KEYS_MAX,
     OVERHEAD_BYTES,
     Keyring,
+    Opened,
     Sealer,
     Window,
     key_id,
-    unseal,
+    name_of,
+    short,
+)
+from fairlead.gossip.keyring import (
+    unseal as unseal_at,
 )
 from fairlead.model.errors import Conflict, Invalid, NotFound
 
@@ -23,13 +28,17 @@ KEY, NEXT = bytes(range(32)), bytes(range(32, 64))
 ALICE, BOB = NodeId(b"a" * 16), NodeId(b"b" * 16)
 
 
+def unseal(ring: Keyring, packet: bytes) -> Opened | None:
+    return unseal_at(ring, packet, short(BOB))
+
+
 @given(st.binary(max_size=2000), st.integers(0, EPOCH_MAX))
 def test_what_is_sealed_is_opened_by_every_holder_of_the_key(payload: bytes, epoch: int) -> None:
     packet = Sealer(ALICE, epoch, Keyring(KEY)).seal(payload)
-    assert len(packet) == len(payload) + OVERHEAD_BYTES
+    assert len(packet) == len(payload) + OVERHEAD_BYTES - 5
     opened = unseal(Keyring(KEY), packet)
     assert opened is not None
-    assert (opened.sender, opened.epoch, opened.counter, opened.payload) == (ALICE, epoch, 1, payload)
+    assert (opened.sender, opened.epoch, opened.counter, opened.payload) == (short(ALICE), epoch, 1, payload)
 
 
 @given(st.binary(max_size=200))
@@ -50,6 +59,26 @@ def test_the_same_words_look_different_by_sender_epoch_and_each_time() -> None:
     packets = [first.seal(b"x" * 50), first.seal(b"x" * 50), Sealer(ALICE, 2, ring).seal(b"x" * 50)]
     packets.append(Sealer(BOB, 1, ring).seal(b"x" * 50))
     assert len({packet[-66:-16] for packet in packets}) == 4
+
+
+def test_a_direct_packet_opens_at_the_one_it_is_for() -> None:
+    packet = Sealer(ALICE, 7, Keyring(KEY)).seal(b"are you there", short(BOB))
+    opened = unseal(Keyring(KEY), packet)
+    assert opened is not None
+    assert opened.direct
+    assert unseal_at(Keyring(KEY), packet, short(ALICE)) is None
+
+
+def test_a_counter_has_the_bytes_it_needs() -> None:
+    sealer, ring, names = Sealer(ALICE, 7, Keyring(KEY)), Keyring(KEY), set()
+    for number in range(1, 70_000):
+        packet = sealer.seal(b"")
+        names.add(name_of(packet))
+        if number in {1, 255, 256, 65535, 65536}:
+            opened = unseal(ring, packet)
+            assert opened is not None
+            assert opened.counter == number
+    assert len(names) == 69_999
 
 
 def test_rotation_loses_no_packet_whoever_is_behind() -> None:

@@ -12,6 +12,7 @@ from fairlead.gossip.identity import Address, Identity
 from fairlead.gossip.members import (
     Card,
     Members,
+    Opinion,
     Standing,
     encode_card,
     genuine_card,
@@ -79,26 +80,33 @@ def test_any_bytes_are_a_card_or_refused(data: bytes) -> None:
         return
 
 
-def test_a_suspicion_is_refuted_by_a_higher_incarnation_only() -> None:
+def said(level: int, epoch: int = 1, incarnation: int = 0) -> Opinion:
+    return Opinion(BOB.id, epoch, incarnation, level)
+
+
+def test_an_accusation_is_refuted_by_a_higher_incarnation() -> None:
     members = met(card(BOB))
-    assert members.judge(BOB.id, (1, 0), Standing.SUSPECT)
+    assert members.judge(said(1))
     assert members.meet(card(BOB)) is None
-    assert standing(members) == Standing.SUSPECT
+    assert standing(members) == Standing.DEAD
     assert members.meet(card(BOB, incarnation=1))
     assert standing(members) == Standing.ALIVE
-    assert members.judge(BOB.id, (1, 0), Standing.DEAD) is None, "about a card of the past"
+    assert members.judge(said(9)) is None, "about a card of the past"
 
 
-def test_the_worse_opinion_of_the_same_card_counts() -> None:
+def test_the_greater_level_of_the_same_card_counts() -> None:
     members = met(card(BOB))
-    assert members.judge(BOB.id, (1, 0), Standing.DEAD)
-    assert members.judge(BOB.id, (1, 0), Standing.SUSPECT) is None
+    assert members.judge(said(1))
+    assert members.judge(said(1)) is None
     assert standing(members) == Standing.DEAD
+    assert members.judge(said(2))
+    assert standing(members) == Standing.ALIVE
+    assert members.judge(said(1)) is None
 
 
 def test_who_starts_again_is_the_same_node_at_once() -> None:
     members = met(card(BOB, epoch=1, incarnation=7))
-    members.judge(BOB.id, (1, 7), Standing.DEAD)
+    members.judge(said(1, 1, 7))
     members.meet(card(BOB, epoch=2))
     assert standing(members) == Standing.ALIVE
     assert len(members) == 2
@@ -106,38 +114,68 @@ def test_who_starts_again_is_the_same_node_at_once() -> None:
 
 def test_what_is_seen_counts_more_than_what_is_heard() -> None:
     members = met(card(BOB))
-    members.judge(BOB.id, (1, 0), Standing.DEAD)
-    assert members.see(BOB.id)
+    members.judge(said(1))
+    seen = members.see(BOB.id)
+    assert seen is not None
+    assert seen.level == 2
     assert standing(members) == Standing.ALIVE
     assert members.see(BOB.id) is None
+    contradicted = members.see(BOB.id, level=5)
+    assert contradicted is not None
+    assert contradicted.level == 6
+
+
+def test_a_suspicion_is_nobodys_business_until_it_is_sure() -> None:
+    members = met(card(BOB))
+    before = members.sum
+    members.suspect(BOB.id)
+    assert standing(members) == Standing.SUSPECT
+    assert members.sum == before
+    assert list(members.lost) == []
+    assert members.lose(BOB.id)
+    assert list(members.lost) == [BOB.id]
+    assert members.lose(BOB.id) is None
+    assert members.sum != before
 
 
 def test_a_farewell_is_final_until_the_next_card() -> None:
     members = met(card(BOB), card(BOB, incarnation=1, left=True))
     assert standing(members) == Standing.LEFT
+    assert members.ring == [ALICE.id]
     assert members.see(BOB.id) is None
-    assert members.judge(BOB.id, (9, 9), Standing.DEAD) is None
+    assert members.judge(said(9, 1, 1)) is None
     assert members.meet(card(BOB, epoch=2))
     assert standing(members) == Standing.ALIVE
+
+
+def test_who_is_removed_is_forgotten_until_its_next_life() -> None:
+    members = met(card(BOB))
+    empty = met().sum
+    assert members.remove(BOB.id, 1)
+    assert members.sum == empty
+    assert members.ring == [ALICE.id]
+    assert members.at(HERE) is None or members.at(HERE) == members.get(ALICE.id)
+    assert members.meet(card(BOB, incarnation=9)) is None
+    assert members.meet(card(BOB, epoch=2))
 
 
 @given(st.integers(0, 2**32))
 def test_the_same_news_in_any_order_ends_in_the_same_belief_and_sum(seed: int) -> None:
     chance = random.Random(seed)
-    news: list[Card | tuple[tuple[int, int], Standing]] = []
+    news: list[Card | Opinion] = []
     for epoch in (1, 2):
         for incarnation in range(3):
             news.append(card(BOB, epoch, incarnation, left=(epoch, incarnation) == (1, 2)))
-            news.append(((epoch, incarnation), Standing.DEAD if incarnation < 2 else Standing.SUSPECT))
+            news.append(said(chance.randrange(5), epoch, incarnation))
     sums, standings = set(), set()
     for _ in range(3):
         chance.shuffle(news)
         members = met(card(BOB, 1, 0))
-        for item in (*news, *(item for item in news if isinstance(item, tuple))):
+        for item in (*news, *(item for item in news if isinstance(item, Opinion))):
             if isinstance(item, Card):
                 members.meet(item)
             else:
-                members.judge(BOB.id, *item)
+                members.judge(item)
         sums.add(members.sum)
         standings.add(standing(members))
     assert len(sums) == len(standings) == 1

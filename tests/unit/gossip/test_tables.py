@@ -18,6 +18,12 @@ def tables(identity: Identity, epoch: int = 1) -> Tables:
 
 def say(source: Tables, scope: str, table: str, key: str, value: str | None, *listeners: Tables) -> list[Change]:
     """Put and hand on; what the first listener sees."""
+    owner = source.own(CLUSTER).owner
+    if scope != CLUSTER and not source.counts(owner, scope):
+        source.attach(scope)
+        source.flush(CLUSTER)
+    for listener in listeners:
+        listener.offer(owner, CLUSTER, *source.own(CLUSTER).since(Version()))
     source.put(scope, table, key, value.encode() if value is not None else None)
     blocks, _ = source.flush(scope)
     seen = [listener.offer(blocks[0].owner, scope, None, blocks) for listener in listeners if blocks]
@@ -43,12 +49,12 @@ def test_records_of_a_lost_node_are_hidden_and_back_at_once() -> None:
     alice, reader = tables(ALICE), tables(BOB)
     for number in range(3):
         say(alice, "net", "t", f"k{number}", "v", reader)
-    assert len(reader.hide(ALICE.id)) == 3
+    assert sorted(c.before.key for c in reader.hide(ALICE.id) if c.before and c.before.scope) == ["k0", "k1", "k2"]
     assert reader.hide(ALICE.id) == []
     assert value(reader, "k1") is None
     assert say(alice, "net", "t", "k1", "new", reader) == [], "still hidden, but kept"
     shown = reader.show(ALICE.id)
-    assert sorted(c.after.key for c in shown if c.after) == ["k0", "k1", "k2"]
+    assert sorted(c.after.key for c in shown if c.after and c.after.scope) == ["k0", "k1", "k2"]
     assert value(reader, "k1") == "new"
 
 
@@ -101,17 +107,69 @@ def test_who_holds_the_same_has_the_same_sum() -> None:
     say(bob, "net", "t", "k", "w")
     assert alice.digest(["net"]) != bob.digest(["net"])
     for one, other in ((alice, bob), (bob, alice)):
-        for owner in one.versions("net"):
-            other.offer(owner, "net", *one.since(owner, "net", other.version(owner, "net")))
+        for scope in (CLUSTER, "net"):
+            for owner, version in one.versions(scope).items():
+                log, theirs = one.log(owner, scope), other.log(owner, scope)
+                assert log is not None
+                assert log.version == version
+                other.offer(owner, scope, *log.since(theirs.version if theirs else Version()))
     assert alice.digest(["net"]) == bob.digest(["net"]) != 0
     assert alice.versions("net") == bob.versions("net")
     assert value(alice, "k") == value(bob, "k")
 
 
+def test_what_outruns_its_owners_attachment_is_kept_and_counts_from_then_on() -> None:
+    alice, reader = tables(ALICE), tables(BOB)
+    alice.attach("net")
+    attachment, _ = alice.flush(CLUSTER)
+    alice.put("net", "t", "k", b"v")
+    assert reader.offer(ALICE.id, "net", None, alice.flush("net")[0]) == []
+    assert value(reader, "k") is None
+    assert reader.digest(["net"]) == 0
+    seen = reader.offer(ALICE.id, CLUSTER, None, attachment)
+    assert [c.after.key for c in seen if c.after and c.after.scope == "net"] == ["k"]
+    assert value(reader, "k") == "v"
+    assert reader.digest([CLUSTER, "net"]) == alice.digest([CLUSTER, "net"])
+
+
+def test_what_is_said_in_a_network_ends_with_its_owners_part_in_it() -> None:
+    alice, reader = tables(ALICE), tables(BOB)
+    say(alice, "net", "t", "k", "v", reader)
+    alice.detach("net")
+    reader.offer(ALICE.id, CLUSTER, None, alice.flush(CLUSTER)[0])
+    assert value(reader, "k") is None
+    assert reader.log(ALICE.id, "net") is None
+    assert reader.digest(["net"]) == 0
+
+
+def test_numbers_are_not_used_twice_by_who_comes_back_to_a_network() -> None:
+    alice, reader = tables(ALICE), tables(BOB)
+    say(alice, "net", "t", "k", "v", reader)
+    alice.detach("net")
+    alice.flush(CLUSTER)
+    alice.forget_scope("net")
+    say(alice, "net", "t", "again", "w", reader)
+    assert alice.own("net").seq == 2
+    head, _ = alice.sum_up("net", complete=False)
+    log = alice.log(ALICE.id, "net")
+    assert log is not None
+    reader.offer(ALICE.id, "net", head, log.since(Version())[1])
+    assert value(reader, "again") == "w"
+    assert value(reader, "k") is None
+
+
+def test_what_an_expelled_node_said_is_gone() -> None:
+    alice, reader = tables(ALICE), tables(BOB)
+    say(alice, "net", "t", "k", "v", reader)
+    assert [c.before.key for c in reader.expel(ALICE.id) if c.before and c.before.scope == "net"] == ["k"]
+    assert value(reader, "k") is None
+    assert reader.digest([CLUSTER, "net"]) == 0
+
+
 def test_nothing_that_others_send_changes_ones_own_log() -> None:
     alice, again = tables(ALICE), tables(ALICE, epoch=2)
     say(alice, "net", "t", "k", "v")
-    assert again.offer(ALICE.id, "net", *alice.since(ALICE.id, "net", Version())) == []
+    assert again.offer(ALICE.id, "net", *alice.own("net").since(Version())) == []
     assert value(again, "k") is None
 
 
@@ -121,7 +179,7 @@ def test_leaving_a_scope_leaves_nothing_of_it() -> None:
     say(alice, "other", "t", "k", "v", reader)
     gone = reader.forget_scope("net")
     assert [c.before.key for c in gone if c.before] == ["k"]
-    assert reader.scopes() == ["other"]
+    assert reader.log(ALICE.id, "net") is None
     assert list(reader.items("net", "t")) == []
     assert len(list(reader.items("other", "t"))) == 1
     assert reader.digest(["net"]) == 0

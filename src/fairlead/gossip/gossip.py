@@ -1,0 +1,284 @@
+"""The front door of the core: what comes from the wire, what goes to it, and when.
+
+Sans-IO: whoever runs it gives bytes and the time, and after each call takes ``outgoing`` and ``events`` and sets a clock
+for ``next_deadline``. Nothing here raises because of what others sent. What the daemon itself asks for (join, write, keys)
+is in ``voice.py``; this class has both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from fairlead.gossip.contract import Event, GossipSettings, Peer, Snapshot, Wish
+from fairlead.gossip.identity import Address, Identity
+from fairlead.gossip.keyring import Keyring, Opened, short, unseal
+from fairlead.gossip.members import Member
+from fairlead.gossip.tables import CLUSTER
+from fairlead.gossip.voice import Voice
+from fairlead.gossip.wire import (
+    Ack,
+    Back,
+    Delta,
+    Digest,
+    Done,
+    Flood,
+    Got,
+    Have,
+    Join,
+    Message,
+    Miss,
+    Ping,
+    Seek,
+    Sought,
+    Spread,
+    State,
+    Sync,
+    Ticket,
+    Try,
+    Vector,
+    Want,
+    Who,
+    decode,
+)
+
+
+class Gossip(Voice):
+    """One node of the cluster."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        epoch: int,
+        address: Address,
+        keyring: Keyring,
+        settings: GossipSettings,
+        chance: Random,
+        now: float,
+    ) -> None:
+        super().__init__(identity, epoch, address, keyring, settings, chance, now)
+        self._now = now
+        swim, repair, links = self._swim, self._repair, self._links
+        #: What a direct message of a member does.
+        self._direct: dict[type, Callable[[Member, Any, float], object]] = {
+            Ping: self._on_ping,
+            Ack: self._on_ack,
+            Have: self._on_have,
+            Seek: lambda member, seek, then: swim.seek(member, seek.number, seek.subject, then),
+            Sought: lambda _, sought, then: swim.sought(sought.number, sought.reached, then),
+            Delta: lambda member, delta, then: repair.gain(delta.items, member, then),
+            State: lambda member, state, then: repair.gain(state.items, member, then),
+            Want: repair.want,
+            Miss: repair.miss,
+            Digest: repair.digest,
+            Vector: repair.vectored,
+            Ticket: lambda member, ticket, _: links.give_back(member.id, ticket.number),
+            Back: lambda member, back, then: links.back(member.id, back.number, then),
+            Got: lambda member, got, _: links.got(member.id, got.names),
+        }
+
+    def receive(self, data: bytes, sender: Address, now: float) -> None:
+        """A datagram has come. Whatever it is, nothing is raised."""
+        self.counters["packets_received"] += 1
+        if self._guard.overdrawn(sender, now) and self.members.at(sender) is None:
+            self.counters["over_budget"] += 1
+            return
+        self._accept(data, sender, self.members.at(sender), now)
+
+    def serve(self, data: bytes, sender: Address, now: float) -> bytes:
+        """A request has come by stream; the reply, empty when there is none."""
+        opened, message = self._open(data, sender, now)
+        if opened is None or message is None:
+            return b""
+        if isinstance(message, Join):
+            self._repair.took(taken := self._holding.take([message.card], str(sender)), None, now)
+            self._spreading.tell(taken.news)
+            joined = self.members.get(message.card.id)
+            if joined is None or short(joined.id) != opened.sender:
+                return b""
+            return self._outbox.seal(self._repair.whole([CLUSTER]), joined)
+        member = self.members.named(opened.sender)
+        if member is None:
+            self.counters["strangers"] += 1
+            return b""
+        reply: Message = Done()
+        if isinstance(message, Sync):
+            reply = self._repair.synced(message.vector)
+        elif isinstance(message, Flood):
+            for packet in message.packets:
+                self._accept(packet, sender, member, now)
+        elif not isinstance(message, Try):
+            self._handle(message, member, now)
+        return self._outbox.seal(reply, member)
+
+    def answered(self, request_id: int, data: bytes | None, now: float) -> None:
+        """The reply to a ``Request`` has come; None: it failed."""
+        self._outbox.answered(request_id, data, now)
+
+    def refused(self, peer: Address, now: float) -> None:
+        """A host said that nobody listens at this address."""
+        member = self.members.at(peer)
+        if member is not None:
+            self._swim.refused(member.id, now)
+
+    def lifeline_lost(self, peer: Address, now: float) -> None:
+        """A lifeline broke or could not be made: look at once."""
+        self._swim.lifeline_lost(peer, now)
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        if self._left:
+            self._links.tick(now)
+            return
+        self._swim.tick(now)
+        self._repair.tick(now)
+        self._links.tick(now)
+        self._confirmations.tick(now)
+        if self._join_due is not None and self._join_due <= now:
+            self._ask_seed(now)
+        for scope in [scope for scope, due in self._quiet.items() if due <= now]:
+            self._sum_up(scope)
+
+    def next_deadline(self) -> float | None:
+        """When ``tick`` is wanted, on the clock that ``now`` is of."""
+        dues = [self._links.deadline()]
+        if not self._left:
+            dues += [self._swim.deadline(), self._repair.deadline(), self._confirmations.deadline(), self._join_due]
+            dues += self._quiet.values()
+            if self._spreading.waiting or self.tables.has_unsaid:
+                dues.append(self._spreading.deadline())
+        return min((due for due in dues if due is not None), default=None)
+
+    def outgoing(self, now: float) -> list[Wish]:
+        """What is to be sent; the caller's from now on."""
+        self._now = now
+        if self._spreading.may_send(now):
+            self._flush(now)
+            self._spreading.flush(now)
+        self._links.flush()
+        if not self._left:
+            self._swim.lifelines()
+        return self._outbox.taken()
+
+    def events(self) -> list[Event]:
+        """What has happened since the last call, in order."""
+        events, self._holding.events = self._holding.events, []
+        return events
+
+    def snapshot(self) -> Snapshot:
+        """How this node stood at the last ``outgoing``; nothing in it changes any more."""
+        now = self._now
+        peers = tuple(
+            Peer(
+                member.id,
+                member.card.address,
+                member.standing,
+                *member.card.order,
+                member.card.metadata,
+                self._swim.rtt.get(member.id),
+                now - since if (since := self._swim.lost_since.get(member.id)) is not None else None,
+            )
+            for member in sorted(self.members, key=lambda member: member.id)
+            if member.id != self.members.own
+        )
+        networks = tuple(sorted(self._holding.networks))
+        scopes = (CLUSTER, *networks)
+        return Snapshot(
+            id=self.members.own,
+            epoch=self._epoch,
+            incarnation=self._card.incarnation,
+            joined=self._joined,
+            health=self._swim.health,
+            peers=peers,
+            networks=networks,
+            versions={scope: self.tables.versions(scope) for scope in scopes},
+            sums={scope: self.tables.digest([scope]) for scope in scopes},
+            members_sum=self.members.sum,
+            queued_packets=self._links.queued,
+            orphaned_blocks=self._holding.orphaned,
+            lag_s=self._confirmations.lag_s(now),
+            keys=self._outbox.keyring.ids,
+            counters=dict(self.counters),
+            forgers=dict(self._holding.forgers),
+        )
+
+    def _open(self, data: bytes, sender: Address, now: float) -> tuple[Opened | None, Message | None]:
+        opened = unseal(self._outbox.keyring, data, self._outbox.own)
+        if opened is None:
+            self.counters["unopened"] += 1
+            self._guard.junk(sender, len(data), now)
+            return None, None
+        if opened.sender == self._outbox.own:
+            self.counters["echoes"] += 1
+            return None, None
+        if opened.direct and not self._guard.fresh(opened):
+            self.counters["replayed"] += 1
+            return None, None
+        message = decode(opened.payload)
+        if message is None:
+            self.counters["malformed"] += 1
+        return opened, message
+
+    def _accept(self, data: bytes, sender: Address, by: Member | None, now: float) -> None:
+        opened, message = self._open(data, sender, now)
+        if opened is None or message is None:
+            return
+        if isinstance(message, Who):
+            # also from one who is as unknown here: two that were each restarted would ask each other for ever
+            self._outbox.send(sender, self._outbox.seal(Delta((self._card,))))
+            return
+        member = self.members.named(opened.sender)
+        if member is None or member.card.epoch < opened.epoch:
+            if isinstance(message, Delta):
+                self._introduced(message, str(sender), now)
+            elif opened.direct:
+                self._outbox.send(sender, self._outbox.seal(Who()))
+            if not isinstance(message, Spread):
+                return
+        if isinstance(message, Spread):
+            sealer = member.id if member else None
+            taken = self._spreading.passed(data, message, sealer, by, now)
+            self._repair.took(taken, by.id if by else sealer, now)
+        elif member is not None and opened.epoch == member.card.epoch:
+            if not opened.direct:
+                if isinstance(message, Delta):
+                    self._introduced(message, str(sender), now)
+                return
+            self._handle(message, member, now)
+
+    def _introduced(self, message: Delta, source: str, now: float) -> None:
+        """Somebody whom one asked who it is has answered."""
+        taken = self._holding.take(message.items[:1], source)
+        self._repair.took(taken, None, now)
+        self._spreading.tell(taken.news)
+
+    def _handle(self, message: Message, member: Member, now: float) -> None:
+        """A direct message of a member."""
+        handle = self._direct.get(type(message))
+        if handle is None:
+            self.counters["misplaced"] += 1
+        elif not self._left:
+            handle(member, message, now)
+
+    def _on_ping(self, member: Member, ping: Ping, now: float) -> None:
+        ours = self._repair.sum(member.id)
+        same = ours == ping.sum
+        self._outbox.tell(member, Ack(ping.number, None if same else ours))
+        self._repair.compared(member.id, now, same=same)
+        if not member.reachable:
+            self._swim.look(member.id, now)
+        if ping.accused is not None:
+            self._rumours([ping.accused], now)
+
+    def _on_ack(self, member: Member, ack: Ack, now: float) -> None:
+        if not self._swim.acked(ack.number, member.id, now):
+            self.counters["late_acks"] += 1
+            return
+        if ack.sum is None:
+            self._confirmations.same(ack.number, member.id)
+        self._repair.compared(member.id, now, same=ack.sum in {None, self._repair.sum(member.id)})
+
+    def _on_have(self, member: Member, have: Have, now: float) -> None:
+        self._confirmations.has(member.id, have.versions)
+        self._repair.have(member, have, now)

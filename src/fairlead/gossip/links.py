@@ -1,0 +1,227 @@
+"""The way to each neighbour: how much may be under way, and when it is better to open a stream.
+
+Packets go out at once as long as few are under way. After each ``FLIGHT`` of them a *ticket* is sent behind; until the
+neighbour gives it back, only one more flight may follow, so no socket's buffer is overrun and no clock paces anything.
+More than ``STREAM_AT`` packets in a queue, or one that is too large for a datagram, go over a stream; the next follow when
+it has been answered.
+
+Where packets get lost (``lossy``) the receiver says which have come (``Got``), and the others are sent again.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from fairlead.gossip.blocks import PACKET_BYTES
+from fairlead.gossip.identity import NodeId
+from fairlead.gossip.keyring import name_of
+from fairlead.gossip.members import Members
+from fairlead.gossip.outbox import Outbox
+from fairlead.gossip.wire import Back, Done, Flood, Got, Message, Ticket
+
+#: Packets between two tickets; two flights of 1,400 bytes fit a socket's default buffer beside those of others.
+FLIGHT = 16
+FLIGHTS_MAX = 2
+#: Packets in a queue from which on a stream is cheaper than datagrams.
+STREAM_AT = 64
+#: Bytes of one flood: what is under way twice when a stream breaks.
+FLOOD_BYTES = 512 * 1024
+#: Packets queued for all neighbours together; more are dropped, and repaired when it is quiet.
+QUEUED_MAX = 65536
+#: Seconds after which a ticket is lost, and a packet is sent again: these, or several round trips; then longer each time.
+TICKET_S = 0.25
+AGAIN_S = 0.012
+AGAIN_GROWTH = 1.5
+AGAIN_MAX = 7
+#: Packets that wait for a ``Got`` at most, over all neighbours.
+UNCONFIRMED_MAX = 8192
+#: Names in one ``Got``.
+_NAMES_MAX = 64
+
+
+@dataclass(slots=True)
+class _Link:
+    queue: deque[bytes] = field(default_factory=deque)
+    sent: int = 0
+    tickets: OrderedDict[int, float] = field(default_factory=OrderedDict)
+    streaming: bool = False
+
+
+class Links:
+    """Queues to all neighbours. ``loss`` is told when something did not arrive, ``drained`` when a stream failed."""
+
+    def __init__(
+        self,
+        members: Members,
+        outbox: Outbox,
+        counters: Counter[str],
+        rtt: Callable[[NodeId], float],
+        loss: Callable[[float], None],
+    ) -> None:
+        self._members = members
+        self._outbox = outbox
+        self._counters = counters
+        self._rtt = rtt
+        self._loss = loss
+        self._links: dict[NodeId, _Link] = {}
+        self._ticket = 0
+        #: Links with tickets under way.
+        self._paced: dict[NodeId, None] = {}
+        #: (neighbour, name of a packet) -> the packet and how often it was sent; and when each is due again.
+        self._unconfirmed: dict[tuple[NodeId, bytes], tuple[bytes, int]] = {}
+        self._due: list[tuple[float, NodeId, bytes]] = []
+        self._names: dict[NodeId, list[bytes]] = {}
+        self.queued = 0
+
+    def push(self, to: NodeId, packet: bytes, now: float, *, confirm: bool = False) -> None:
+        """Send a sealed packet, after what waits already; with ``confirm`` again and again until it has come."""
+        link = self._links.get(to)
+        if link is None:
+            link = self._links[to] = _Link()
+        if confirm and len(self._unconfirmed) < UNCONFIRMED_MAX and len(packet) <= PACKET_BYTES:
+            name = name_of(packet)
+            self._unconfirmed[to, name] = (packet, 0)
+            heapq.heappush(self._due, (now + self._again(to, 0), to, name))
+        if self.queued >= QUEUED_MAX:
+            self._counters["queue_dropped"] += 1
+            return
+        link.queue.append(packet)
+        self.queued += 1
+        self._pump(to, link, now)
+
+    def got(self, by: NodeId, names: Collection[bytes]) -> None:
+        """A neighbour has these packets."""
+        for name in names:
+            self._unconfirmed.pop((by, name), None)
+
+    def confirm(self, to: NodeId, name: bytes) -> None:
+        """Tell a neighbour that its packet has come, with what else there is to tell it."""
+        names = self._names.setdefault(to, [])
+        if len(names) < _NAMES_MAX:
+            names.append(name)
+
+    def flush(self) -> None:
+        """Send the confirmations."""
+        if not self._names:
+            return
+        names, self._names = self._names, {}
+        for to, some in names.items():
+            member = self._members.get(to)
+            if member is not None:
+                self._outbox.tell(member, Got(tuple(some)))
+
+    def back(self, by: NodeId, number: int, now: float) -> None:
+        """A ticket has come back: all before it have arrived or never will."""
+        link = self._links.get(by)
+        if link is None or number not in link.tickets:
+            return
+        for ticket in [ticket for ticket in link.tickets if ticket <= number]:
+            del link.tickets[ticket]
+        if not link.tickets:
+            self._paced.pop(by, None)
+        self._pump(by, link, now)
+
+    def give_back(self, to: NodeId, number: int) -> None:
+        """Return a neighbour's ticket."""
+        member = self._members.get(to)
+        if member is not None:
+            self._outbox.tell(member, Back(number))
+
+    def deadline(self) -> float | None:
+        """When ``tick`` is wanted next."""
+        dues = [next(iter(self._links[to].tickets.values())) + self._patience(to) for to in self._paced]
+        if self._due:
+            dues.append(self._due[0][0])
+        return min(dues, default=None)
+
+    def tick(self, now: float) -> None:
+        """Send again what is not confirmed; give up waiting for tickets."""
+        while self._due and self._due[0][0] <= now:
+            _, to, name = heapq.heappop(self._due)
+            self._send_again(to, name, now)
+        for to in [
+            to for to in self._paced if next(iter(self._links[to].tickets.values())) + self._patience(to) <= now
+        ]:
+            link = self._links[to]
+            link.tickets.clear()
+            self._paced.pop(to, None)
+            self._counters["tickets_lost"] += 1
+            self._loss(now)
+            self._pump(to, link, now)
+
+    def drop(self, to: NodeId) -> None:
+        """A neighbour is gone: nothing waits for it."""
+        link = self._links.pop(to, None)
+        self._paced.pop(to, None)
+        if link is not None:
+            self.queued -= len(link.queue)
+
+    def _send_again(self, to: NodeId, name: bytes, now: float) -> None:
+        found = self._unconfirmed.get((to, name))
+        member = self._members.get(to)
+        if found is None:
+            return
+        packet, tries = found
+        if tries >= AGAIN_MAX or member is None or not member.reachable:
+            del self._unconfirmed[to, name]
+            return
+        self._counters["packets_again"] += 1
+        self._unconfirmed[to, name] = (packet, tries + 1)
+        heapq.heappush(self._due, (now + self._again(to, tries + 1), to, name))
+        self._outbox.send(member.card.address, packet)
+
+    def _pump(self, to: NodeId, link: _Link, now: float) -> None:
+        member = self._members.get(to)
+        if member is None:
+            self.drop(to)
+            return
+        queue = link.queue
+        while queue and not link.streaming:
+            if len(queue) > STREAM_AT or len(queue[0]) > PACKET_BYTES:
+                self._flood(to, link)
+                return
+            if len(link.tickets) >= FLIGHTS_MAX:
+                return
+            self._outbox.send(member.card.address, queue.popleft())
+            self.queued -= 1
+            link.sent += 1
+            if link.sent >= FLIGHT:
+                link.sent = 0
+                self._ticket += 1
+                link.tickets[self._ticket] = now
+                self._paced[to] = None
+                self._outbox.tell(member, Ticket(self._ticket))
+
+    def _flood(self, to: NodeId, link: _Link) -> None:
+        member = self._members.get(to)
+        if member is None:
+            return
+        packets: list[bytes] = []
+        size = 0
+        while link.queue and (not packets or size + len(link.queue[0]) <= FLOOD_BYTES):
+            packets.append(link.queue.popleft())
+            size += len(packets[-1]) + 3
+        self.queued -= len(packets)
+        link.streaming = True
+        self._counters["floods"] += 1
+
+        def then(answer: Message | None, now: float) -> None:
+            link.streaming = False
+            if not isinstance(answer, Done):
+                self._counters["floods_lost"] += 1
+                self._loss(now)
+            if self._links.get(to) is link:
+                self._pump(to, link, now)
+
+        packet = self._outbox.seal(Flood(tuple(packets)), member)
+        if not self._outbox.ask(member.card.address, packet, then):
+            link.streaming = False
+
+    def _patience(self, to: NodeId) -> float:
+        return max(TICKET_S, 8 * self._rtt(to))
+
+    def _again(self, to: NodeId, tries: int) -> float:
+        return (AGAIN_S + 2 * self._rtt(to)) * AGAIN_GROWTH**tries

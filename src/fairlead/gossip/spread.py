@@ -1,0 +1,130 @@
+"""News, pushed along trees: at once, and each node's packets unchanged.
+
+Whoever has news seals it once and pushes the packet to its children in its own tree; each of them takes what is new and
+pushes the very same bytes to its children in the same tree. No tick is waited for. What is said in quick succession is
+gathered for ``GATHER_S``, so a thousand writes are few packets, and the first is never late.
+
+What comes by repair is not pushed again: its holder tells the children of the tree how much it has, and they ask for what
+they lack. Where packets get lost each hop is confirmed (``links.py``), as long as losses are seen and ``CALM_S`` longer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from fairlead.gossip.blocks import PACKET_BYTES, Block, Head
+from fairlead.gossip.holding import Holding, Taken
+from fairlead.gossip.identity import NodeId
+from fairlead.gossip.keyring import OVERHEAD_BYTES, name_of
+from fairlead.gossip.links import Links
+from fairlead.gossip.log import Version
+from fairlead.gossip.members import Member
+from fairlead.gossip.outbox import Outbox
+from fairlead.gossip.tables import CLUSTER
+from fairlead.gossip.tree import Tree
+from fairlead.gossip.wire import Have, Item, Spread, filled, portions
+
+#: Seconds for which news is gathered after other news was sent.
+GATHER_S = 0.01
+#: Seconds without a loss until hops are no longer confirmed.
+CALM_S = 30.0
+#: Bytes of items in one packet.
+ITEMS_BYTES = PACKET_BYTES - OVERHEAD_BYTES - 2
+#: Logs in one ``Have``: 16 bytes of an owner and numbers, in one packet with the name of a scope for each.
+HAVE_LOGS = 24
+#: Items of news that wait at most; what is more is repaired later.
+_NEWS_MAX = 65536
+
+
+class Spreading:
+    """Pushes news along the trees."""
+
+    def __init__(self, holding: Holding, outbox: Outbox, tree: Tree, links: Links, counters: Counter[str]) -> None:
+        self._holding = holding
+        self._outbox = outbox
+        self._tree = tree
+        self._links = links
+        self._counters = counters
+        self._news: dict[str, list[Item]] = {}
+        self._waiting = 0
+        self._last_sent = float("-inf")
+        self._lossy_until = float("-inf")
+
+    def lossy(self, now: float) -> bool:
+        """Whether packets were lost of late."""
+        return now < self._lossy_until
+
+    def loss(self, now: float) -> None:
+        """Something did not arrive."""
+        self._lossy_until = now + CALM_S
+
+    def tell(self, items: Iterable[Item]) -> None:
+        """Have news of this node's own sent to all: what it said, and what it found out."""
+        for item in items:
+            if self._waiting >= _NEWS_MAX:
+                self._counters["news_dropped"] += 1
+                return
+            scope = item.scope if isinstance(item, (Block, Head)) else CLUSTER
+            self._news.setdefault(scope, []).append(item)
+            self._waiting += 1
+
+    def may_send(self, now: float) -> bool:
+        """Whether news goes out now; otherwise it is gathered a little longer."""
+        return now >= self._last_sent + GATHER_S
+
+    def deadline(self) -> float:
+        """When what is gathered is to be sent."""
+        return self._last_sent + GATHER_S
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something is gathered."""
+        return self._waiting > 0
+
+    def flush(self, now: float) -> None:
+        """Send what is gathered."""
+        if not self._waiting:
+            return
+        news, self._news, self._waiting = self._news, {}, 0
+        self._last_sent = now
+        lossy = self.lossy(now)
+        for scope, items in news.items():
+            children = self._tree.children(scope, self._holding.own)
+            for group in filled(items, ITEMS_BYTES) if children else ():
+                packet = self._outbox.seal(Spread(group, lossy=lossy))
+                for child in children:
+                    self._links.push(child, packet, now, confirm=lossy)
+
+    def passed(self, packet: bytes, spread: Spread, sealer: NodeId | None, by: Member | None, now: float) -> Taken:
+        """A packet of a tree has come, ``by`` way of a neighbour: take it and pass it on if it has news."""
+        source = by.id.hex() if by else sealer.hex() if sealer else ""
+        taken = self._holding.take(spread.items, source)
+        if by is not None and (spread.lossy or self.lossy(now)):
+            self._links.confirm(by.id, name_of(packet))
+        if not taken.news:
+            if by is not None and not spread.lossy:
+                self._links.confirm(by.id, name_of(packet))
+            return taken
+        first = next((item for item in spread.items if isinstance(item, (Block, Head))), None)
+        scope = first.scope if first else CLUSTER
+        confirm = spread.lossy or self.lossy(now)
+        # The card of a sealer that is not known may be on its way: whoever lacks the news is told by repair.
+        for child in self._tree.children(scope, sealer) if sealer else ():
+            if by is None or child != by.id:
+                self._links.push(child, packet, now, confirm=confirm)
+        return taken
+
+    def hint(self, logs: Sequence[tuple[NodeId, str]], root: NodeId | None, now: float) -> None:
+        """Tell the children in a tree how much is held of these logs; without a root in this node's own."""
+        by_root: dict[tuple[NodeId, str], dict[NodeId, Version]] = {}
+        for owner, scope in dict.fromkeys(logs):
+            log = self._holding.tables.log(owner, scope)
+            if log is not None:
+                by_root.setdefault((root or self._holding.own, scope), {})[owner] = log.version
+        for (top, scope), owners in by_root.items():
+            for child in self._tree.children(scope, top):
+                member = self._holding.members.get(child)
+                for part in portions({scope: owners}, HAVE_LOGS):
+                    if member is not None:
+                        self._links.push(child, self._outbox.seal(Have(part, top), member), now)

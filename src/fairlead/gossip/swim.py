@@ -1,0 +1,420 @@
+"""Who is alive: probing, asking others, believing what one sees more than what one hears.
+
+Theory of operation. Each period a node probes two others: its successor on the ring of ids, so that everybody is probed
+once a period whatever N is, and the next of a shuffled list (SWIM section 4.3), so that two nodes that cannot reach each
+other find out. A probe goes through these stages:
+
+    stage      entered when                       what is done                                 left when
+    direct     the period begins                  ping                                         an ack; or time-out T
+    indirect   no ack within T                    ping again, ask up to 4 others, try TCP      an ack; somebody reached it; all asked
+                                                                                               could not; or 4 T
+    suspect    nobody reached it                  tell it (buddy), twice                       an ack; or 2 T: dead
+    alone      nobody answered at all             suspect, and doubt oneself                   an ack; or ALONE_S: dead
+    rumour     another says that it is dead       ping three times                             an ack: contradicted; or 3 T: dead
+
+T comes from measured round trips. A refusal (nobody listens on the port) ends a probe at once. Lifeguard (arXiv
+1707.00788): a node that finds itself slow, by answers that others do not miss or by clock ticks that come late, stretches
+its periods and time-outs; whoever is accused is told first.
+
+The dead are pinged on, all nodes together about ``LOST_PINGS_PER_S`` times a second each, so a partition heals at the
+first contact.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from random import Random
+
+from fairlead.gossip.contract import GossipSettings
+from fairlead.gossip.identity import Address, NodeId
+from fairlead.gossip.members import Member, Members, Opinion
+from fairlead.gossip.outbox import Outbox
+from fairlead.gossip.wire import Done, Message, Ping, Seek, Sought, Try
+
+#: Time-out of a probe: three round trips, but no less than what a scheduler takes its time for, and no more than leaves
+#: detection within 2 s (seconds).
+TIMEOUT_S_MIN, TIMEOUT_S_MAX, TIMEOUT_S_UNKNOWN = 0.05, 0.2, 0.1
+#: Others asked about a node that does not answer (SWIM's k; memberlist asks 3).
+OBSERVERS = 4
+#: Seconds for which a node that hears nobody at all still holds the others to be alive.
+ALONE_S = 3.0
+#: Lifeguard's largest local health score.
+HEALTH_MAX = 8
+#: Pings that all nodes together send the dead.
+LOST_PINGS_PER_S = 2.5
+LOST_PERIOD_S_MIN = 0.4
+#: A clock tick later than this (seconds) tells that this node did not run: its time-outs are extended by as much.
+LATE_S = 0.05
+#: Seconds over which the nodes of a cluster spread their own look at an accused one, and what each node adds to it.
+LOOK_S_MAX, LOOK_S_EACH = 0.05, 0.0005
+#: Answers of others that are under way at most.
+SEEKS_MAX = 1024
+
+
+class Stage(Enum):
+    """How far a probe has come; the table is at the head of this module."""
+
+    DIRECT = 1
+    INDIRECT = 2
+    SUSPECT = 3
+    ALONE = 4
+    RUMOUR = 5
+    #: For another node that asked, or to see whether a dead one is back.
+    LOOK = 6
+
+
+@dataclass(slots=True)
+class Probe:
+    """One question whether ``subject`` lives."""
+
+    subject: NodeId
+    stage: Stage
+    deadline: float
+    timeout: float
+    pings: int = 0
+    asked: int = 0
+    failed: int = 0
+    level: int = 0
+    sent: dict[int, float] = field(default_factory=dict)
+    askers: list[tuple[NodeId, int]] = field(default_factory=list)
+
+
+class Swim:
+    """Probes. ``alive`` and ``dead`` are called with what is believed before and after."""
+
+    def __init__(
+        self,
+        members: Members,
+        outbox: Outbox,
+        settings: GossipSettings,
+        chance: Random,
+        counters: Counter[str],
+        now: float,
+        *,
+        ping: Callable[[Member, int, Opinion | None], Ping],
+        turned: Callable[[Member, Member, float], None],
+        loss: Callable[[float], None],
+    ) -> None:
+        self._members = members
+        self._outbox = outbox
+        self._settings = settings
+        self._chance = chance
+        self._counters = counters
+        self._ping = ping
+        self._turned = turned
+        self._loss = loss
+        self.health = 0
+        self.rtt: dict[NodeId, float] = {}
+        self.lost_since: dict[NodeId, float] = {}
+        self._probes: dict[NodeId, Probe] = {}
+        self._numbers: dict[int, NodeId] = {}
+        self._order: list[NodeId] = []
+        self._next_probe = now + chance.random() * settings.probe_period_s
+        self._next_lost = now
+        self._due = self._next_probe
+        self._lifelines: set[Address] = set()
+        self._lifelines_at = -1
+
+    def deadline(self) -> float:
+        """When ``tick`` is wanted next."""
+        due = self._next_probe
+        if self._members.lost:
+            due = min(due, self._next_lost)
+        if self._probes:
+            due = min(due, *(probe.deadline for probe in self._probes.values()))
+        self._due = due
+        return due
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        late = now - self._due
+        if late > LATE_S and self._settings.lifeguard:
+            self._counters["late_ticks"] += 1
+            for probe in self._probes.values():
+                probe.deadline += late
+        self._due = now
+        for probe in [probe for probe in self._probes.values() if probe.deadline <= now]:
+            self._go_on(probe, now)
+        if now >= self._next_probe:
+            period = self._settings.probe_period_s * self._stretch()
+            self._next_probe = max(self._next_probe + period, now + period / 2)
+            self._probe_some(now)
+        if self._members.lost and now >= self._next_lost:
+            self._next_lost = now + self._lost_period() * (0.5 + self._chance.random())
+            lost = sorted(self._members.lost)
+            self.look(lost[self._chance.randrange(len(lost))], now)
+
+    def acked(self, number: int, sender: NodeId, now: float) -> bool:
+        """A node has answered a ping; whether it was one that was under way."""
+        if self._numbers.get(number) != sender:
+            return False
+        del self._numbers[number]
+        probe = self._probes.get(sender)
+        sent = probe.sent.pop(number, None) if probe else None
+        if probe is None or sent is None:
+            return False
+        rtt = now - sent
+        self.rtt[sender] = rtt if sender not in self.rtt else 0.8 * self.rtt[sender] + 0.2 * rtt
+        if probe.pings > 1:
+            self._loss(now)
+        elif probe.stage is Stage.DIRECT and self.health:
+            self.health -= 1
+        self._reached(probe, now)
+        return True
+
+    def seek(self, asker: Member, number: int, subject: NodeId, now: float) -> None:
+        """Another node asks whether one can reach ``subject``."""
+        if self._members.get(subject) is None or subject == self._members.own or len(self._probes) >= SEEKS_MAX:
+            return
+        self.look(subject, now)
+        probe = self._probes[subject]
+        if len(probe.askers) < 2 * OBSERVERS:
+            probe.askers.append((asker.id, number))
+
+    def sought(self, number: int, reached: bool, now: float) -> None:
+        """An asked node has answered."""
+        subject = self._numbers.get(number)
+        probe = self._probes.get(subject) if subject else None
+        if probe is None or number not in probe.sent:
+            return
+        if reached:
+            self._loss(now)
+            self._reached(probe, now)
+            return
+        probe.failed += 1
+        if probe.stage is Stage.INDIRECT and probe.failed >= probe.asked:
+            self._accuse(probe, now)
+
+    def rumour(self, opinion: Opinion, now: float) -> None:
+        """Others say that a node is dead: look oneself before it is believed."""
+        probe = self._probes.get(opinion.id)
+        if probe is not None and probe.stage is not Stage.LOOK:
+            probe.level = max(probe.level, opinion.level)
+            if probe.stage is Stage.SUSPECT:
+                self._bury(probe, now)
+            return
+        wait = min(LOOK_S_MAX, LOOK_S_EACH * len(self._members)) * self._chance.random()
+        askers = probe.askers if probe else []
+        fresh = Probe(opinion.id, Stage.RUMOUR, now + wait, self._timeout(opinion.id), level=opinion.level)
+        fresh.askers = askers
+        self._probes[opinion.id] = fresh
+
+    def look(self, subject: NodeId, now: float) -> None:
+        """Ping a node now, to see whether it answers."""
+        if subject not in self._probes and subject != self._members.own:
+            probe = self._probes[subject] = Probe(subject, Stage.LOOK, now, self._timeout(subject))
+            self._send(probe, now)
+            probe.deadline = now + probe.timeout
+
+    def suspicious(self, subject: NodeId, now: float) -> None:
+        """There is reason to probe a node out of its turn: a lifeline broke, or somebody who is lost has spoken."""
+        member = self._members.get(subject)
+        probe = self._probes.get(subject)
+        if member is None or not member.reachable or (probe is not None and probe.stage is not Stage.LOOK):
+            return
+        self._probes[subject] = Probe(subject, Stage.DIRECT, now, self._timeout(subject))
+        self._send(self._probes[subject], now)
+        self._probes[subject].deadline = now + self._probes[subject].timeout
+
+    def refused(self, subject: NodeId, now: float) -> None:
+        """Nobody listens where a node should: when it is being probed, it is dead."""
+        member, probe = self._members.get(subject), self._probes.get(subject)
+        if member is None or probe is None:
+            return
+        self._counters["refusals"] += 1
+        if member.reachable and (probe.stage is not Stage.LOOK or probe.askers):
+            self._bury(probe, now)
+        elif probe.stage is Stage.LOOK:
+            self._finish(probe, reached=False)
+
+    def lifeline_lost(self, address: Address, now: float) -> None:
+        """A lifeline broke: look at once, by both ways."""
+        member = self._members.at(address)
+        if address not in self._lifelines or member is None:
+            return
+        self._lifelines.discard(address)
+        self._lifelines_at = -1
+        self.suspicious(member.id, now)
+
+    def doubted(self) -> None:
+        """Others doubt this node: it is likely to be slow (Lifeguard)."""
+        self._worse()
+
+    def forget(self, subject: NodeId) -> None:
+        """A node has left: it is not probed any more."""
+        probe = self._probes.pop(subject, None)
+        for number in probe.sent if probe else ():
+            self._numbers.pop(number, None)
+        for table in (self.rtt, self.lost_since):
+            table.pop(subject, None)
+
+    def lifelines(self) -> None:
+        """Hold connections to the next nodes on the ring, and no others."""
+        if self._lifelines_at == self._members.changes or not self._settings.lifelines:
+            return
+        self._lifelines_at = self._members.changes
+        wanted = {member.card.address for member in self._successors(self._settings.lifelines)}
+        for address in sorted(wanted ^ self._lifelines, key=str):
+            self._outbox.hold(address, there=address in wanted)
+        self._lifelines = wanted
+
+    def _successors(self, count: int) -> list[Member]:
+        ring = self._members.ring
+        found: list[Member] = []
+        at = ring.index(self._members.own) if self._members.own in ring else 0
+        for step in range(1, len(ring)):
+            member = self._members.get(ring[(at + step) % len(ring)])
+            if member is not None and member.reachable:
+                found.append(member)
+                if len(found) == count:
+                    break
+        return found
+
+    def _probe_some(self, now: float) -> None:
+        self.lifelines()
+        chosen = [member.id for member in self._successors(1)]
+        if (other := self._next_shuffled(chosen)) is not None:
+            chosen.append(other)
+        for subject in chosen:
+            if subject not in self._probes:
+                self.suspicious(subject, now)
+
+    def _next_shuffled(self, but: list[NodeId]) -> NodeId | None:
+        for _ in range(2):
+            while self._order:
+                subject = self._order.pop()
+                member = self._members.get(subject)
+                if member is not None and member.reachable and subject not in but:
+                    return subject
+            self._order = [member for member in self._members.ring if member != self._members.own]
+            self._chance.shuffle(self._order)
+        return None
+
+    def _go_on(self, probe: Probe, now: float) -> None:
+        """A probe's deadline has passed without an answer."""
+        member = self._members.get(probe.subject)
+        if member is None or member.card.left:
+            self.forget(probe.subject)
+        elif probe.stage is Stage.DIRECT:
+            self._ask_others(probe, member, now)
+        elif probe.stage is Stage.INDIRECT:
+            self._accuse(probe, now)
+        elif probe.stage is Stage.SUSPECT and probe.pings < 4:
+            self._send(probe, now, member.opinion)
+            probe.deadline = now + probe.timeout
+        elif probe.stage in {Stage.RUMOUR, Stage.LOOK} and probe.pings < self._pings_wanted(probe):
+            self._send(probe, now)
+            probe.deadline = now + probe.timeout
+        elif probe.stage is Stage.LOOK:
+            self._finish(probe, reached=False)
+        else:
+            self._bury(probe, now)
+
+    @staticmethod
+    def _pings_wanted(probe: Probe) -> int:
+        return 3 if probe.askers or probe.stage is Stage.RUMOUR else 1
+
+    def _ask_others(self, probe: Probe, member: Member, now: float) -> None:
+        probe.stage = Stage.INDIRECT
+        self._send(probe, now)
+        others = [
+            node
+            for node in self._members.ring
+            if node not in self._members.lost and node not in {probe.subject, self._members.own}
+        ]
+        asked = self._chance.sample(others, min(OBSERVERS, len(others)))
+        probe.asked = len(asked)
+        number = self._number(probe, now)
+        for node in asked:
+            observer = self._members.get(node)
+            if observer is not None:
+                self._outbox.tell(observer, Seek(number, probe.subject))
+        packet = self._outbox.seal(Try(), member)
+        subject = probe.subject
+        self._outbox.ask(
+            member.card.address, packet, lambda answer, then: self._tried(subject, answer, then), 4 * probe.timeout
+        )
+        probe.deadline = now + 4 * probe.timeout
+
+    def _tried(self, subject: NodeId, answer: Message | None, now: float) -> None:
+        probe = self._probes.get(subject)
+        if isinstance(answer, Done) and probe is not None:
+            self._counters["udp_blocked"] += 1
+            self._loss(now)
+            self._reached(probe, now)
+
+    def _accuse(self, probe: Probe, now: float) -> None:
+        """Nobody whom one asked could reach it; or nobody answered at all, then the fault may be here."""
+        member = self._members.get(probe.subject)
+        if member is None:
+            return
+        self._worse_by_silence(probe)
+        alone = bool(probe.asked) and not probe.failed
+        probe.stage = Stage.ALONE if alone else Stage.SUSPECT
+        self._members.suspect(probe.subject)
+        self._counters["suspicions"] += 1
+        probe.pings = 2
+        self._send(probe, now, member.opinion if self._settings.lifeguard else None)
+        probe.deadline = now + (ALONE_S if alone else probe.timeout)
+
+    def _bury(self, probe: Probe, now: float) -> None:
+        before = self._members.get(probe.subject)
+        after = self._members.lose(probe.subject, probe.level)
+        self._finish(probe, reached=False)
+        if before is not None and after is not None:
+            self.lost_since[probe.subject] = now
+            self._counters["deaths"] += 1
+            self._turned(before, after, now)
+
+    def _reached(self, probe: Probe, now: float) -> None:
+        before = self._members.get(probe.subject)
+        after = self._members.see(probe.subject, probe.level)
+        self._finish(probe, reached=True)
+        if before is not None and after is not None and after.level != before.level:
+            self.lost_since.pop(probe.subject, None)
+            self._turned(before, after, now)
+
+    def _finish(self, probe: Probe, *, reached: bool) -> None:
+        for number in probe.sent:
+            self._numbers.pop(number, None)
+        self._probes.pop(probe.subject, None)
+        for asker, number in probe.askers:
+            member = self._members.get(asker)
+            if member is not None:
+                self._outbox.tell(member, Sought(number, reached))
+
+    def _send(self, probe: Probe, now: float, accused: Opinion | None = None) -> None:
+        member = self._members.get(probe.subject)
+        if member is not None:
+            probe.pings += 1
+            self._outbox.tell(member, self._ping(member, self._number(probe, now), accused))
+
+    def _number(self, probe: Probe, now: float) -> int:
+        number = self._chance.randrange(65536)
+        while number in self._numbers:
+            number = (number + 1) % 65536
+        self._numbers[number] = probe.subject
+        probe.sent[number] = now
+        return number
+
+    def _timeout(self, subject: NodeId) -> float:
+        rtt = self.rtt.get(subject)
+        wanted = TIMEOUT_S_UNKNOWN if rtt is None else 3 * rtt
+        return min(max(wanted, TIMEOUT_S_MIN), TIMEOUT_S_MAX) * self._stretch()
+
+    def _stretch(self) -> int:
+        return 1 + self.health if self._settings.lifeguard else 1
+
+    def _worse(self) -> None:
+        self.health = min(self.health + 1, HEALTH_MAX)
+
+    def _worse_by_silence(self, probe: Probe) -> None:
+        if probe.asked > probe.failed:
+            self._worse()
+
+    def _lost_period(self) -> float:
+        living = len(self._members.ring) - len(self._members.lost)
+        return max(LOST_PERIOD_S_MIN, living / LOST_PINGS_PER_S / max(1, len(self._members.lost)))

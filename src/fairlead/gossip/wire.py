@@ -1,0 +1,496 @@
+"""Every message that nodes send each other, as bytes and back.
+
+What is here goes inside a sealed packet (``keyring.py``). The first byte is the kind. Probes, which are all that an idle
+cluster sends, have a fixed form; the rest is written in the letters of ``codec.py``. ``decode`` is total: bytes that are no
+message are None, and the work is bounded by their length.
+
+    ping        number 2 | sum 8                          same       number 2
+    accuse      number 2 | sum 8 | opinion                ack        number 2 | sum 8
+    seek        number 2 | subject 16                     sought     number 2 | reached 1
+    spread      flags 1 | items                           delta      items
+    have        flags 1 | root 16 | versions              want       cards wanted | versions
+    digest      members' sum 8 | scopes with sums         vector     flags 1 | opinions | versions
+    ticket      number                                    back       number
+    got         names of packets                          who        nothing
+    miss        owner 16 | scope | epoch | spans
+    join, sync, state, flood, try, done                   by stream
+
+    items       1 card | 2 opinion | 3 block | 4 head, each after its number
+    opinion     id 16 | epoch | incarnation | level
+    versions    scope, then owner 16 | epoch | seq | head for each; scope after scope
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from fairlead.gossip import codec
+from fairlead.gossip.blocks import (
+    NAME_BYTES_MAX,
+    Block,
+    Head,
+    Span,
+    encode_block,
+    encode_head,
+    read_block,
+    read_head,
+)
+from fairlead.gossip.codec import Malformed, Reader
+from fairlead.gossip.identity import NODE_ID_BYTES, NodeId
+from fairlead.gossip.keyring import EPOCH_MAX
+from fairlead.gossip.log import Version
+from fairlead.gossip.members import Card, Opinion, encode_card, read_card
+
+_U32 = 2**32 - 1
+#: Bytes of a packet's name (``keyring.name_of``) at most.
+_NAME_MAX = 18
+#: Gaps of a log named in one message.
+_SPANS_MAX = 64
+
+Item = Card | Opinion | Block | Head
+#: Scope -> owner -> how much is held of its log there.
+Versions = Mapping[str, Mapping[NodeId, Version]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Are you there? ``sum`` is what the sender holds of what both share. With ``accused``: this is said of you."""
+
+    number: int
+    sum: int
+    accused: Opinion | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """I am. ``sum`` is None when it is the ping's."""
+
+    number: int
+    sum: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Seek:
+    """Can you reach ``subject``?"""
+
+    number: int
+    subject: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """I could, or could not, reach whom you asked about."""
+
+    number: int
+    reached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """News, to be passed on along the sealer's tree. With ``lossy`` each node confirms it to whom it has it from."""
+
+    items: tuple[Item, ...]
+    lossy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What the receiver lacks."""
+
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Have:
+    """How much the sender holds. With ``ask`` it wants to know the receiver's. Who gains by it tells its children in the
+    tree of ``root``."""
+
+    versions: Versions
+    root: NodeId
+    ask: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """Send me the cards of these, and what of these logs comes after these versions."""
+
+    cards: tuple[NodeId, ...]
+    versions: Versions
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """Send me these events of a log (NACK): those after them are here."""
+
+    owner: NodeId
+    scope: str
+    epoch: int
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What the sender holds of what both share, as sums."""
+
+    members: int
+    sums: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """What the sender holds, named. It is all that it holds of the scopes in ``versions``, and of the members when
+    ``members`` is set. With ``ask`` the receiver answers with its own."""
+
+    opinions: tuple[Opinion, ...]
+    versions: Versions
+    members: bool
+    ask: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Tell me when you have got here."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """I have got here."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Got:
+    """These packets have come."""
+
+    names: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """I do not know who you are; send me your card."""
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """By stream: I belong to you; the reply is a ``State``."""
+
+    card: Card
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """By stream: this is what I hold of members and of these scopes; the reply is a ``State`` with what I lack."""
+
+    vector: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """By stream: what you lack; ``more`` when it was too much for one message."""
+
+    items: tuple[Item, ...]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Flood:
+    """By stream: sealed packets that were too many for datagrams."""
+
+    packets: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """By stream: are you there? The reply is ``Done``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """By stream: it is as you wish."""
+
+
+Message = (
+    Ping | Ack | Seek | Sought | Spread | Delta | Have | Want | Digest | Vector
+    | Miss | Ticket | Back | Got | Who | Join | Sync | State | Flood | Try | Done
+)  # fmt: skip
+
+_PING, _ACCUSE, _SAME, _ACK, _SEEK, _SOUGHT, _SPREAD, _DELTA, _HAVE, _WANT = range(1, 11)
+_DIGEST, _VECTOR, _TICKET, _BACK, _GOT, _WHO, _JOIN, _SYNC, _STATE, _FLOOD, _TRY, _DONE, _MISS = range(11, 24)
+_CARD, _OPINION, _BLOCK, _HEAD = range(1, 5)
+
+_BH = struct.Struct(">BH")
+_BHQ = struct.Struct(">BHQ")
+
+
+def encode(message: Message) -> bytes:
+    """A message as bytes."""
+    match message:
+        case Ping(number, total, None):
+            return _BHQ.pack(_PING, number, total)
+        case Ping(number, total, accused) if accused is not None:
+            return _BHQ.pack(_ACCUSE, number, total) + _opinion(accused)
+        case Ack(number, None):
+            return _BH.pack(_SAME, number)
+        case Ack(number, total) if total is not None:
+            return _BHQ.pack(_ACK, number, total)
+        case Seek(number, subject):
+            return _BH.pack(_SEEK, number) + subject
+        case Sought(number, reached):
+            return _BH.pack(_SOUGHT, number) + bytes((reached,))
+        case Spread(items, lossy):
+            return bytes((_SPREAD, lossy)) + _items(items)
+        case Delta(items):
+            return bytes((_DELTA,)) + _items(items)
+        case Have(versions, root, ask):
+            return bytes((_HAVE, ask)) + root + _versions(versions)
+        case Want(cards, versions):
+            return bytes((_WANT,)) + codec.varint(len(cards)) + b"".join(cards) + _versions(versions)
+        case Miss(owner, scope, epoch, spans):
+            return bytes((_MISS,)) + owner + codec.text(scope) + codec.varint(epoch) + codec.ranges(spans)
+        case Digest(members, sums):
+            named = b"".join(codec.text(scope) + total.to_bytes(8, "big") for scope, total in sums.items())
+            return bytes((_DIGEST,)) + members.to_bytes(8, "big") + named
+        case Vector():
+            return bytes((_VECTOR,)) + _vector(message)
+        case Ticket(number):
+            return bytes((_TICKET,)) + codec.varint(number)
+        case Back(number):
+            return bytes((_BACK,)) + codec.varint(number)
+        case Got(names):
+            return bytes((_GOT,)) + b"".join(codec.blob(name) for name in names)
+        case Join(card):
+            return bytes((_JOIN,)) + encode_card(card)
+        case Sync(vector):
+            return bytes((_SYNC,)) + _vector(vector)
+        case State(items, more):
+            return bytes((_STATE, more)) + _items(items)
+        case Flood(packets):
+            return bytes((_FLOOD,)) + b"".join(codec.blob(packet) for packet in packets)
+        case Who():
+            return bytes((_WHO,))
+        case Try():
+            return bytes((_TRY,))
+        case _:
+            return bytes((_DONE,))
+
+
+def decode(data: bytes) -> Message | None:
+    """The message that these bytes are; None when they are none."""
+    if not data:
+        return None
+    read = _READERS.get(data[0])
+    if read is None:
+        return None
+    reader = Reader(data)
+    try:
+        reader.byte()
+        message = read(reader)
+        reader.end()
+    except Malformed:
+        return None
+    return message
+
+
+def encode_item(item: Item) -> bytes:
+    """One item of a spread, a delta or a state."""
+    if isinstance(item, Block):
+        return bytes((_BLOCK,)) + encode_block(item)
+    if isinstance(item, Head):
+        return bytes((_HEAD,)) + encode_head(item)
+    if isinstance(item, Opinion):
+        return bytes((_OPINION,)) + _opinion(item)
+    return bytes((_CARD,)) + encode_card(item)
+
+
+def filled(items: Iterable[Item], limit: int) -> Iterator[tuple[Item, ...]]:
+    """Items in their order, in groups that have at most ``limit`` bytes; a larger one is alone."""
+    group: list[Item] = []
+    size = 0
+    for item in items:
+        length = len(encode_item(item))
+        if group and size + length > limit:
+            yield tuple(group)
+            group, size = [], 0
+        group.append(item)
+        size += length
+    if group:
+        yield tuple(group)
+
+
+def portions(versions: Versions, count: int) -> Iterator[dict[str, dict[NodeId, Version]]]:
+    """Versions in parts of at most ``count`` logs."""
+    part: dict[str, dict[NodeId, Version]] = {}
+    size = 0
+    for scope, owners in versions.items():
+        for owner, version in owners.items():
+            part.setdefault(scope, {})[owner] = version
+            size += 1
+            if size == count:
+                yield part
+                part, size = {}, 0
+    if part:
+        yield part
+
+
+def _items(items: Sequence[Item]) -> bytes:
+    return b"".join(map(encode_item, items))
+
+
+def _opinion(opinion: Opinion) -> bytes:
+    numbers = (opinion.epoch, opinion.incarnation, opinion.level)
+    return opinion.id + b"".join(map(codec.varint, numbers))
+
+
+def _versions(versions: Versions) -> bytes:
+    parts = [codec.varint(len(versions))]
+    for scope, owners in versions.items():
+        parts += [codec.text(scope), codec.varint(len(owners))]
+        for owner, known in owners.items():
+            parts += [owner, codec.varint(known.epoch), codec.varint(known.seq), codec.varint(known.head)]
+    return b"".join(parts)
+
+
+def _vector(vector: Vector) -> bytes:
+    flags = bytes((vector.members | vector.ask << 1,))
+    opinions = b"".join(map(_opinion, vector.opinions))
+    return flags + codec.varint(len(vector.opinions)) + opinions + _versions(vector.versions)
+
+
+def _read_id(reader: Reader) -> NodeId:
+    return NodeId(reader.take(NODE_ID_BYTES))
+
+
+def _read_u16(reader: Reader) -> int:
+    return int.from_bytes(reader.take(2), "big")
+
+
+def _read_u64(reader: Reader) -> int:
+    return int.from_bytes(reader.take(8), "big")
+
+
+def _read_flags(reader: Reader, limit: int) -> int:
+    flags = reader.byte()
+    if flags > limit:
+        raise Malformed
+    return flags
+
+
+def _read_opinion(reader: Reader) -> Opinion:
+    return Opinion(_read_id(reader), reader.varint(EPOCH_MAX), reader.varint(EPOCH_MAX), reader.varint(_U32))
+
+
+def _read_items(reader: Reader) -> tuple[Item, ...]:
+    items: list[Item] = []
+    while reader.left:
+        read = _ITEM_READERS.get(reader.byte())
+        if read is None:
+            raise Malformed
+        items.append(read(reader))
+    return tuple(items)
+
+
+def _read_versions(reader: Reader) -> dict[str, dict[NodeId, Version]]:
+    found: dict[str, dict[NodeId, Version]] = {}
+    for _ in range(reader.varint(reader.left)):
+        owners = found.setdefault(reader.text(NAME_BYTES_MAX), {})
+        for _ in range(reader.varint(reader.left)):
+            owner = _read_id(reader)
+            owners[owner] = Version(reader.varint(EPOCH_MAX), reader.varint(2**48), reader.varint(2**50))
+    return found
+
+
+def _read_vector(reader: Reader) -> Vector:
+    flags = _read_flags(reader, 3)
+    opinions = tuple(_read_opinion(reader) for _ in range(reader.varint(reader.left)))
+    return Vector(opinions, _read_versions(reader), bool(flags & 1), bool(flags & 2))
+
+
+def _read_accuse(reader: Reader) -> Ping:
+    return Ping(_read_u16(reader), _read_u64(reader), _read_opinion(reader))
+
+
+def _read_spread(reader: Reader) -> Spread:
+    lossy = bool(_read_flags(reader, 1))
+    return Spread(_read_items(reader), lossy)
+
+
+def _read_have(reader: Reader) -> Have:
+    ask = bool(_read_flags(reader, 1))
+    root = _read_id(reader)
+    return Have(_read_versions(reader), root, ask)
+
+
+def _read_want(reader: Reader) -> Want:
+    cards = tuple(_read_id(reader) for _ in range(reader.varint(reader.left)))
+    return Want(cards, _read_versions(reader))
+
+
+def _read_miss(reader: Reader) -> Miss:
+    return Miss(_read_id(reader), reader.text(NAME_BYTES_MAX), reader.varint(EPOCH_MAX), reader.ranges(_SPANS_MAX))
+
+
+def _read_digest(reader: Reader) -> Digest:
+    members = _read_u64(reader)
+    sums: dict[str, int] = {}
+    while reader.left:
+        scope = reader.text(NAME_BYTES_MAX)
+        sums[scope] = _read_u64(reader)
+    return Digest(members, sums)
+
+
+def _read_got(reader: Reader) -> Got:
+    names: list[bytes] = []
+    while reader.left:
+        names.append(reader.blob(_NAME_MAX))
+    return Got(tuple(names))
+
+
+def _read_state(reader: Reader) -> State:
+    more = bool(_read_flags(reader, 1))
+    return State(_read_items(reader), more)
+
+
+def _read_flood(reader: Reader) -> Flood:
+    packets: list[bytes] = []
+    while reader.left:
+        packets.append(reader.blob(reader.left))
+    return Flood(tuple(packets))
+
+
+_ITEM_READERS: dict[int, Callable[[Reader], Item]] = {
+    _CARD: read_card,
+    _OPINION: _read_opinion,
+    _BLOCK: read_block,
+    _HEAD: read_head,
+}
+
+_READERS: dict[int, Callable[[Reader], Message]] = {
+    _PING: lambda reader: Ping(_read_u16(reader), _read_u64(reader)),
+    _ACCUSE: _read_accuse,
+    _SAME: lambda reader: Ack(_read_u16(reader), None),
+    _ACK: lambda reader: Ack(_read_u16(reader), _read_u64(reader)),
+    _SEEK: lambda reader: Seek(_read_u16(reader), _read_id(reader)),
+    _SOUGHT: lambda reader: Sought(_read_u16(reader), bool(_read_flags(reader, 1))),
+    _SPREAD: _read_spread,
+    _DELTA: lambda reader: Delta(_read_items(reader)),
+    _HAVE: _read_have,
+    _WANT: _read_want,
+    _MISS: _read_miss,
+    _DIGEST: _read_digest,
+    _VECTOR: _read_vector,
+    _TICKET: lambda reader: Ticket(reader.varint()),
+    _BACK: lambda reader: Back(reader.varint()),
+    _GOT: _read_got,
+    _WHO: lambda _: Who(),
+    _JOIN: lambda reader: Join(read_card(reader)),
+    _SYNC: lambda reader: Sync(_read_vector(reader)),
+    _STATE: _read_state,
+    _FLOOD: _read_flood,
+    _TRY: lambda _: Try(),
+    _DONE: lambda _: Done(),
+}

@@ -1,0 +1,65 @@
+"""Several nodes together: membership, records, faults."""
+
+from __future__ import annotations
+
+import pytest
+from tests.unit.gossip.village import NET, Village
+
+from fairlead.gossip.contract import MemberDown, RecordChanged
+from fairlead.gossip.members import Standing
+
+
+@pytest.mark.parametrize("count", [2, 3, 10, 25])
+def test_all_join_at_once_and_all_know_all(count: int) -> None:
+    village = Village(count)
+    assert village.run_until(village.agree, 5.0) < 2.0
+
+
+@pytest.mark.parametrize("count", [3, 10, 25])
+def test_what_one_puts_all_have_in_milliseconds(count: int) -> None:
+    village = Village(count)
+    village.attach()
+    village.settled()
+    village.put(count - 1, "web", "10.0.0.5")
+    assert village.run_until(lambda: village.all_have("web", "10.0.0.5"), 1.0) < 0.005
+    village.put(count - 1, "web", "10.0.0.6")
+    village.run_until(lambda: village.all_have("web", "10.0.0.6"), 1.0)
+    village.delete(count - 1, "web")
+    village.run_until(lambda: village.all_have("web", None), 1.0)
+
+
+def test_a_node_whose_host_vanishes_is_dead_for_all_within_two_seconds() -> None:
+    village = Village(10).settled()
+    village.run(5.0)
+    village.holes.add(4)
+    assert village.run_until(lambda: village.all_see(4, Standing.DEAD), 10.0) < 2.2
+
+
+def test_a_process_that_dies_is_dead_for_all_at_once() -> None:
+    village = Village(10).settled()
+    village.run(5.0)
+    village.stop(4)
+    assert village.run_until(lambda: village.all_see(4, Standing.DEAD), 10.0) < 0.3
+
+
+def test_nobody_who_lives_is_ever_lost() -> None:
+    village = Village(10).settled()
+    village.run(60.0)
+    assert not [event for events in village.events.values() for event in events if isinstance(event, MemberDown)]
+
+
+def test_watchers_see_the_value_before_and_after() -> None:
+    village = Village(3)
+    village.attach()
+    village.settled()
+    for value in ("a", "b"):
+        village.put(0, "k", value)
+        village.run(0.1)
+    village.delete(0, "k")
+    village.run(0.1)
+    seen = [
+        (event.before and event.before.value, event.after and event.after.value)
+        for event in village.events[2]
+        if isinstance(event, RecordChanged) and event.scope == NET
+    ]
+    assert seen == [(None, b"a"), (b"a", b"b"), (b"b", None)]
