@@ -37,7 +37,7 @@ class Bed:
         self.thread.start()
 
     def start(self, host: str = "127.0.0.1", core: Tiny | None = None) -> GossipServer[Tiny]:
-        server = GossipServer(self.loop, core or Tiny(), listen(Address(host, 0)), lambda _event, _when: None)
+        server = GossipServer(self.loop, core or Tiny(), listen(Address(host, 0)), lambda _event: None)
         self.loop.post(server.start)
         self.servers.append(server)
         return server

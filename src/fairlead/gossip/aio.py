@@ -140,16 +140,15 @@ def listen(address: Address, factory: Factory = socket.socket) -> tuple[socket.s
 
 
 class GossipServer(Generic[C]):
-    """One core on a bound UDP and a listening TCP socket, which are ours from now on. ``told`` hears every event and
-    when it was (``time.monotonic``), in the loop's thread; ``factory`` makes sockets for connections there, which come
-    from the address that the core has."""
+    """One core on a bound UDP and a listening TCP socket, which are ours from now on. ``told`` hears every
+    event, in the loop's thread; ``factory`` makes sockets for connections there, which come from the core's address."""
 
     def __init__(
         self,
         loop: Loop,
         core: C,
         sockets: tuple[socket.socket, socket.socket],
-        told: Callable[[Event, float], None],
+        told: Callable[[Event], None],
         factory: Factory = socket.socket,
     ) -> None:
         self.core, self.traffic = core, Traffic()
@@ -209,7 +208,7 @@ class GossipServer(Generic[C]):
             elif isinstance(wish, Lifeline):
                 self._streams.hold(wish)
         for event in core.events():
-            self._told(event, now)
+            self._told(event)
         deadline = core.next_deadline()
         if deadline is not None and deadline < self._armed:
             self._armed = deadline

@@ -78,6 +78,8 @@ class Probe:
     asked: int = 0
     failed: int = 0
     level: int = 0
+    #: When a probe that nobody answers is given up (``ALONE``).
+    until: float = 0.0
     sent: dict[int, float] = field(default_factory=dict)
     askers: list[tuple[NodeId, int]] = field(default_factory=list)
 
@@ -305,6 +307,9 @@ class Swim:
         elif probe.stage is Stage.SUSPECT and probe.pings < 4:
             self._send(probe, now, member.opinion)
             probe.deadline = now + probe.timeout
+        elif probe.stage is Stage.ALONE and now < probe.until:
+            self._send(probe, now, member.opinion)
+            probe.deadline = min(now + probe.timeout, probe.until)
         elif probe.stage in {Stage.RUMOUR, Stage.LOOK} and probe.pings < self._pings_wanted(probe):
             self._send(probe, now)
             probe.deadline = now + probe.timeout
@@ -358,7 +363,8 @@ class Swim:
         self._counters["suspicions"] += 1
         probe.pings = 2
         self._send(probe, now, member.opinion if self._settings.lifeguard else None)
-        probe.deadline = now + (ALONE_S if alone else probe.timeout)
+        probe.until = now + ALONE_S
+        probe.deadline = now + probe.timeout
 
     def _bury(self, probe: Probe, now: float) -> None:
         before = self._members.get(probe.subject)
