@@ -186,7 +186,7 @@ class World:
             when = max(self.now, node.true(deadline))
             if node.armed is None or when < node.armed:
                 node.armed = when
-                self._push(when, World._alarm, node)
+                self._push(when, World._alarm, node, when)
 
     # -- the network
 
@@ -348,8 +348,10 @@ class World:
         assert node.core is not None
         node.core.refused(peer, node.clock(self.now))
 
-    def _alarm(self, node: Node) -> None:
+    def _alarm(self, node: Node, when: float) -> None:
         assert node.core is not None
+        if node.armed != when:
+            return  # an earlier one was set since
         node.armed = None
         deadline, local = node.core.next_deadline(), node.clock(self.now)
         # true() and clock() round: what is due within a nanosecond is due
