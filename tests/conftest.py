@@ -21,8 +21,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("endurance")
     group.addoption("--sequences", type=int, default=200, help="random sequences in tests/sim")
     group.addoption("--first-seed", type=int, default=0, help="seed of the first of them")
-    group.addoption("--crashes", type=int, default=5, help="kills at random moments in test_crash_random")
-    group.addoption("--cycles", type=int, default=200, help="rounds of making and removing in test_cycles")
+    group.addoption("--crashes", type=int, default=4, help="kills at random moments in test_crash_random")
+    group.addoption("--programs", action="store_true", help="daemons that are killed are programs, not forks")
+    group.addoption("--cycles", type=int, default=60, help="rounds of making and removing in test_cycles")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

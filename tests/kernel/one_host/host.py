@@ -16,6 +16,7 @@ from typing import Any
 from tests.kernel.one_host.containers import Container, wait_listening
 from tests.kernel.one_host.leftovers import leftovers
 from tests.kernel.one_host.namespace import PROGRAM_S, Namespace
+from tests.kernel.one_host.nursery import Life, Nursery
 from tests.kernel.one_host.programs import IDLE, echo
 from tests.kernel.one_host.waiting import until
 
@@ -44,7 +45,9 @@ class Host:
         self.log = folder / "daemon.log"
         self.url = f"unix://{self.run_dir}/fairlead.sock"
         self.api = Client(self.url)
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Life | None = None
+        #: Forks the daemon if there is one; else it is started as a program.
+        self.nursery: Nursery | None = None
         self.pools: tuple[str, ...] = ()
         self.flags: tuple[str, ...] = ()
         self.containers: set[str] = set()
@@ -87,6 +90,9 @@ class Host:
         for pool in self.pools:
             flags += ["--default-address-pool", pool]
         flags += [*self.flags, *more]
+        if self.nursery is not None and not wrapper and not keep:
+            self.process = self.nursery.launch(flags, environment, str(self.log))
+            return
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.ns.command(*wrapper, FAIRLEAD, "daemon", *flags),
@@ -142,7 +148,9 @@ class Host:
         finally:
             if self.process is not None:
                 self.process.kill()
-                self.process.wait()
+                self.process.wait(PROGRAM_S)
+            if self.nursery is not None:
+                self.nursery.close()
             for namespace in (self.ns, self.neighbour, self.far):
                 namespace.close()
 

@@ -1,4 +1,7 @@
-"""The daemon is killed at every fault point in turn; the next one finds nothing half done and leaves nothing behind."""
+"""The daemon is killed at every fault point in turn; the next one finds nothing half done and leaves nothing behind.
+
+In the suite daemons are forked (``nursery.py``); with ``--programs`` each is the program that a user starts.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import pytest
 from tests.kernel.one_host.conftest import MakeHost
 from tests.kernel.one_host.host import HOST_V4, Host
 from tests.kernel.one_host.namespace import Namespace
+from tests.kernel.one_host.nursery import Nursery
 from tests.kernel.one_host.programs import IDLE, echo
 from tests.kernel.one_host.streams import Stream
 from tests.kernel.one_host.waiting import until
@@ -39,9 +43,11 @@ def bare() -> Iterator[Namespace]:
 
 
 @pytest.fixture(scope="module")
-def scene(make_host: MakeHost, bare: Namespace) -> Iterator[Host]:
+def scene(make_host: MakeHost, bare: Namespace, pytestconfig: pytest.Config) -> Iterator[Host]:
     """A published server with streams to it from inside and outside, which must survive all of it."""
     host = make_host()
+    if not pytestconfig.getoption("--programs"):
+        host.nursery = Nursery(host.ns)
     host.start()
     host.network("web", subnet="10.61.0.0/24", v6="fd00:61::/64")
     host.network("side", subnet="10.62.0.0/24")
@@ -137,7 +143,7 @@ def comes_by(host: Host, bare: Namespace, point: str) -> str:
     return where
 
 
-@pytest.mark.timeout(900)  # seconds; some 170 starts of a daemon, 0.6 s each on an idle machine
+@pytest.mark.timeout(900)  # seconds; some hundred starts of a daemon, as programs 0.6 s each on an idle machine
 def test_killed_at_every_fault_point(scene: Host, bare: Namespace) -> None:
     """At the first visit; if that is in the start, and it can be in a command too, at the first that is in one. Each
     daemon takes up what the one before left, and is looked at before it is killed itself."""

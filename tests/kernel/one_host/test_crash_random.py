@@ -16,6 +16,7 @@ import pytest
 from tests.kernel.one_host.conftest import MakeHost
 from tests.kernel.one_host.containers import Container
 from tests.kernel.one_host.host import HOST_V4, Host
+from tests.kernel.one_host.nursery import Nursery
 from tests.kernel.one_host.programs import IDLE, echo
 from tests.kernel.one_host.questions import ask
 from tests.kernel.one_host.streams import Stream, pinging
@@ -26,14 +27,18 @@ from fairlead.model.errors import NetError
 
 CLIENTS, NETWORKS, CONTAINERS, PORTS = 8, 5, 20, 10
 FIRST_PORT = 8100
-#: Longest life of a daemon here, seconds: long enough for some commands of each client, short enough to hit any moment.
-LIFE_S = 2.5
+#: Longest life of a daemon here, seconds: long enough for a round of each client, short enough to hit any moment.
+LIFE_S = 4.0
+#: Kills until the clients are stopped and everything is looked at; between them a start finds them at its door.
+KILLS = 2
 
 
 @pytest.fixture(scope="module")
-def crowd(make_host: MakeHost) -> Iterator[tuple[Host, list[Container]]]:
+def crowd(make_host: MakeHost, pytestconfig: pytest.Config) -> Iterator[tuple[Host, list[Container]]]:
     """Twenty containers on five networks, ten of them published."""
     host = make_host()
+    if not pytestconfig.getoption("--programs"):
+        host.nursery = Nursery(host.ns)
     host.start()
     for number in range(NETWORKS):
         host.network(f"net{number}", subnet=f"10.7{number}.0.0/24")
@@ -106,21 +111,22 @@ def clear(api: Client, name: str) -> None:
 @pytest.mark.timeout(1800)  # seconds; as many as are asked for
 def test_killed_at_random_moments(crowd: tuple[Host, list[Container]], pytestconfig: pytest.Config) -> None:
     host, made = crowd
-    seed = pytestconfig.getoption("--first-seed")
+    seed, crashes = pytestconfig.getoption("--first-seed"), pytestconfig.getoption("--crashes")
     chance = random.Random(seed)
     inside = [Stream(made[10 + n].ns, made[n].ip(), 80) for n in range(NETWORKS)]
     outside = [Stream(host.neighbour, HOST_V4, FIRST_PORT + n) for n in range(PORTS)]
     done = 0
     with pinging(made[10].ns, made[0].ip()) as pings:
-        for crash in range(pytestconfig.getoption("--crashes")):
+        for crash in range(0, crashes, KILLS):
             clients = Clients(host, seed + crash)
             try:
-                time.sleep(chance.uniform(0.05, LIFE_S))
-                host.stop(signal.SIGKILL)
+                for _ in range(min(KILLS, crashes - crash)):
+                    time.sleep(chance.uniform(0.05, LIFE_S))
+                    host.stop(signal.SIGKILL)
+                    host.start()
             finally:
                 clients.close()
             done += clients.done
-            host.start()
             assert_whole(host)
         for stream in (*inside, *outside):
             stream.wait_more()
@@ -133,4 +139,4 @@ def test_killed_at_random_moments(crowd: tuple[Host, list[Container]], pytestcon
     for number in range(CLIENTS):
         clear(host.api, f"x{number}")
     assert_whole(host)
-    print(f"\n{done} rounds of clients between the crashes")
+    print(f"\n{done} rounds of clients, {crashes} kills")
