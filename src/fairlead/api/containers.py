@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -97,6 +98,9 @@ async def create(call: Call) -> web.StreamResponse:
     """``POST /containers/create``."""
     body = await call.body(ContainerCreateBody)
     config = body.config()
+    if not config.powers.cgroupns_mode:
+        mode = "private" if call.node.facts.cgroup_version == "2" else "host"
+        config = replace(config, powers=replace(config.powers, cgroupns_mode=mode))
     container = await call.submit(CreateContainer(call.text("name").removeprefix("/"), config))
     if not isinstance(container, Container):
         raise Internal(f"{CreateContainer.__name__} was answered with {type(container).__name__}", code=codes.FAULT)

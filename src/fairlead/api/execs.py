@@ -62,8 +62,11 @@ class Execs:
         waiting = self._waiting.pop(identifier, _Waiting())
         stream = await call.node.exec_start(identifier)
         _tell(call, "exec_start", identifier, waiting)
+        goes_on = False
 
         def go_on() -> None:
+            nonlocal goes_on
+            goes_on = True
             task = asyncio.create_task(_discard(stream))
             self._detached.add(task)
             task.add_done_callback(self._detached.discard)
@@ -74,11 +77,10 @@ class Execs:
             return empty(200)
         outputs = frozenset({"stdout", "stderr"})
         try:
-            return await hijack(
-                call, stream, stdin=True, outputs=outputs, detach_keys=waiting.keys, left_alone=go_on
-            )
+            return await hijack(call, stream, stdin=True, outputs=outputs, detach_keys=waiting.keys, left_alone=go_on)
         finally:
-            _tell_end(call, identifier, waiting)
+            if not goes_on:
+                _tell_end(call, identifier, waiting)
 
     async def inspect(self, call: Call) -> web.StreamResponse:
         """``GET /exec/{id}/json``."""
@@ -98,7 +100,7 @@ def _tell(call: Call, action: str, identifier: str, waiting: _Waiting) -> None:
 
 
 def _tell_end(call: Call, identifier: str, waiting: _Waiting) -> None:
-    """The event of a command's end; nothing while it goes on without the client, or when nobody knows it any more."""
+    """The event of a command's end; nothing when nobody knows it any more."""
     container = call.node.state.containers.get(waiting.container_id)
     with suppress(NetError):
         code = call.node.exec_inspect(identifier)["ExitCode"]

@@ -30,7 +30,9 @@ _PRUNE_FILTERS = (*PRUNE_FILTERS, "dangling")
 async def list_images(call: Call) -> web.StreamResponse:
     """``GET /images/json``."""
     filters = call.filters()
-    return answer([image_row(image) for image in call.node.images.all() if _fits(call, image, filters)])
+    return answer(
+        [image_row(image, _named(filters, image)) for image in call.node.images.all() if _fits(call, image, filters)]
+    )
 
 
 async def inspect_image(call: Call) -> web.StreamResponse:
@@ -180,12 +182,12 @@ async def _chunks(call: Call) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def image_row(image: ImageInfo) -> dict[str, object]:
-    """A line of ``docker image ls``."""
+def image_row(image: ImageInfo, names: tuple[str, ...] = ()) -> dict[str, object]:
+    """A line of ``docker image ls``, with these of its names or with all."""
     return {
         "Id": f"sha256:{image.id}",
         "ParentId": "",
-        "RepoTags": list(image.names) or ["<none>:<none>"],
+        "RepoTags": list(names or image.names) or ["<none>:<none>"],
         "RepoDigests": [] if image.names else ["<none>@<none>"],
         "Created": int(image.created),
         "Size": image.size_bytes,
@@ -198,20 +200,30 @@ def image_row(image: ImageInfo) -> dict[str, object]:
 
 def _fits(call: Call, image: ImageInfo, filters: Filters) -> bool:
     dangling = filters.boolean("dangling")
-    repos = [name.rpartition(":")[0] for name in image.names]
-    patterns = filters.get("reference")
     return (
         (dangling is None or dangling == (not image.names))
         and filters.labels(image.config.labels)
-        and (not patterns or any(_named(pattern, [*image.names, *repos]) for pattern in patterns))
+        and ("reference" not in filters or bool(_named(filters, image)))
         and all(image.created < call.node.images.get(ref).created for ref in filters.get("before"))
         and all(image.created > call.node.images.get(ref).created for ref in filters.get("since"))
         and not Age.asked(filters).spares(image.created)
     )
 
 
-def _named(pattern: str, names: list[str]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for name in names)
+def _named(filters: Filters, image: ImageInfo) -> tuple[str, ...]:
+    """The names of an image that the filter ``reference`` means, with or without the tag."""
+    patterns = filters.get("reference")
+    return tuple(
+        name
+        for name in image.names
+        if any(_like(name, pattern) or _like(name.rpartition(":")[0], pattern) for pattern in patterns)
+    )
+
+
+def _like(name: str, pattern: str) -> bool:
+    """Whether a name is like a pattern part by part: a star means no slash (Go's path.Match, as Docker)."""
+    parts, patterns = name.split("/"), pattern.split("/")
+    return len(parts) == len(patterns) and all(map(fnmatch.fnmatchcase, parts, patterns))
 
 
 def routes() -> tuple[Route, ...]:

@@ -280,6 +280,7 @@ class HostBody(LimitsBody):
             pid_mode=_mode("PID", self.pid_mode, ("host",), shared=True),
             ipc_mode=_mode("IPC", self.ipc_mode, ("host", "private", "shareable", "none")),
             uts_mode=_mode("UTS", self.uts_mode, ("host",)),
+            cgroupns_mode=_mode("cgroup namespace", self.cgroupns_mode, ("host", "private")),
             sysctls=self.sysctls or {},
             ulimits=tuple(Ulimit(body.name, body.soft, body.hard) for body in self.ulimits or ()),
             shm_bytes=self.shm_bytes or 0,

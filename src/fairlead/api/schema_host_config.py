@@ -75,7 +75,7 @@ def _powers(container: Container) -> dict[str, object]:
         "IpcMode": powers.ipc_mode or "private",
         "UTSMode": powers.uts_mode,
         "UsernsMode": "",
-        "CgroupnsMode": "host",
+        "CgroupnsMode": powers.cgroupns_mode or "host",
         "CgroupParent": "",
         "Sysctls": powers.sysctls,
         "Ulimits": [{"Name": item.name, "Soft": item.soft, "Hard": item.hard} for item in powers.ulimits],

@@ -86,6 +86,7 @@ async def info(call: Call) -> web.StreamResponse:
             "Pid": facts.pid,
             "LoggingDriver": "json-file",
             "CgroupDriver": "cgroupfs",
+            "CgroupVersion": facts.cgroup_version,
             "KernelVersion": facts.kernel,
             "OperatingSystem": facts.operating_system,
             "OSType": "linux",

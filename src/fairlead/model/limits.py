@@ -80,7 +80,7 @@ class Device:
 class Powers:
     """What a container's processes may do and see beyond Docker's default, or less. ``pid_mode`` is empty, ``host`` or
     ``container:<id>``; ``ipc_mode`` empty, ``private``, ``none``, ``host`` or ``container:<id>``; ``uts_mode`` empty or
-    ``host``. ``shm_bytes`` 0 is the default."""
+    ``host``; ``cgroupns_mode`` empty (the machine's default), ``host`` or ``private``. ``shm_bytes`` 0 is the default."""
 
     privileged: bool = False
     cap_add: tuple[str, ...] = ()
@@ -95,10 +95,21 @@ class Powers:
     pid_mode: str = ""
     ipc_mode: str = ""
     uts_mode: str = ""
+    cgroupns_mode: str = ""
     sysctls: dict[str, str] = field(default_factory=dict)
     ulimits: tuple[Ulimit, ...] = ()
     shm_bytes: int = 0
     oom_score_adj: int = 0
+
+    @property
+    def administers_network(self) -> bool:
+        """Whether its processes may change addresses, routes and links (CAP_NET_ADMIN, which is no default of Docker's)."""
+        added, dropped = (
+            {name.upper().removeprefix("CAP_") for name in names} for names in (self.cap_add, self.cap_drop)
+        )
+        if "ALL" in added:
+            return self.privileged or "NET_ADMIN" not in dropped
+        return self.privileged or "NET_ADMIN" in added
 
 
 def check_limits(limits: Limits, cpus: int = 0) -> Limits:

@@ -41,14 +41,14 @@ class Bound:
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a container is going to run. ``hidden`` are directories, as seen inside, that it must not see; ``fresh``
-    tells that it runs on the host's own root, whose /tmp and /run are not for it; ``cgroup2`` that the host has the
-    unified hierarchy only; ``nofile_max`` is the most open files that this process may grant."""
+    tells that it runs on the host's own root, whose /tmp and /run are not for it; ``cgroup_ns`` that it sees control
+    groups of its own only; ``nofile_max`` is the most open files that this process may grant."""
 
     rootfs: str
     identity: Identity
     hidden: tuple[str, ...] = ()
     fresh: bool = False
-    cgroup2: bool = False
+    cgroup_ns: bool = False
     nofile_max: int = profile.NOFILE_HARD_MAX
     machine: str = "x86_64"
     mounts: tuple[Bound, ...] = ()
@@ -252,6 +252,6 @@ def _namespaces(spec: RunSpec, place: Place) -> list[dict[str, object]]:
         made.append({"type": "uts"})
     if spec.netns:
         made.append({"type": "network", "path": spec.netns})
-    if place.cgroup2:
+    if place.cgroup_ns:
         made.append({"type": "cgroup"})
     return made

@@ -44,7 +44,7 @@ async def place_of(spec: RunSpec, root: Root, files: Files, paths: Paths, pid_of
         identity=identity(spec.user, passwd, group, powers.group_add),
         hidden=root.hidden,
         fresh=root.host,
-        cgroup2=cgroups.is_unified(),
+        cgroup_ns=powers.cgroupns_mode == "private" or (not powers.cgroupns_mode and cgroups.is_unified()),
         nofile_max=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
         machine=platform.machine(),
         mounts=tuple([await _bound(mount, files, paths) for mount in spec.mounts]),

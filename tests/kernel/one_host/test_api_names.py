@@ -58,7 +58,6 @@ FREE = {
     "ContainerCreateBody.Env": "the environment in the container, handed over as JSON",
     "ExecBody.Cmd": "the words of the program in the container",
     "ExecBody.DetachKeys": "keys of a keyboard, one or with ctrl-; compared with what is typed",
-    "HostBody.CgroupnsMode": "heard and not obeyed, and not kept",
     "ExecBody.Env": "the environment in the container",
     "EndpointBody.DriverOpts": "keys that we do not know are kept and shown; those that we know are tried below",
 }

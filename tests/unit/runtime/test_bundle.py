@@ -121,8 +121,8 @@ def test_cgroup_is_ours_by_name() -> None:
     assert made()["linux"]["cgroupsPath"] == f"/fairlead/{ID}"
 
 
-def test_unified_hierarchy_gets_a_cgroup_namespace() -> None:
-    linux = made(dataclasses.replace(PLACE, cgroup2=True))["linux"]
+def test_control_groups_of_its_own_are_a_namespace() -> None:
+    linux = made(dataclasses.replace(PLACE, cgroup_ns=True))["linux"]
     assert {"type": "cgroup"} in cast("list[object]", linux["namespaces"])
 
 
