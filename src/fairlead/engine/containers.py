@@ -93,6 +93,10 @@ def _launch(turn: Turn, container: Container, state: ContainerState) -> None:
     if mode.startswith(SHARED):
         target = _shared_target(turn, container, mode.removeprefix(SHARED))
         sandbox = turn.state.sandbox_of(target.id)
+        if sandbox and sandbox.netns and container.config.powers.administers_network and not sandbox.administered:
+            sandbox = replace(sandbox, administered=True)
+            turn.state.put(sandbox)
+            turn.touch_sandbox(sandbox)
         files_of, netns = target.id, sandbox.netns if sandbox else ""
         hostname = target.config.hostname
     else:
@@ -389,6 +393,7 @@ def _sandbox(turn: Turn, container: Container) -> Sandbox:
         dns=config.dns,
         dns_search=config.dns_search,
         dns_options=config.dns_options,
+        administered=config.powers.administers_network,
     )
     turn.state.put(sandbox)
     turn.touch_sandbox(sandbox)

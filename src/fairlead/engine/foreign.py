@@ -30,7 +30,8 @@ _HOOK = "type nat hook output priority -110"
 
 def namespace(sandbox: Sandbox, foreign: Foreign) -> Netns:
     """The namespace of others, held under our name."""
-    return Netns(sandbox.netns, foreign.inode, f"/proc/{foreign.pid}/ns/net" if foreign.pid else foreign.path)
+    source = f"/proc/{foreign.pid}/ns/net" if foreign.pid else foreign.path
+    return Netns(sandbox.netns, foreign.inode, source, theirs=True)
 
 
 def keeps_its_way(sandbox: Sandbox, leader: Endpoint, *, v6: bool) -> bool:

@@ -49,7 +49,7 @@ def plan(core: Core, sandbox: Sandbox) -> Plan:
     if sandbox.foreign:
         objects.append(foreign.namespace(sandbox, sandbox.foreign))
     else:
-        objects.append(Netns(sandbox.netns))
+        objects.append(Netns(sandbox.netns, theirs=sandbox.administered))
         objects += [Sysctl(sandbox.netns, path, value) for path, value in _SANDBOX_SYSCTLS]
     leading = leaders(core, sandbox)
     for v6, leader in leading.items():

@@ -14,7 +14,7 @@ from fairlead.kernel.executor import PHASES, STAGES, Executor
 from fairlead.kernel.machine import Machine
 from fairlead.kernel.netlink import Netlink
 from fairlead.kernel.reckoning import Ledger, everything, inverse
-from fairlead.kernel.repair import mend, repair
+from fairlead.kernel.repair import mend, repair, theirs_in
 from fairlead.kernel.strangers import Strangers
 from fairlead.kernel.watch import Damage, DamageWatch, Listener, together
 from fairlead.kernel.worker import Worker
@@ -174,7 +174,9 @@ class Kernel:
                 words = [f"made table {name} anew" for name in sorted(damage.tables)]
             owners = [] if damage.all else self._ledger.concerned(damage.links, damage.spaces)
             if owners:
-                words += mend(self._machine, self._ledger.objects(owners))
+                words += mend(
+                    self._machine, self._ledger.objects(owners), theirs_in(self._ledger.everything().values())
+                )
         except (Refused, OSError) as failure:
             words.append(f"could not mend: {failure}")
         return words

@@ -13,7 +13,7 @@ import functools
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import TypeVar
 
@@ -74,12 +74,20 @@ class Executor:
     """One run over some steps. ``touched`` are the steps that may have had an effect, in order."""
 
     def __init__(
-        self, machine: Machine, *, whole: Whole | None = None, go_on: bool = False, phase: str = "apply"
+        self,
+        machine: Machine,
+        *,
+        whole: Whole | None = None,
+        go_on: bool = False,
+        phase: str = "apply",
+        theirs: Collection[str] = (),
     ) -> None:
         self._machine = machine
         self._phase = phase
         self._whole = whole
         self._go_on = go_on
+        #: Namespaces in which a route of others is not replaced: a container's own may be what keeps its traffic in a tunnel.
+        self._theirs = theirs
         self._indices: dict[tuple[str, str], int] = {}
         self._senders: dict[Key, socket.socket] = {}
         self.failures: list[Failure] = []
@@ -338,7 +346,7 @@ class Executor:
                 self._touch(step)
                 index = self._index(ns, item.link)
                 if index and not self._shared(item):
-                    strict = isinstance(item, Route) and not ns and isinstance(step, Create)
+                    strict = isinstance(item, Route) and isinstance(step, Create) and (not ns or ns in self._theirs)
                     marked = item.link in self._machine.adoptions and not ns
                     batch.append((item, _request(item, index, present=True, strict=strict, marked=marked)))
                 elif not index:
@@ -431,10 +439,15 @@ class Executor:
         refusals: set[Key] = set()
         answers: list[Fault | None] = netlink.request([request for _, request in batch])
         for (item, _), fault in zip(batch, answers, strict=True):
-            if fault is not None and fault.code not in tolerated and not _there(item, fault):
+            if fault is not None and fault.code not in tolerated and not self._there(item, fault):
                 self._fail(refused(f"{verb} {_words(item)}", fault.code, fault.text, item))
                 refusals.add(item.key)
         return refusals
+
+    def _there(self, item: Object, fault: Fault) -> bool:
+        """Whether it only could not be made because one is there: routes of the local table are never replaced, nor is
+        what others put in a namespace of theirs."""
+        return isinstance(item, Route) and (item.local or item.ns in self._theirs) and fault.code == errno.EEXIST
 
 
 def _created(steps: Iterable[Step], kind: type[_T]) -> list[_T]:
@@ -451,11 +464,6 @@ def _ends(link: Bridge | Veth) -> Iterator[tuple[str, str]]:
     yield link.ns, link.name
     if isinstance(link, Veth):
         yield link.peer_ns, link.peer
-
-
-def _there(item: Object, fault: Fault) -> bool:
-    """Whether it only could not be made because it is there; routes of the local table are never replaced."""
-    return isinstance(item, Route) and item.local and fault.code == errno.EEXIST
 
 
 def _request(

@@ -70,11 +70,13 @@ class SeenLink:
 
 @dataclass(slots=True)
 class Seen:
-    """All that was found. ``down`` are links that stand but are not up (or whose peer is not)."""
+    """All that was found. ``down`` are links that stand but are not up; ``far_down`` pairs whose far end is not, or has
+    another MTU."""
 
     objects: list[Object] = field(default_factory=list)
     links: list[SeenLink] = field(default_factory=list)
     down: list[Bridge | Veth] = field(default_factory=list)
+    far_down: list[Veth] = field(default_factory=list)
     trash: list[SeenLink] = field(default_factory=list)
 
 
@@ -221,8 +223,10 @@ def _pair(seen: Seen) -> None:
         seen.objects.append(veth)
         if peer and whole:
             matched.add(id(peer))
-            if not (link.up and peer.up and peer.mtu == link.mtu):
+            if not link.up:
                 seen.down.append(veth)
+            elif not (peer.up and peer.mtu == link.mtu):
+                seen.far_down.append(veth)
     # a far end without its near end is dropped with the trash
     lone = [link for link in seen.links if link.peer and id(link) not in matched]
     near = {(item.ns, item.name) for item in seen.objects if isinstance(item, Veth)}

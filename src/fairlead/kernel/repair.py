@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from fairlead.kernel import netns, observe, requests, ruleset, sysctl, tables
@@ -47,7 +48,7 @@ def repair(machine: Machine, desired: Mapping[Key, Object]) -> list[str]:
     except OSError as error:
         raise from_os(error, "look at the network") from error
     standing = {item.name for item in seen.objects if isinstance(item, Netns)}
-    executor = Executor(machine, go_on=True, phase="repair")
+    executor = Executor(machine, go_on=True, phase="repair", theirs=theirs_in(desired.values()))
     words += _firewall(machine, desired, standing, executor)
     wanted = _names(desired.values()) if seen.trash else set()
     in_the_way = [link for link in seen.trash if (link.ns, link.name) in wanted]
@@ -79,9 +80,9 @@ def _doubt(machine: Machine, desired: Collection[Object]) -> None:
     machine.stale.doubt(prefixes, [item.address for item in desired if isinstance(item, Connections)])
 
 
-def mend(machine: Machine, desired: Mapping[Key, Object]) -> list[str]:
+def mend(machine: Machine, desired: Mapping[Key, Object], theirs: Collection[str]) -> list[str]:
     """As ``repair``, for some owners only and what is theirs alone: what others added is left alone, and so are sandboxes
-    that are not there, since those end with what lives in them. Raises ``Refused``."""
+    that are not there, since those end with what lives in them. ``theirs``: see ``theirs_in``. Raises ``Refused``."""
     wanted = {key: item for key, item in desired.items() if isinstance(item, Bridge | Veth | Address | Route)}
     spaces = {space for item in wanted.values() for space in _spaces(item)} - {""}
     try:
@@ -89,12 +90,13 @@ def mend(machine: Machine, desired: Mapping[Key, Object]) -> list[str]:
         standing = {item.name for item in seen.objects if isinstance(item, Netns)} | {""}
         wanted = {key: item for key, item in wanted.items() if standing.issuperset(_spaces(item))}
         actual = Plan(item for item in seen.objects if item.key in wanted)
-        steps = _mending(seen, actual, Plan(wanted.values()))
+        steps = _mending(seen, actual, Plan(wanted.values()), theirs)
         settings = [item for item in desired.values() if isinstance(item, Sysctl) and item.ns in standing]
         steps += [Create(item) for item in _unset(machine, settings, Plan(seen.objects))]
+        steps = _sparing(steps, theirs)
     except OSError as error:
         raise from_os(error, "look at the network") from error
-    executor = Executor(machine, go_on=True, phase="repair")
+    executor = Executor(machine, go_on=True, phase="repair", theirs=theirs)
     executor.run(steps)
     return [*map(_words, steps), *(f"could not mend: {failure}" for failure in executor.failures)]
 
@@ -129,20 +131,64 @@ def _clear_files(machine: Machine) -> list[str]:
 def _steps(machine: Machine, seen: observe.Seen, desired: Mapping[Key, Object]) -> list[Step]:
     actual = Plan(seen.objects)
     wanted = Plan(item for item in desired.values() if isinstance(item, _OBSERVED))
-    steps = _mending(seen, actual, wanted)
+    theirs = theirs_in(desired.values())
+    steps = _mending(seen, actual, wanted, theirs)
     steps += [Delete(hold) for hold in machine.holds.held if hold.key not in desired]
     steps += [Create(item) for item in desired.values() if isinstance(item, PortHold)]
     steps += [Create(item) for item in desired.values() if isinstance(item, Announce)]
     steps += [Create(item) for item in _unset(machine, desired.values(), actual)]
-    return steps
+    return _sparing(steps, theirs)
 
 
-def _mending(seen: observe.Seen, actual: Plan, wanted: Plan) -> list[Step]:
+def _mending(seen: observe.Seen, actual: Plan, wanted: Plan, theirs: Collection[str]) -> list[Step]:
     """The steps for what can be seen."""
-    steps = list(diff(actual, wanted))
+    known = {key: _with_their_end(item, wanted.get(key), theirs) for key, item in actual.items()}
+    steps = list(diff(known, wanted))
     stepped = {_object(step).key for step in steps}
-    steps += [Change(link, link) for link in seen.down if link.key not in stepped and link.key in wanted]
+    down = [*seen.down, *(link for link in seen.far_down if link.peer_ns not in theirs)]
+    steps += [Change(link, link) for link in down if link.key not in stepped and link.key in wanted]
     return [*steps, *_reattached(steps, actual, wanted)]
+
+
+def theirs_in(desired: Iterable[Object]) -> set[str]:
+    """Namespaces whose network is the business of those who live there."""
+    return {item.name for item in desired if isinstance(item, Netns) and item.theirs}
+
+
+def _with_their_end(item: Object, wanted: Object | None, theirs: Collection[str]) -> Object:
+    """A pair whose far end they gave another name or address is the pair that was made, as long as that end is there."""
+    if (
+        isinstance(item, Veth)
+        and isinstance(wanted, Veth)
+        and item.peer_ns in theirs
+        and item.peer_ns == wanted.peer_ns
+    ):
+        return replace(item, peer=wanted.peer, peer_mac=wanted.peer_mac)
+    return item
+
+
+def _sparing(steps: list[Step], theirs: Collection[str]) -> list[Step]:
+    """Without what would put addresses, routes and settings of links in their namespaces back: only those on a pair that
+    is made now are, and all that lack where a pair goes for good, since that is a disconnect which was cut short."""
+    if not theirs:
+        return steps
+    made = {
+        step.object.key: step.object for step in steps if isinstance(step, Create) and isinstance(step.object, Veth)
+    }
+    fresh = {end for pair in made.values() for end in ((pair.ns, pair.name), (pair.peer_ns, pair.peer))}
+    left = {
+        step.object.peer_ns
+        for step in steps
+        if isinstance(step, Delete) and isinstance(step.object, Veth) and step.object.key not in made
+    }
+
+    def due(step: Step) -> bool:
+        item = _object(step)
+        if not isinstance(item, Address | Route | Sysctl) or item.ns not in theirs or not item.link:
+            return True
+        return (item.ns, item.link) in fresh or (item.ns in left and isinstance(step, Create))
+
+    return [step for step in steps if due(step)]
 
 
 def _reattached(steps: Iterable[Step], actual: Plan, wanted: Plan) -> list[Step]:

@@ -28,7 +28,7 @@ class Sandbox:
     """A sandbox as stored. ``netns`` is the name of a namespace that we hold, empty for the host's own (mode ``host``).
     ``endpoints`` are endpoint ids in the order they were joined. Without a container (``container_id`` empty) it has
     ``settings`` of its own; ``foreign`` if the namespace was made by others; ``passing`` if it was made by a connect
-    and goes with its last endpoint."""
+    and goes with its last endpoint; ``administered`` if a container in it may, or might once, change its network."""
 
     id: str
     container_id: str
@@ -43,6 +43,7 @@ class Sandbox:
     settings: SandboxSettings = field(default_factory=SandboxSettings)
     foreign: Foreign | None = None
     passing: bool = False
+    administered: bool = False
 
     @property
     def name(self) -> str:

@@ -25,12 +25,15 @@ FOREIGN_MARK = "x-"
 class Netns:
     """A network namespace held by a bind mount under the run directory; its ``lo`` is up. With ``inode`` it is one that
     others made, found at ``source`` at first: it is held if it still is the one with that inode, never made, and when it
-    is let go everything of ours in it is taken out, since it may live on. Its name begins with ``FOREIGN_MARK``."""
+    is let go everything of ours in it is taken out, since it may live on. Its name begins with ``FOREIGN_MARK``.
+    ``theirs``: who lives in it may change its addresses and routes (NET_ADMIN), so they are set with the endpoint they
+    belong to and never mended; not seen when observed."""
 
     rank: ClassVar[int] = 1
     name: str
     inode: int = 0
     source: str = field(default="", compare=False)
+    theirs: bool = field(default=False, compare=False)
 
     @property
     def key(self) -> Key:

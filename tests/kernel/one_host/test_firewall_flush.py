@@ -140,3 +140,48 @@ def test_a_stranger_takes_links_away_and_they_come_back(make_host: MakeHost) -> 
         rows = dict(host.get("/info")["FirewallBackend"]["Info"])
         assert int(rows["Repairs"]) >= 7
     host.remove_network("red")
+
+
+def test_a_container_with_net_admin_keeps_the_routes_that_it_chose(make_host: MakeHost) -> None:
+    """A VPN's routes are never fought over; a pair that is lost comes back; who may not change routes is guarded."""
+    host = make_host()
+    host.start()
+    host.network("red", subnet="10.1.0.0/24")
+    powers = {"CapAdd": ["NET_ADMIN"]}
+    with host.run("vpn", network="red", host_config=powers) as vpn, host.run("plain", network="red") as plain:
+        for words in (("route", "delete", "default"), ("route", "add", "default", "via", "10.1.0.77")):
+            vpn.exec("ip", *words)
+        vpn.exec("ip", "address", "add", "10.1.0.200/24", "dev", "eth0")
+        plain.ns.ip("route", "delete", "default")
+        until(lambda: "default via 10.1.0.1 " in plain.ns.ip("route"), "the route of who has no say")
+        chosen = "default via 10.1.0.77 "
+        assert chosen in vpn.ns.ip("route")
+        host.stop()
+        plain.ns.ip("route", "delete", "default")
+        host.start()
+        assert "default via 10.1.0.1 " in plain.ns.ip("route")
+        assert chosen in vpn.ns.ip("route")
+        assert "10.1.0.200/24" in vpn.ns.ip("address")
+        vpn.ns.ip("route", "replace", "default", "dev", "lo")
+        inside = json.loads(vpn.ns.ip("-j", "link", "show", "eth0"))[0]["link_index"]
+        host.ns.ip("link", "delete", next(name for name, row in host.links().items() if row["ifindex"] == inside))
+        until(lambda: vpn.ns.pings(plain.ip()), "the pair again")
+        assert "default dev lo" in vpn.ns.ip("route")
+    host.remove_network("red")
+
+
+def test_a_container_that_joins_a_sandbox_with_net_admin_makes_it_its_own(make_host: MakeHost) -> None:
+    host = make_host()
+    host.start()
+    host.network("red", subnet="10.1.0.0/24")
+    powers = {"CapAdd": ["NET_ADMIN"]}
+    with (
+        host.run("app", network="red") as app,
+        host.run("vpn", network="container:app", host_config=powers) as vpn,
+        host.run("plain", network="red") as plain,
+    ):
+        vpn.exec("ip", "route", "delete", "default")
+        plain.ns.ip("route", "delete", "default")
+        until(lambda: "default" in plain.ns.ip("route"), "the route of who has no say")
+        assert "default" not in app.ns.ip("route")
+    host.remove_network("red")

@@ -4,6 +4,7 @@ import pytest
 from tests.unit.model.records import container
 
 from fairlead.model.container import STOP_TIMEOUT_S, ContainerConfig, ContainerState
+from fairlead.model.limits import Powers
 
 
 @pytest.mark.parametrize(
@@ -32,3 +33,19 @@ def test_two_configurations_share_no_mapping():
     one, two = ContainerConfig(image="host"), ContainerConfig(image="host")
     assert one == two
     assert one.labels is not two.labels
+
+
+@pytest.mark.parametrize(
+    ("powers", "administers"),
+    [
+        (Powers(), False),
+        (Powers(privileged=True, cap_drop=("ALL",)), True),
+        (Powers(cap_add=("NET_RAW", "net_admin")), True),
+        (Powers(cap_add=("CAP_NET_ADMIN",), cap_drop=("ALL",)), True),
+        (Powers(cap_add=("ALL",)), True),
+        (Powers(cap_add=("all",), cap_drop=("CAP_NET_ADMIN",)), False),
+    ],
+)
+def test_who_may_change_the_network_of_its_sandbox(powers, administers):
+    """As the capabilities are handed on: privileged is all of them, and what is added wins over dropping all."""
+    assert powers.administers_network is administers
