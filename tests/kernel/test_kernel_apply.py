@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import subprocess
@@ -352,6 +353,53 @@ def test_flows_of_a_vanished_port_are_forgotten(space: Path, on_kernel: Any) -> 
         assert tracked() == {entry for entry in before if "dport=5001" in entry}
         await kernel.apply({"p": Plan([Flow("", "udp", 5001, "10.9.0.2", 5001)])})
         assert tracked() == set()
+
+    on_kernel(scenario)
+
+
+def test_flows_from_before_a_port_was_published_are_forgotten_at_a_start(space: Path, on_kernel: Any) -> None:
+    """The port was recorded, and the daemon ended before the kernel knew. Connections to others go on."""
+
+    async def scenario(kernel: Kernel) -> None:
+        rules = Plan(
+            [Table(*TABLE), Chain(*TABLE, "in", ("ct state new accept",), "type filter hook output priority 0")]
+        )
+        plain = {"network:a": Plan(item for item in network().values() if not isinstance(item, Element))}
+        before = {"node": rules, **plain, "sandbox:2": sandbox(2)}
+        await kernel.apply(before)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for target in (("10.9.0.1", 5000), ("10.9.0.1", 5001), ("10.9.0.2", 5000)):
+                sender.sendto(b"x", target)
+        began = tracked()
+        assert len(began) == 3
+        await kernel.repair({**before, "p": Plan([Flow("", "udp", 5000, "10.9.0.2", 5000)])})
+        for _ in range(100):
+            if tracked() != began:
+                break
+            await asyncio.sleep(0.02)
+        assert began - tracked() == {
+            entry for entry in began if "src=10.9.0.1 dst=10.9.0.1 " in entry and "dport=5000" in entry
+        }
+
+    on_kernel(scenario)
+
+
+def test_settings_are_put_back_when_a_change_is_undone(space: Path, on_kernel: Any) -> None:
+    settings = {"net/ipv4/ip_forward": "1", "net/ipv4/ip_default_ttl": "63", "net/ipv4/conf/lo/arp_ignore": "1"}
+
+    async def scenario(kernel: Kernel) -> None:
+        await kernel.apply(BASE)
+        values = {path: read(path) for path in settings}
+        plan = Plan(Sysctl("", path, value, "lo" if "/lo/" in path else "") for path, value in settings.items())
+        assert not set(values.items()) & set(settings.items())
+        impossible = Plan(
+            [Bridge("", "br1", "02:42:00:00:00:02", 1500, "fairlead:x"), Address("", "absent", "10.8.0.1/16")]
+        )
+        with pytest.raises(Refused):
+            await kernel.apply({"settings": plan, "p": impossible})
+        assert {path: read(path) for path in settings} == values
+        await kernel.apply({"settings": plan})
+        assert {path: read(path) for path in settings} == settings
 
     on_kernel(scenario)
 

@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from fairlead.kernel import messages as m
 from fairlead.kernel.netlink import NETFILTER, Netlink
@@ -29,9 +30,20 @@ _FILTER_SOURCE, _FILTER_PROTO, _FILTER_DST_PORT = 1 << 0, 1 << 3, 1 << 5
 _FILTERED_MAX = 4
 #: struct nlmsghdr and struct nfgenmsg.
 _BODY = m.HEADER.size + 4
-_PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
+#: Numbers of protocols, <netinet/in.h>.
+PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 #: An entry that ended by itself meanwhile.
 _GONE = frozenset({errno.ENOENT})
+
+
+class Entry(NamedTuple):
+    """Whom a connection is to (address as bytes, protocol number, port), and whose address answers: another one where
+    the target is translated."""
+
+    target: bytes
+    proto: int
+    port: int
+    answering: bytes
 
 
 def forget(appeared: Sequence[Flow], vanished: Sequence[Flow]) -> None:
@@ -39,8 +51,8 @@ def forget(appeared: Sequence[Flow], vanished: Sequence[Flow]) -> None:
     tracking has none. Raises ``OSError``."""
     if not appeared and not vanished:
         return
-    untranslated = {(_PROTOCOLS[flow.proto], flow.host_port) for flow in appeared}
-    dead = {(_PROTOCOLS[flow.proto], _packed(flow.address), flow.port) for flow in vanished}
+    untranslated = {(PROTOCOLS[flow.proto], flow.host_port) for flow in appeared}
+    dead = {(PROTOCOLS[flow.proto], _packed(flow.address), flow.port) for flow in vanished}
     with Netlink(NETFILTER) as netlink:
         for family in (socket.AF_INET, socket.AF_INET6):
             doomed: dict[bytes, bytearray] = {}
@@ -52,9 +64,9 @@ def forget(appeared: Sequence[Flow], vanished: Sequence[Flow]) -> None:
             _delete(netlink, doomed)
 
 
-def forget_parties(addresses: Collection[str], doomed: Callable[[bytes], bool] | None = None) -> None:
+def forget_parties(addresses: Collection[str], doomed: Callable[[Entry], bool] | None = None) -> None:
     """Delete, in the namespace that the thread is in, the entries in which one of the addresses takes part, as who began
-    or as who answers, and those translated to somebody whom ``doomed`` names by its bytes. Raises ``OSError``."""
+    or as who answers, and those that are ``doomed``. Raises ``OSError``."""
     parties = {_packed(address) for address in addresses}
     with Netlink(NETFILTER) as netlink:
         for family, length in ((socket.AF_INET, 4), (socket.AF_INET6, 16)):
@@ -65,13 +77,13 @@ def forget_parties(addresses: Collection[str], doomed: Callable[[bytes], bool] |
                 queries = [m.encode(m.connection(), _GET, m.NLM_F_DUMP, {"nfgen_family": family})]
             found: dict[bytes, bytearray] = {}
             for query in queries:
-                for entry in _list(netlink, query):
-                    parts = m.raw_attributes(entry, _BODY)
+                for data in _list(netlink, query):
+                    parts = m.raw_attributes(data, _BODY)
                     answering = _end(parts, _TUPLE_REPLY, _SOURCES)
                     ours = not parties.isdisjoint((_end(parts, _TUPLE_ORIG, _SOURCES), answering))
-                    translated = answering != _end(parts, _TUPLE_ORIG, _TARGETS)
-                    if ours or (doomed is not None and translated and doomed(answering)):
-                        found[parts[_TUPLE_ORIG]] = _deletion(entry, parts)
+                    entry = Entry(_end(parts, _TUPLE_ORIG, _TARGETS), *_original(parts), answering)
+                    if ours or (doomed is not None and doomed(entry)):
+                        found[parts[_TUPLE_ORIG]] = _deletion(data, parts)
             _delete(netlink, found)
 
 
@@ -118,7 +130,7 @@ def _queries(appeared: Iterable[Flow], vanished: Iterable[Flow], family: int) ->
     for flow in (*appeared, *vanished):
         wanted.setdefault(flow.proto, set()).add(flow.host_port)
     for proto, ports in wanted.items():
-        attributes: m.Attributes = [("CTA_PROTO_NUM", _PROTOCOLS[proto])]
+        attributes: m.Attributes = [("CTA_PROTO_NUM", PROTOCOLS[proto])]
         flags = _FILTER_PROTO
         if len(ports) == 1:
             attributes.append(("CTA_PROTO_DST_PORT", next(iter(ports))))

@@ -15,6 +15,7 @@ import os
 import socket
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TypeVar
 
 from fairlead.kernel import announce, conntrack, netns, requests, sysctl, tables
@@ -90,6 +91,8 @@ class Executor:
         self._theirs = theirs
         self._indices: dict[tuple[str, str], int] = {}
         self._senders: dict[Key, socket.socket] = {}
+        #: Links and namespaces that were made, by key, far ends of pairs also.
+        self._made: set[Key] = set()
         self.failures: list[Failure] = []
         self.touched: list[Step] = []
         #: Firewall transactions to run as soon as the namespaces are made, by namespace.
@@ -124,6 +127,8 @@ class Executor:
 
     def _touch(self, step: Step) -> None:
         self.touched.append(step)
+        if isinstance(step, Create):
+            self._made |= _places(step.object)
 
     def _fail(self, failure: Failure) -> None:
         self.failures.append(failure)
@@ -237,12 +242,19 @@ class Executor:
                 self._fail(from_os(error, f"enter network namespace {ns}"))
 
     def _set(self, item: Sysctl) -> None:
+        before = None if self._is_new(item) else sysctl.read(item.path)
+        if before is not None and before != " ".join(item.value.split()):
+            self._touch(Change(replace(item, value=before), item))
         try:
             sysctl.write(item.path, item.value, lacking_is_off=not item.asked)
         except OSError as error:
             self._fail(
                 unsettable(item, error) if item.asked else from_os(error, f"set {item.path} to {item.value}", item)
             )
+
+    def _is_new(self, item: Sysctl) -> bool:
+        """Whether it goes with what was made in this run, and need not be put back."""
+        return not self._made.isdisjoint((("netns", item.ns), ("link", item.ns, item.link)))
 
     def _links(self, steps: Sequence[Step]) -> None:
         for kind in (Bridge, Veth):
@@ -458,6 +470,12 @@ def _fresh(steps: Iterable[Step], kind: type[_T]) -> list[_T]:
     """What is to be, whether it was something else before or nothing."""
     found = [step.after if isinstance(step, Change) else step.object for step in steps if not isinstance(step, Delete)]
     return [item for item in found if isinstance(item, kind)]
+
+
+def _places(item: Object) -> set[Key]:
+    if isinstance(item, Netns):
+        return {item.key}
+    return {("link", *end) for end in _ends(item)} if isinstance(item, Bridge | Veth) else set()
 
 
 def _ends(link: Bridge | Veth) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from fairlead.kernel import netns, observe, requests, ruleset, sysctl, tables
+from fairlead.kernel import host, netns, observe, requests, ruleset, sysctl, tables
 from fairlead.kernel.errno import LinkInTheWay, Refused, from_os
 from fairlead.kernel.executor import Executor
 from fairlead.kernel.machine import Machine
@@ -19,6 +19,7 @@ from fairlead.plan.objects import (
     Chain,
     Connections,
     Element,
+    Flow,
     Key,
     Netns,
     Object,
@@ -77,7 +78,12 @@ def _doubt(machine: Machine, desired: Collection[Object]) -> None:
     """What had an address of our networks before us may have left connections behind."""
     ours = (item for item in desired if isinstance(item, Address) and not item.ns)
     prefixes = [item.cidr for item in ours if item.link not in machine.adoptions]
-    machine.stale.doubt(prefixes, [item.address for item in desired if isinstance(item, Connections)])
+    living = [item.address for item in desired if isinstance(item, Connections)]
+    published = [item for item in desired if isinstance(item, Flow) and not item.ns]
+    host_addresses: list[str] = ["127.0.0.1", "::1"]
+    with suppress(OSError), machine.enter("") as netlink:
+        host_addresses += [cidr.partition("/")[0] for cidr in host.facts(netlink).addresses]
+    machine.stale.doubt(prefixes, living, published, host_addresses)
 
 
 def mend(machine: Machine, desired: Mapping[Key, Object], theirs: Collection[str]) -> list[str]:

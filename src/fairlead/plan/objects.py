@@ -58,8 +58,8 @@ class PortHold:
 
 @dataclass(frozen=True, slots=True)
 class Sysctl:
-    """A setting below ``/proc/sys`` (slashes as separators), set but never put back: settings of a link vanish with
-    it. Applied after links are made and before they are up, when ``link`` names one in the same namespace. One that the
+    """A setting below ``/proc/sys`` (slashes as separators). It stays when it is wanted no more (settings of a link
+    vanish with it), and is put back when the change that set it is undone. Applied after links are made and before they are up, when ``link`` names one in the same namespace. One that the
     kernel lacks counts as off, unless a user ``asked`` for it."""
 
     rank: ClassVar[int] = 5
