@@ -109,7 +109,7 @@ def test_the_life_of_a_container(client: docker.DockerClient, host: Host) -> Non
     box.kill()
     assert box.wait()["StatusCode"] == 137
     assert b"".join(box.logs(stream=True, timestamps=False, tail=1)) == b"begun\n"
-    with pytest.raises(APIError, match="are not made from containers here"):
+    with pytest.raises(APIError, match="not implemented here"):
         box.diff()
     box.remove()
     with pytest.raises(NotFound, match="No such container"):

@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from fairlead.api.absent import IMPORT_HINT
 from fairlead.api.contract_containers import ImageInfo
 from fairlead.api.filters import Filters
 from fairlead.api.pruning import PRUNE_FILTERS, Age, Pruned, Pruner
 from fairlead.api.router import Call, Route, answer, empty
 from fairlead.api.schema import encode, stamp
 from fairlead.model import codes
-from fairlead.model.errors import Conflict, Invalid, NotFound, NotImplementedHere
+from fairlead.model.errors import Conflict, Invalid, NotFound
 from fairlead.model.image import DEFAULT_TAG, full_name, parse_changes
 
 #: The name that means the host's own root file system.
@@ -22,7 +23,6 @@ HOST_IMAGE = "host"
 #: Bytes handed on at a time while an archive is imported: large enough to keep system calls rare, small enough to
 #: keep several imports out of the way of everything else.
 _CHUNK_BYTES = 256 * 1024
-_IMPORT_HINT = "there is no registry: `fairlead image import NAME TARBALL` adds a root file system, `host` needs none"
 _LIST_FILTERS = ("before", "dangling", "label", "reference", "since", "until")
 _PRUNE_FILTERS = (*PRUNE_FILTERS, "dangling")
 
@@ -88,7 +88,7 @@ async def create(call: Call) -> web.StreamResponse:
     source = call.text("fromSrc")
     if source != "-":
         wanted = (call.text("fromImage") or source).removeprefix("docker.io/library/")
-        raise NotFound(f"No such image: {wanted}", hint=_IMPORT_HINT, code=codes.IMAGE_NOT_FOUND)
+        raise NotFound(f"No such image: {wanted}", hint=IMPORT_HINT, code=codes.IMAGE_NOT_FOUND)
     repo, tag = call.text("repo"), call.text("tag")
     name = f"{repo}:{tag}" if repo and tag else repo
     image = await _import(call, name)
@@ -170,13 +170,6 @@ async def _prune(call: Call) -> Pruned:
     return Pruned({"ImagesDeleted": deleted}, freed)
 
 
-async def absent(call: Call) -> web.StreamResponse:
-    """``GET /images/search``, ``POST /images/{name}/push`` and saving: not here."""
-    raise NotImplementedHere(
-        f"{call.request.path.rpartition('/')[2]} is not implemented: there is no registry", hint=_IMPORT_HINT
-    )
-
-
 async def _chunks(call: Call) -> AsyncIterator[bytes]:
     async for chunk in call.request.content.iter_chunked(_CHUNK_BYTES):
         yield chunk
@@ -233,14 +226,11 @@ def routes() -> tuple[Route, ...]:
     )
     return (
         Route("GET", "/images/json", list_images, query={"all": bool}, filters=_LIST_FILTERS),
-        Route("GET", "/images/search", absent, query={"term": str}),
         Route("GET", "/images/{name*}/json", inspect_image),
         Route("GET", "/images/{name*}/history", history),
-        Route("GET", "/images/{name*}/get", absent),
         Route("POST", "/images/create", create, query=source, upload=True),
         Route("POST", "/images/prune", Pruner("image", _prune), filters=_PRUNE_FILTERS),
         Route("POST", "/images/{name*}/tag", tag_image, query={"repo": str, "tag": str}),
-        Route("POST", "/images/{name*}/push", absent),
         Route("DELETE", "/images/{name*}", remove_image, query={"force": bool, "noprune": bool}),
         Route("POST", "/fairlead/images/import", import_image, query={"name": str, "changes": str}, upload=True),
     )

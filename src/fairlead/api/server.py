@@ -19,6 +19,7 @@ from aiohttp import web
 
 import fairlead
 from fairlead.api import (
+    absent,
     archives,
     containers,
     events,
@@ -181,6 +182,7 @@ def own_routes() -> list[Route]:
         events,
         images,
         volumes,
+        absent,
     )
     return [route for room in rooms for route in room.routes()]
 

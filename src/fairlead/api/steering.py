@@ -11,7 +11,7 @@ from fairlead.api.router import Call, Route, answer, empty
 from fairlead.api.schema import ZERO_TIME, encode, stamp
 from fairlead.api.schema_host import UpdateBody
 from fairlead.model.commands import PauseContainer, UpdateContainer
-from fairlead.model.errors import Invalid, NotFound, NotImplementedHere
+from fairlead.model.errors import Invalid, NotFound
 from fairlead.model.limits import Limits
 
 #: Seconds between two looks at what a container uses (Docker).
@@ -70,14 +70,6 @@ async def top(call: Call) -> web.StreamResponse:
     return answer({"Titles": titles, "Processes": rows})
 
 
-async def changes(call: Call) -> web.StreamResponse:
-    """``GET /containers/{ref}/changes`` and ``POST /commit``: not here."""
-    del call
-    raise NotImplementedHere(
-        "images are not made from containers here", hint="export the container and import the archive"
-    )
-
-
 def _look(call: Call, container_id: str, before: dict[str, object]) -> dict[str, object]:
     now = call.node.meters.stats(container_id)
     return {
@@ -96,6 +88,4 @@ def routes() -> tuple[Route, ...]:
         Route("POST", "/containers/{ref}/update", update, body=UpdateBody),
         Route("GET", "/containers/{ref}/stats", stats, query={"stream": bool, "one-shot": bool}, endless=True),
         Route("GET", "/containers/{ref}/top", top, query={"ps_args": str}),
-        Route("GET", "/containers/{ref}/changes", changes),
-        Route("POST", "/commit", changes),
     )

@@ -590,6 +590,35 @@ class TestImages:
             assert refused(api, "POST", f"/fairlead/images/import?name={name}").status == 400
 
 
+class TestAbsent:
+    @pytest.mark.parametrize(
+        ("method", "path", "status", "words"),
+        [
+            ("GET", "/containers/c1/changes", 501, "changes to a container's files: not implemented here"),
+            ("POST", "/commit?container=c1", 501, "making images from containers"),
+            ("POST", "/build?t=x", 501, "building images"),
+            ("POST", "/images/load", 501, "loading saved images"),
+            ("GET", "/images/get?names=x", 501, "saving images"),
+            ("GET", "/images/team/x/get", 501, "saving images"),
+            ("POST", "/images/team/x/push", 501, "push"),
+            ("POST", "/auth", 501, "login"),
+            ("POST", "/swarm/init", 501, "swarm mode"),
+            ("GET", "/plugins/x/json", 501, "plugins"),
+            ("GET", "/services", 503, "This node is not a swarm manager."),
+            ("POST", "/services/create", 503, "This node is not a swarm manager."),
+            ("DELETE", "/nodes/x", 503, "This node is not a swarm manager."),
+        ],
+    )
+    def test_what_is_not_here_says_so(self, api: Living, method: str, path: str, status: int, words: str) -> None:
+        error = refused(api, method, path)
+        assert error.status == status
+        assert words in error.message
+        assert error.hint
+
+    def test_there_are_no_plugins(self, api: Living) -> None:
+        assert api.client.get("/plugins") == []
+
+
 class TestClient:
     def test_nobody_there(self, tmp_path: Path) -> None:
         with pytest.raises(ApiError) as caught:

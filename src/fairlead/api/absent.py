@@ -1,0 +1,75 @@
+"""What Docker's clients may ask and this node has not: each says so in words, with a way out, instead of "page not
+found"."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from fairlead.api.router import Call, Handler, Route, answer
+from fairlead.model.errors import NotImplementedHere, Unavailable
+
+#: How a root file system comes here.
+IMPORT_HINT = "there is no registry: `fairlead image import NAME TARBALL` adds a root file system, `host` needs none"
+_EXPORT_HINT = "export the container and import the archive"
+#: First segments of the paths of what only a swarm has.
+_OF_A_SWARM = ("configs", "nodes", "secrets", "services", "swarm", "tasks")
+#: What is not implemented: methods and paths, what it is, the way out.
+_MISSING = (
+    (("GET",), "/containers/{ref}/changes", "the list of changes to a container's files", _EXPORT_HINT),
+    (("GET", "POST"), "/containers/{ref}/checkpoints", "checkpoints", "stop the container and start it anew"),
+    (("POST",), "/commit", "making images from containers", _EXPORT_HINT),
+    (("POST",), "/build", "building images", "build elsewhere, `docker export` there, and import the archive"),
+    (("POST",), "/session", "building images", "build elsewhere, `docker export` there, and import the archive"),
+    (
+        ("POST",),
+        "/images/load",
+        "loading saved images with layers",
+        "`docker export` a container of it and import that",
+    ),
+    (("GET",), "/images/get", "saving images with layers", "`docker export` a container of it"),
+    (("GET",), "/images/{name*}/get", "saving images with layers", "`docker export` a container of it"),
+    (("GET",), "/images/search", "search", IMPORT_HINT),
+    (("POST",), "/images/{name*}/push", "push", IMPORT_HINT),
+    (("POST",), "/auth", "login", IMPORT_HINT),
+    (("GET",), "/distribution/{name*}/json", "asking a registry", IMPORT_HINT),
+    (("POST",), "/swarm/init", "swarm mode", "networks of this node need none"),
+    (("POST",), "/swarm/join", "swarm mode", "networks of this node need none"),
+    (("GET", "POST", "DELETE"), "/plugins/{path*}", "plugins", "drivers of this node: `docker info` lists them"),
+)
+
+
+def _missing(what: str, hint: str) -> Handler:
+    async def refuse(call: Call) -> web.StreamResponse:
+        del call
+        raise NotImplementedHere(f"{what}: not implemented here", hint=hint)
+
+    return refuse
+
+
+async def _no_swarm(call: Call) -> web.StreamResponse:
+    """Docker's words on a node outside of a swarm."""
+    del call
+    raise Unavailable(
+        'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm '
+        "and try again.",
+        hint="there is no swarm mode yet",
+    )
+
+
+async def _plugins(call: Call) -> web.StreamResponse:
+    """``GET /plugins``: none."""
+    del call
+    return answer([])
+
+
+def routes() -> tuple[Route, ...]:
+    """The routes of this module; those that are asked first stand first."""
+    missing = [
+        Route(method, path, _missing(what, hint)) for methods, path, what, hint in _MISSING for method in methods
+    ]
+    swarm = [
+        Route(method, f"/{first}{rest}", _no_swarm)
+        for first in _OF_A_SWARM
+        for method, rest in (("GET", ""), ("GET", "/{path*}"), ("POST", "/{path*}"), ("DELETE", "/{path*}"))
+    ]
+    return (Route("GET", "/plugins", _plugins), *missing, *swarm)
