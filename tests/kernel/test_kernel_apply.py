@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import subprocess
 import threading
@@ -15,6 +16,7 @@ from tests.kernel.kernel_plans import TABLE, comparable, network, node, ports, s
 
 from fairlead.kernel import netns
 from fairlead.kernel.apply import Kernel
+from fairlead.kernel.descriptors import is_netfilter
 from fairlead.kernel.errno import HostPortInUse, Refused
 from fairlead.plan.objects import NOTHING, Address, Bridge, Chain, Element, Flow, Netns, Plan, PortHold, Sysctl, Table
 
@@ -400,6 +402,33 @@ def test_settings_are_put_back_when_a_change_is_undone(space: Path, on_kernel: A
         assert {path: read(path) for path in settings} == values
         await kernel.apply({"settings": plan})
         assert {path: read(path) for path in settings} == settings
+
+    on_kernel(scenario)
+
+
+def test_sockets_of_firewalls_of_sandboxes_are_closed_from_outside(space: Path, on_kernel: Any) -> None:
+    """A thread in a sandbox would keep it alive; a socket that is forgotten, too."""
+
+    def namespaces() -> set[int]:
+        return {(task / "ns/net").stat().st_ino for task in Path("/proc/self/task").iterdir()}
+
+    def netfilter() -> set[str]:
+        return {name for name in os.listdir("/proc/self/fd") if is_netfilter(int(name))}
+
+    async def scenario(kernel: Kernel) -> None:
+        await kernel.apply(BASE)
+        before = netfilter()
+        inside = Plan([Table("s2", "ip", "fairlead-dns"), Chain("s2", "ip", "fairlead-dns", "c", ("accept",))])
+        plans = {**BASE, "sandbox:2": sandbox(2), "rules": inside}
+        await kernel.apply(plans)
+        await kernel.repair(plans)
+        assert any("nft-close" in thread.name for thread in threading.enumerate())
+        assert len(namespaces()) == 1
+        for _ in range(100):
+            if netfilter() == before:
+                break
+            await asyncio.sleep(0.02)
+        assert netfilter() == before
 
     on_kernel(scenario)
 

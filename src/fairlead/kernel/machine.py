@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 from fairlead.kernel import netns
@@ -16,6 +17,10 @@ from fairlead.kernel.stale import StaleConnections
 from fairlead.kernel.trash import Trash
 from fairlead.kernel.watch import Listener
 from fairlead.model.faults import Reach, pass_by
+
+#: Sockets of sandboxes' firewalls that are closed at once: the kernel makes each wait for the same RCU grace period, so
+#: a restart with 500 sandboxes takes 0.5 s of them instead of 7.5 s (measured with 200).
+_CLOSERS = 16
 
 
 class Machine:
@@ -34,6 +39,7 @@ class Machine:
         self.listener: Listener | None = None
         self._netlink: Netlink | None = None
         self._nft: Nft | None = None
+        self._closers = ThreadPoolExecutor(_CLOSERS, thread_name_prefix="fairlead-nft-close")
 
     def path(self, ns: str) -> str:
         """Where a namespace is held; empty for the node's own."""
@@ -58,8 +64,18 @@ class Machine:
                 self._nft = Nft()
             yield self._nft
             return
-        with netns.inside(self.path(ns)), Nft() as nft:
-            yield nft
+        left = -1
+        try:
+            with netns.inside(self.path(ns)):
+                nft = Nft()
+                try:
+                    yield nft
+                finally:
+                    left = nft.free()
+        finally:
+            if left >= 0:
+                # out here: a thread that is started for it must not be one of the sandbox, which would live as long
+                self._closers.submit(os.close, left)
 
     def listen(self, ns: str) -> None:
         """Hear of damage in a sandbox, if anybody listens at all. What cannot be heard is found at the next start."""
@@ -85,3 +101,4 @@ class Machine:
             self._netlink.close()
         if self._nft is not None:
             self._nft.close()
+        self._closers.shutdown()

@@ -15,6 +15,7 @@ import json
 import os
 import socket
 import struct
+from fcntl import F_DUPFD_CLOEXEC, fcntl
 from types import TracebackType
 from typing import Any
 
@@ -85,6 +86,16 @@ class Nft:
         if self._context:
             self._nft.nft_ctx_free(self._context)
             self._context = 0
+
+    def free(self) -> int:
+        """Free the context but for its socket: a descriptor of it to close, anywhere and at any time, or -1. Closing the
+        last one waits until what the last transaction removed is destroyed (nft_rcv_nl_event in the kernel's
+        nf_tables_api.c): 15 ms, measured."""
+        # the library may have opened another one, and this number be another file's
+        known = self._descriptor >= 0 and is_netfilter(self._descriptor)
+        left = fcntl(self._descriptor, F_DUPFD_CLOEXEC, 0) if known else -1
+        self.close()
+        return left
 
     @property
     def port(self) -> int:
