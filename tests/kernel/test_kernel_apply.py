@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +40,14 @@ def read(setting: str, path: str = "") -> str:
         return Path("/proc/sys", setting).read_text().strip()
 
 
-def exchange(space: Path, server: str, client: str, address: str) -> bytes:
+def exchange(space: Path, server: str, client: str, address: str, patience_s: float = 5) -> bytes:
     """A TCP exchange from one sandbox to another."""
     with netns.inside(str(space / server)):
         listener = socket.create_server((address, 80))
     with netns.inside(str(space / client)):
         caller = socket.socket()
     with listener, caller:
-        caller.settimeout(5)
+        caller.settimeout(patience_s)
         caller.connect((address, 80))
         accepted, _ = listener.accept()
         with accepted:
@@ -382,6 +383,34 @@ def test_flows_from_before_a_port_was_published_are_forgotten_at_a_start(space: 
         assert began - tracked() == {
             entry for entry in began if "src=10.9.0.1 dst=10.9.0.1 " in entry and "dport=5000" in entry
         }
+
+    on_kernel(scenario)
+
+
+def test_what_was_disconnected_is_gone_soon_however_busy_the_node_is(space: Path, on_kernel: Any) -> None:
+    async def scenario(kernel: Kernel) -> None:
+        await kernel.apply({**BASE, "box": Plan([Netns("s2")]), "end": ends})
+        await kernel.apply({"end": NOTHING})
+        assert all(name.startswith("fx-") for name in links(str(space / "s2")))
+        until = time.monotonic() + 5
+        while time.monotonic() < until and links(str(space / "s2")):
+            for _ in range(20):
+                await kernel.answer()
+                await asyncio.sleep(0.005)
+        assert links(str(space / "s2")) == set()
+
+    ends = Plan(item for item in sandbox(2).values() if not isinstance(item, Netns))
+    on_kernel(scenario)
+
+
+def test_ports_of_a_bridge_that_went_before_them_exchange_nothing(space: Path, on_kernel: Any) -> None:
+    async def scenario(kernel: Kernel) -> None:
+        await kernel.apply({**BASE, "sandbox:2": sandbox(2), "sandbox:3": sandbox(3)})
+        assert exchange(space, "s2", "s3", "10.9.0.2") == b"hello"
+        await kernel.apply({"network:a": NOTHING})
+        assert any(entry.get("master", "").startswith("fx-") for entry in ip("link"))
+        with pytest.raises(OSError, match=r"timed out|No route"):
+            exchange(space, "s2", "s3", "10.9.0.2", patience_s=1)
 
     on_kernel(scenario)
 
