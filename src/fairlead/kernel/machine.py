@@ -18,8 +18,8 @@ from fairlead.kernel.trash import Trash
 from fairlead.kernel.watch import Listener
 from fairlead.model.faults import Reach, pass_by
 
-#: Sockets of sandboxes' firewalls that are closed at once: the kernel makes each wait for the same RCU grace period, so
-#: a restart with 500 sandboxes takes 0.5 s of them instead of 7.5 s (measured with 200).
+#: Sockets of sandboxes' firewalls that are closed at once. All wait for the same grace period of the kernel (RCU): a
+#: restart with 200 sandboxes took 3.4 s with one after the other and takes 0.4 s so, measured.
 _CLOSERS = 16
 
 
