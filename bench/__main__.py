@@ -1,4 +1,5 @@
-"""``python -m bench one-host [--json FILE] [--markdown] [--only NAME,...] [--quick]``; use ``./run bench``, which installs its needs."""
+"""``python -m bench one-host|gossip|gossip-sim [--json FILE] [--markdown] [--only NAME,...] [--quick]``; use ``./run bench``,
+which installs its needs."""
 
 from __future__ import annotations
 
@@ -11,10 +12,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import one_host
+from bench import gossip, gossip_sim, one_host
 from bench.context import FAULTS, Context, progress
 from bench.engines import docker_version
-from bench.goals import ONE_HOST
+from bench.goals import GOSSIP, GOSSIP_SIM, ONE_HOST
 from bench.report import Report, markdown, table, write_json
 
 #: Seconds after which no further measurement is begun.
@@ -32,14 +33,14 @@ def main() -> int:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "pycache")
     try:
-        report = _measure(Context(folder, quick=options.quick), options.only)
+        report = _MEASURES[options.name](Context(folder, quick=options.quick), options)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     rows = report.rows()
-    print(f"peer: {docker_version()}; kernel {os.uname().release.partition('-')[0]}; {os.cpu_count()} cores")
+    print(f"peer: {_PEERS[options.name]()}; kernel {os.uname().release.partition('-')[0]}; {os.cpu_count()} cores")
     print(markdown(rows) if options.markdown else table(rows))
     if options.json:
         write_json(rows, options.json)
@@ -48,16 +49,45 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./run bench", description="Measure, beside the floor and beside Docker.")
-    parser.add_argument("name", choices=["one-host"])
+    parser.add_argument("name", choices=sorted(_MEASURES))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there too")
     parser.add_argument("--markdown", action="store_true", help="print a table for docs/benchmarks.md")
     parser.add_argument("--only", default="", metavar="NAME,...", help="rows whose names begin so")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions: two minutes instead of eight")
+    parser.add_argument("--nodes", default="", metavar="N,...", help="gossip: clusters of these sizes")
+    parser.add_argument("--schedules", type=int, metavar="N", help="gossip-sim: random schedules of all faults")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="gossip-sim: draw rounds and messages there (SVG)")
     return parser.parse_args()
 
 
-def _measure(context: Context, only: str) -> Report:
-    wanted = [name for name in only.split(",") if name]
+def _wanted(options: argparse.Namespace) -> list[str]:
+    return [name for name in options.only.split(",") if name]
+
+
+def _sizes(options: argparse.Namespace, default: tuple[int, ...]) -> list[int]:
+    return [int(size) for size in options.nodes.split(",") if size] or list(default)
+
+
+def _measure_gossip(context: Context, options: argparse.Namespace) -> Report:
+    report = Report(GOSSIP)
+    rows = gossip.Rows(quick=context.quick, wanted=_wanted(options))
+    for reading in rows.measure(_sizes(options, gossip.SIZES)):
+        report.add(reading)
+    return report
+
+
+def _measure_gossip_sim(context: Context, options: argparse.Namespace) -> Report:
+    report = Report(GOSSIP_SIM)
+    rows = gossip_sim.Rows(quick=context.quick, wanted=_wanted(options), schedules=options.schedules)
+    for reading in rows.measure(_sizes(options, gossip_sim.QUICK_SIZES if context.quick else gossip_sim.SIZES)):
+        report.add(reading)
+    if options.picture:
+        options.picture.write_text(rows.picture())
+    return report
+
+
+def _measure_one_host(context: Context, options: argparse.Namespace) -> Report:
+    wanted = _wanted(options)
     report, start = Report(ONE_HOST), time.monotonic()
     for prefixes, measurement in one_host.MEASUREMENTS:
         if wanted and not any(
@@ -75,6 +105,13 @@ def _measure(context: Context, only: str) -> Report:
             progress(f"given up: {fault}")
     return report
 
+
+_MEASURES = {"one-host": _measure_one_host, "gossip": _measure_gossip, "gossip-sim": _measure_gossip_sim}
+_PEERS = {
+    "one-host": docker_version,
+    "gossip": lambda: "networkdb of August 2026, measured before (bench/gossip_anchors.py)",
+    "gossip-sim": lambda: "none",
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -89,3 +90,76 @@ ONE_HOST: dict[str, Goal] = {
     "cli.start.network_ls": Goal("ms", "floor: a bare Python; p50", (_at_most(120),)),
     "cli.start.help": Goal("ms", "the same for --help; p50", (_at_most(60),)),
 }
+
+#: Nodes of the gossip rows.
+_NODES = (3, 10, 30, 60, 100)
+#: Per row: unit, meaning, and what it may be at most for each number of nodes (one number: at any).
+_GOSSIP: dict[str, tuple[str, str, float | tuple[float, ...] | None]] = {
+    "gossip.converge.last_node.p50_ms": ("ms", "one entry, until the last node has it; p50", None),
+    "gossip.converge.last_node.p95_ms": ("ms", "the same; p95", (10, 10, 20, 35, 50)),
+    "gossip.converge.loss10.p50_ms": ("ms", "with 10 % of all packets lost; p50", None),
+    "gossip.converge.loss10.p95_ms": ("ms", "the same; p95", 150),
+    "gossip.converge.loss25.p50_ms": ("ms", "with 25 % of all packets lost; p50", None),
+    "gossip.converge.loss25.p95_ms": ("ms", "the same; p95", 500),
+    "gossip.converge.namespaces.p50_ms": ("ms", "a process and a namespace for each node; p50", None),
+    "gossip.converge.namespaces.p95_ms": ("ms", "the same; p95", (10, 10, 20, 35, 50)),
+    "gossip.burst1000.all_nodes.s": ("s", "1,000 entries at once from one node", (0.3, 0.6, 1.5, 2.5, 4)),
+    "gossip.burst1000.namespaces.s": ("s", "the same with a process for each node", (0.3, 0.6, 1.5, 2.5, 4)),
+    "gossip.bytes_per_entry_delivered": ("B", "on the wire in that burst", 500),
+    "gossip.rate200.p95_ms": ("ms", "200 creates a second, until the last node has each; p95", 100),
+    "gossip.join1000.cold_s": ("s", "a new node has 1,000 entries; p50", 0.15),
+    "gossip.join1000.warm_s": ("s", "a member that joins the network has them; p50", 0.03),
+    "gossip.join1000.tables": ("tables", "bytes of all nodes during the cold join", 1.3),
+    "gossip.mass_start.p50_s": ("s", "all join at once, until all know all; p50", None),
+    "gossip.mass_start.worst_s": ("s", "the worst of them", 2),
+    "gossip.fail.host.first_s": ("s", "host gone, until the first survivor knows; p50", 2.0),
+    "gossip.fail.host.last_s": ("s", "until the last knows; p50", 2.2),
+    "gossip.fail.host.last.worst_s": ("s", "the worst of them", None),
+    "gossip.fail.process.first_s": ("s", "process dead on a living host; p50", 0.3),
+    "gossip.fail.process.last_s": ("s", "until the last knows; p50", 0.3),
+    "gossip.fail.process.last.worst_s": ("s", "the worst of them", None),
+    "gossip.fail.host.namespaces.last_s": ("s", "a process and a namespace for each node; link down", 2.2),
+    "gossip.fail.process.namespaces.last_s": ("s", "the same; process killed", 0.3),
+    "gossip.false_deaths.loss25": ("/120s", "living nodes called dead, 25 % of all packets lost", 2.1),
+    "gossip.idle.bytes_per_s.0": ("B/s", "of each node with no entries, TCP included", 300),
+    "gossip.idle.cpu_s_per_min.0": ("s/min", "processor time of each node", 0.2),
+    "gossip.idle.bytes_per_s.1000": ("B/s", "of each node with 1,000 entries", 400),
+    "gossip.idle.cpu_s_per_min.1000": ("s/min", "processor time of each node", 0.2),
+    "gossip.partition.heal.s": ("s", "200 entries and more, halves apart, until all agree", 1),
+    "gossip.partition.reachable_hidden": ("records", "of owners that could be reached, hidden meanwhile", 0),
+    "gossip.partition.removed_after_heal": ("records", "hidden after the halves were one again", 0),
+}
+
+
+def _gossip() -> dict[str, Goal]:
+    found: dict[str, Goal] = {}
+    for place, nodes in enumerate(_NODES):
+        for name, (unit, meaning, limit) in _GOSSIP.items():
+            most = limit[place] if isinstance(limit, tuple) else limit
+            found[f"{name}.n{nodes}"] = Goal(unit, meaning, () if most is None else (_at_most(most),))
+    return found
+
+
+GOSSIP = _gossip()
+
+
+def _gossip_sim() -> dict[str, Goal]:
+    found: dict[str, Goal] = {}
+    for nodes in (10, 30, 100, 300, 1000, 3000, 10000):
+        # a tree of four children has log4(3 N) levels; one more for a hop that is not a tree's
+        depth = math.ceil(math.log(1 + 3 * (nodes - 1), 4)) + 1
+        found[f"gossip-sim.rounds.n{nodes}"] = Goal("", "one-way delays until the last node has it", (_at_most(depth),))
+        found[f"gossip-sim.messages.n{nodes}"] = Goal("", "datagrams of each node for it", (_at_most(depth),))
+    found["gossip-sim.memory.node_kb"] = Goal("KB", "a node with its view of all others")
+    found["gossip-sim.memory.record_bytes"] = Goal("B", "a record at a node")
+    for slow in (4, 16):
+        plain = f"gossip-sim.slow{slow}.plain"
+        found[f"gossip-sim.slow{slow}.lifeguard"] = Goal(
+            "deaths", "sound nodes called dead, some others slow; with local health", (_at_most(0.05, plain),)
+        )
+        found[plain] = Goal("deaths", "the same without")
+    found["gossip-sim.schedules.failed"] = Goal("", "random schedules that did not end converged", (_at_most(0),))
+    return found
+
+
+GOSSIP_SIM = _gossip_sim()
