@@ -108,6 +108,10 @@ class Cluster:
     def start(self, player: Player, seeds: Iterable[Player] = (), *, records: bool = True) -> None:
         """Start a node's process in its next life; its application says again what it holds, or (not ``records``) has
         forgotten it."""
+        self.world.start(player.node, self.make(player, seeds, records=records))
+
+    def make(self, player: Player, seeds: Iterable[Player] = (), *, records: bool = True) -> Gossip:
+        """The core of a node's next life, not started yet."""
         player.epoch += 1
         player.left = False
         player.seen.clear()
@@ -133,7 +137,7 @@ class Cluster:
             core.put(scope, table, key, value, now)
         core.complete(now)
         self.trouble(player)
-        self.world.start(node, core)
+        return core
 
     def crash(self, player: Player) -> None:
         """Its process dies."""
