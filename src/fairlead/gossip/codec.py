@@ -49,35 +49,45 @@ def ranges(spans: Iterable[tuple[int, int]]) -> bytes:
 
 
 class Reader:
-    """Reads fields one after the other; every method raises ``Malformed``."""
+    """Reads fields one after the other; every method raises ``Malformed``. Each block of a burst passes through here, so
+    the short cuts are worth their lines: nearly all numbers have one byte."""
 
-    __slots__ = ("_at", "_data")
+    __slots__ = ("_at", "_data", "_end")
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
+        self._end = len(data)
 
     @property
     def left(self) -> int:
         """Bytes not read yet."""
-        return len(self._data) - self._at
+        return self._end - self._at
 
     def byte(self) -> int:
         """One byte."""
-        if self._at >= len(self._data):
+        at = self._at
+        if at >= self._end:
             raise Malformed
-        self._at += 1
-        return self._data[self._at - 1]
+        self._at = at + 1
+        return self._data[at]
 
     def take(self, count: int) -> bytes:
         """Exactly so many bytes."""
-        if count < 0 or count > self.left:
+        at = self._at
+        if count < 0 or at + count > self._end:
             raise Malformed
-        self._at += count
-        return self._data[self._at - count : self._at]
+        self._at = at + count
+        return self._data[at : at + count]
 
     def varint(self, limit: int = _U64_MAX) -> int:
         """An unsigned number up to ``limit``."""
+        at = self._at
+        if at < self._end and (number := self._data[at]) < 0x80:
+            if number > limit:
+                raise Malformed
+            self._at = at + 1
+            return number
         number = 0
         for place in range(_VARINT_BYTES_MAX):
             byte = self.byte()

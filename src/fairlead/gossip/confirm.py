@@ -12,10 +12,10 @@ from collections import deque
 from fairlead.gossip.contract import Written
 from fairlead.gossip.identity import NodeId
 from fairlead.gossip.members import Members
+from fairlead.gossip.messages import Have, Versions
 from fairlead.gossip.outbox import Outbox
 from fairlead.gossip.tables import Tables
 from fairlead.gossip.tree import Tree
-from fairlead.gossip.wire import Have, Versions
 
 #: Seconds until a member that has not confirmed is asked again; grows with each time up to the second number.
 AGAIN_S, AGAIN_S_MAX = 0.05, 1.0

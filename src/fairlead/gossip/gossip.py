@@ -15,9 +15,7 @@ from fairlead.gossip.contract import Event, GossipSettings, Peer, Snapshot, Wish
 from fairlead.gossip.identity import Address, Identity
 from fairlead.gossip.keyring import Keyring, Opened, short, unseal
 from fairlead.gossip.members import Member
-from fairlead.gossip.tables import CLUSTER
-from fairlead.gossip.voice import Voice
-from fairlead.gossip.wire import (
+from fairlead.gossip.messages import (
     Ack,
     Back,
     Delta,
@@ -40,8 +38,10 @@ from fairlead.gossip.wire import (
     Vector,
     Want,
     Who,
-    decode,
 )
+from fairlead.gossip.views import CLUSTER
+from fairlead.gossip.voice import Voice
+from fairlead.gossip.wire import decode
 
 
 class Gossip(Voice):
@@ -70,7 +70,7 @@ class Gossip(Voice):
             Delta: lambda member, delta, then: repair.gain(delta.items, member, then),
             State: lambda member, state, then: repair.gain(state.items, member, then),
             Want: repair.want,
-            Miss: repair.miss,
+            Miss: self._gaps.miss,
             Digest: repair.digest,
             Vector: repair.vectored,
             Ticket: lambda member, ticket, _: links.give_back(member.id, ticket.number),
@@ -92,12 +92,12 @@ class Gossip(Voice):
         if opened is None or message is None:
             return b""
         if isinstance(message, Join):
-            self._repair.took(taken := self._holding.take([message.card], str(sender)), None, now)
+            self._gaps.took(taken := self._holding.take([message.card], str(sender)), None, now)
             self._spreading.tell(taken.news)
             joined = self.members.get(message.card.id)
             if joined is None or short(joined.id) != opened.sender:
                 return b""
-            return self._outbox.seal(self._repair.whole([CLUSTER]), joined)
+            return self._outbox.seal(self._repair.synced(Vector((), {CLUSTER: {}}, members=True, ask=False)), joined)
         member = self.members.named(opened.sender)
         if member is None:
             self.counters["strangers"] += 1
@@ -124,7 +124,7 @@ class Gossip(Voice):
 
     def lifeline_lost(self, peer: Address, now: float) -> None:
         """A lifeline broke or could not be made: look at once."""
-        self._swim.lifeline_lost(peer, now)
+        self._lifelines.lost(peer, now)
 
     def tick(self, now: float) -> None:
         """Do what is due."""
@@ -133,6 +133,7 @@ class Gossip(Voice):
             return
         self._swim.tick(now)
         self._repair.tick(now)
+        self._gaps.tick(now)
         self._links.tick(now)
         self._confirmations.tick(now)
         if self._join_due is not None and self._join_due <= now:
@@ -144,9 +145,15 @@ class Gossip(Voice):
         """When ``tick`` is wanted, on the clock that ``now`` is of."""
         dues = [self._links.deadline()]
         if not self._left:
-            dues += [self._swim.deadline(), self._repair.deadline(), self._confirmations.deadline(), self._join_due]
+            dues += [
+                self._swim.deadline(),
+                self._repair.deadline(),
+                self._gaps.deadline(),
+                self._confirmations.deadline(),
+                self._join_due,
+            ]
             dues += self._quiet.values()
-            if self._spreading.waiting or self.tables.has_unsaid:
+            if self._spreading.waiting or self.tables.unsaid():
                 dues.append(self._spreading.deadline())
         return min((due for due in dues if due is not None), default=None)
 
@@ -158,7 +165,7 @@ class Gossip(Voice):
             self._spreading.flush(now)
         self._links.flush()
         if not self._left:
-            self._swim.lifelines()
+            self._lifelines.hold()
         return self._outbox.taken()
 
     def events(self) -> list[Event]:
@@ -239,7 +246,7 @@ class Gossip(Voice):
         if isinstance(message, Spread):
             sealer = member.id if member else None
             taken = self._spreading.passed(data, message, sealer, by, now)
-            self._repair.took(taken, by.id if by else sealer, now)
+            self._gaps.took(taken, by.id if by else sealer, now)
         elif member is not None and opened.epoch == member.card.epoch:
             if not opened.direct:
                 if isinstance(message, Delta):
@@ -250,7 +257,7 @@ class Gossip(Voice):
     def _introduced(self, message: Delta, source: str, now: float) -> None:
         """Somebody whom one asked who it is has answered."""
         taken = self._holding.take(message.items[:1], source)
-        self._repair.took(taken, None, now)
+        self._gaps.took(taken, None, now)
         self._spreading.tell(taken.news)
 
     def _handle(self, message: Message, member: Member, now: float) -> None:

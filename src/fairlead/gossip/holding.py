@@ -22,8 +22,9 @@ from fairlead.gossip.contract import (
 from fairlead.gossip.identity import Identity, NodeId
 from fairlead.gossip.log import Change, Version
 from fairlead.gossip.members import Card, Member, Members, Opinion, genuine_card
-from fairlead.gossip.tables import CLUSTER, Tables
-from fairlead.gossip.wire import Item
+from fairlead.gossip.messages import Item
+from fairlead.gossip.tables import Tables
+from fairlead.gossip.views import CLUSTER
 
 #: Blocks and heads kept whose owner's card has not come yet; an owner's share is a quarter. The oldest go first.
 ORPHANS_MAX = 2048
@@ -106,7 +107,7 @@ class Holding:
                 continue
             name = (record.scope, record.table, record.key)
             self.events.append(RecordChanged(*name, record.owner, change.before, change.after))
-        for identifier, epoch in self.tables.removals():
+        for identifier, epoch in self.tables.views.removals():
             removed = self.members.remove(identifier, epoch)
             if removed is not None:
                 self.events.append(MemberLeft(identifier, removed.card.address))
@@ -193,7 +194,7 @@ class Holding:
         taken.logs.append((item.owner, item.scope))
 
     def _wanted(self, item: Block | Head) -> bool:
-        if item.owner == self.own or self.members.banned(item.owner, item.epoch):
+        if item.owner == self.own or item.epoch <= self.members.banned.get(item.owner, -1):
             return False
         return item.scope == CLUSTER or item.scope in self.networks
 

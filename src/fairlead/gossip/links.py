@@ -19,8 +19,8 @@ from fairlead.gossip.blocks import PACKET_BYTES
 from fairlead.gossip.identity import NodeId
 from fairlead.gossip.keyring import name_of
 from fairlead.gossip.members import Members
+from fairlead.gossip.messages import Back, Done, Flood, Got, Message, Ticket
 from fairlead.gossip.outbox import Outbox
-from fairlead.gossip.wire import Back, Done, Flood, Got, Message, Ticket
 
 #: Packets between two tickets; two flights of 1,400 bytes fit a socket's default buffer beside those of others.
 FLIGHT = 16

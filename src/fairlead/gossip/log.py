@@ -290,10 +290,10 @@ class OwnLog(Log):
         blocks = write_blocks(self._identity, self.scope, self.epoch, self.seq + 1, events) if events else []
         return blocks, self.offer(None, blocks)
 
-    def sum_up(self, *, complete: bool) -> tuple[Head | None, list[Change]]:
-        """A head, if it would tell anybody anything: that a new epoch has begun, that blocks may be dropped, or that the
-        epoch is complete."""
-        news = (complete and not self._complete) or self.head is None
+    def sum_up(self, *, complete: bool, anyhow: bool = False) -> tuple[Head | None, list[Change]]:
+        """A head, if it would tell anybody anything: that blocks may be dropped, or that the epoch is complete; with
+        ``anyhow`` if there is none yet: it tells that an epoch has begun."""
+        news = (complete and not self._complete) or (anyhow and self.head is None)
         if not self._dead and not news:
             return None, []
         self._complete = self._complete or complete

@@ -24,7 +24,7 @@ import hashlib
 import ipaddress
 import struct
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -183,8 +183,10 @@ class Members:
         self._members: dict[NodeId, Member] = {}
         self._shorts: dict[ShortId, NodeId] = {}
         self._addresses: dict[Address, NodeId] = {}
-        self._lost: set[NodeId] = set()
-        self._banned: dict[NodeId, int] = {}
+        #: Ids of the dead.
+        self.lost: set[NodeId] = set()
+        #: Whom verdicts have removed, and up to which epoch.
+        self.banned: dict[NodeId, int] = {}
         self._set(Member(own.id, own))
 
     def __len__(self) -> int:
@@ -195,11 +197,6 @@ class Members:
 
     def __iter__(self) -> Iterator[Member]:
         return iter(self._members.values())
-
-    @property
-    def lost(self) -> Collection[NodeId]:
-        """Ids of the dead."""
-        return self._lost
 
     def get(self, identifier: NodeId) -> Member | None:
         """One member, None when there is none of that id."""
@@ -215,6 +212,18 @@ class Members:
         identifier = self._addresses.get(address)
         return self._members.get(identifier) if identifier else None
 
+    def successors(self, count: int) -> list[Member]:
+        """The next reachable nodes on the ring after this one."""
+        found: list[Member] = []
+        at = bisect_left(self.ring, self.own)
+        for step in range(1, len(self.ring)):
+            member = self._members[self.ring[(at + step) % len(self.ring)]]
+            if member.reachable and member.id != self.own:
+                found.append(member)
+                if len(found) >= count:
+                    break
+        return found
+
     def meet(self, card: Card) -> Member | None:
         """Take a card (checked); the member when it is news."""
         known = self._members.get(card.id)
@@ -222,7 +231,7 @@ class Members:
             return None
         if known is None and len(self._members) >= MEMBERS_MAX:
             return None
-        if self.banned(card.id, card.epoch):
+        if card.epoch <= self.banned.get(card.id, -1):
             return None
         return self._set(Member(card.id, card))
 
@@ -257,14 +266,10 @@ class Members:
             return None
         return self._set(replace(known, level=max(known.level + 1, level), suspected=False))
 
-    def banned(self, identifier: NodeId, epoch: int) -> bool:
-        """Whether a verdict has removed this life of a node."""
-        return epoch <= self._banned.get(identifier, -1)
-
     def remove(self, identifier: NodeId, epoch: int) -> Member | None:
         """Forget a member and its lives up to an epoch, by a verdict of a manager."""
         known = self._members.get(identifier)
-        self._banned[identifier] = max(epoch, self._banned.get(identifier, -1))
+        self.banned[identifier] = max(epoch, self.banned.get(identifier, -1))
         if known is None or known.card.epoch > epoch or identifier == self.own:
             return None
         self._unset(known)
@@ -274,7 +279,7 @@ class Members:
     def _unset(self, known: Member) -> None:
         del self._members[known.id]
         self.sum = (self.sum - _weight(known)) % _U64
-        self._lost.discard(known.id)
+        self.lost.discard(known.id)
         self._shorts.pop(short(known.id), None)
         if self._addresses.get(known.card.address) == known.id:
             del self._addresses[known.card.address]
@@ -292,7 +297,7 @@ class Members:
             insort(self.ring, member.id)
             self._addresses[member.card.address] = member.id
             if member.level & 1:
-                self._lost.add(member.id)
+                self.lost.add(member.id)
         if known is None or known.standing != member.standing:
             self.changes += 1
         return member

@@ -10,7 +10,8 @@ from fairlead.gossip.contract import STREAM_BYTES_MAX, Datagram, Lifeline, Reque
 from fairlead.gossip.identity import Address, NodeId
 from fairlead.gossip.keyring import Keyring, Sealer, short, unseal
 from fairlead.gossip.members import Member
-from fairlead.gossip.wire import Message, decode, encode
+from fairlead.gossip.messages import Message
+from fairlead.gossip.wire import decode, encode
 
 #: Requests under way at most; a joining node has three, a flooding one as many as children.
 REQUESTS_MAX = 512

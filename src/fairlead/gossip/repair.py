@@ -6,45 +6,26 @@ of the two sends a ``Digest``, a sum for each scope. The other answers with a ``
 long, asks by stream (``Sync``). Whoever has the other's vector knows what both lack: it sends the one and asks for the
 other. Both sums are then the same, or there is news again.
 
-A gap in a log is seen sooner than by sums: what lacks is asked for (``Miss``) when the log has been quiet for ``GAP_S``,
-of whoever sent what came after it, then of its owner, then of anybody.
-
 What a node gains so is news to the nodes around it, too: it tells them how much it has (``Have``). Cards are pushed.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from random import Random
 
 from fairlead.gossip.contract import STREAM_BYTES_MAX
+from fairlead.gossip.gaps import BLOCKS_MAX, Gaps
 from fairlead.gossip.holding import Holding, Taken
 from fairlead.gossip.identity import NodeId
-from fairlead.gossip.links import Links
 from fairlead.gossip.log import Version
 from fairlead.gossip.members import Card, Member, Opinion
+from fairlead.gossip.messages import Digest, Have, Item, Message, State, Sync, Vector, Versions, Want
 from fairlead.gossip.outbox import Outbox
-from fairlead.gossip.spread import HAVE_LOGS, ITEMS_BYTES, Spreading
-from fairlead.gossip.tables import CLUSTER
-from fairlead.gossip.tree import Tree
-from fairlead.gossip.wire import (
-    Delta,
-    Digest,
-    Have,
-    Item,
-    Message,
-    Miss,
-    State,
-    Sync,
-    Vector,
-    Versions,
-    Want,
-    encode_item,
-    filled,
-    portions,
-)
+from fairlead.gossip.spread import HAVE_LOGS, Spreading
+from fairlead.gossip.views import CLUSTER
+from fairlead.gossip.wire import encode_item, portions
 
 #: Seconds without news after which sums are believed to differ for good.
 QUIET_S = 0.05
@@ -52,14 +33,10 @@ QUIET_S = 0.05
 IMPATIENT_S = 1.0
 #: Seconds to the next comparison with the same node when one changed nothing; doubled each time.
 AGAIN_S, AGAIN_S_MAX = 0.2, 30.0
-#: Seconds without anything of a log that has a gap after which it is asked for, and until it is asked for again.
-GAP_S, GAP_AGAIN_S, GAP_AGAIN_S_MAX = 0.01, 0.04, 2.0
 #: Names in one ``Vector``; more go by stream.
 VECTOR_NAMES = 40
 #: Bytes of one ``State``.
 STATE_BYTES = STREAM_BYTES_MAX // 4
-#: Blocks that are sent for one ``Miss`` or ``Want`` at most; the rest is asked for again.
-BLOCKS_MAX = 512
 #: Cards in one ``Want``.
 _CARDS_MAX = 64
 _NOTHING = Version()
@@ -73,39 +50,26 @@ class _Difference:
     open: bool = True
 
 
-@dataclass(slots=True)
-class _Gap:
-    due: float
-    tries: int = 0
-    source: NodeId | None = None
-
-
 class Repair:
-    """Compares, asks and answers."""
+    """Compares, asks and answers. ``former`` is told when others know this node's log in a scope by its former life only."""
 
     def __init__(
         self,
         holding: Holding,
         outbox: Outbox,
-        links: Links,
         spreading: Spreading,
-        tree: Tree,
-        chance: Random,
+        gaps: Gaps,
         counters: Counter[str],
-        rumours: Callable[[Iterable[Opinion], float], None],
+        former: Callable[[str], None],
     ) -> None:
         self._holding = holding
         self._outbox = outbox
-        self._links = links
         self._spreading = spreading
-        self._tree = tree
-        self._chance = chance
+        self._gaps = gaps
         self._counters = counters
-        self._rumours = rumours
+        self._former = former
         self._differences: dict[NodeId, _Difference] = {}
-        self._gaps: dict[tuple[NodeId, str], _Gap] = {}
         self._syncing: set[NodeId] = set()
-        self.last_news = float("-inf")
 
     def sum(self, with_node: NodeId) -> int:
         """What is held of what a node and this one share, as eight bytes."""
@@ -127,27 +91,9 @@ class Repair:
         """Compare with a node soon, whatever the sums were."""
         self._differences[peer] = _Difference(now - IMPATIENT_S, now + wait_s)
 
-    def took(self, taken: Taken, source: NodeId | None, now: float) -> None:
-        """Something has come: look for gaps."""
-        if taken.news:
-            self.last_news = now
-        for owner, scope in dict.fromkeys(taken.logs):
-            log = self._holding.tables.log(owner, scope)
-            if log is None or not log.gap:
-                self._gaps.pop((owner, scope), None)
-                continue
-            gap = self._gaps.get((owner, scope))
-            if gap is None:
-                self._gaps[owner, scope] = _Gap(now + GAP_S, 0, source)
-            elif not gap.tries:
-                gap.due = now + GAP_S
-        if taken.rumours:
-            self._rumours(taken.rumours, now)
-
     def deadline(self) -> float | None:
         """When ``tick`` is wanted next."""
-        dues = [gap.due for gap in self._gaps.values()]
-        dues += [self._when(difference) for difference in self._differences.values() if difference.open]
+        dues = [self._when(difference) for difference in self._differences.values() if difference.open]
         return min(dues, default=None)
 
     def tick(self, now: float) -> None:
@@ -155,9 +101,6 @@ class Repair:
         for peer, difference in list(self._differences.items()):
             if difference.open and self._when(difference) <= now:
                 self._compare(peer, difference, now)
-        for (owner, scope), gap in list(self._gaps.items()):
-            if gap.due <= now:
-                self._ask_for(owner, scope, gap, now)
 
     def digest(self, peer: Member, digest: Digest, now: float) -> None:
         """A node differs and says where it may be."""
@@ -168,19 +111,19 @@ class Repair:
         if not scopes and not members:
             return
         self._counters["differences"] += 1
-        vector = self.vector(scopes, members=members)
+        vector = self._vector(scopes, members=members, ask=True)
         if len(vector.opinions) + sum(map(len, vector.versions.values())) <= VECTOR_NAMES:
             self._outbox.tell(peer, vector)
         else:
-            self.sync(peer, vector, now)
+            self.sync(peer, scopes, members=members)
 
-    def vector(self, scopes: Iterable[str], *, members: bool, ask: bool = True) -> Vector:
+    def _vector(self, scopes: Iterable[str], *, members: bool, ask: bool) -> Vector:
         """What is held here, named."""
         opinions = tuple(member.opinion for member in self._holding.members) if members else ()
         return Vector(opinions, {scope: self._holding.tables.versions(scope) for scope in scopes}, members, ask)
 
-    def sync(self, peer: Member, vector: Vector, now: float) -> None:
-        """Ask a node by stream for all that one lacks; then have it ask for what it lacks."""
+    def sync(self, peer: Member, scopes: Sequence[str], *, members: bool, ask: bool = True) -> None:
+        """Ask a node by stream for all that one lacks; then (``ask``) have it ask for what it lacks."""
         if peer.id in self._syncing:
             return
         self._syncing.add(peer.id)
@@ -191,10 +134,11 @@ class Repair:
                 return
             self.gain(answer.items, peer, then_now)
             if answer.more:
-                self.sync(peer, self.vector(vector.versions, members=vector.members), then_now)
-            elif vector.ask and self._holding.members.get(peer.id) is not None:
+                self.sync(peer, scopes, members=members, ask=ask)
+            elif ask and self._holding.members.get(peer.id) is not None:
                 self._outbox.tell(peer, self._digest(peer.id))
 
+        vector = self._vector(scopes, members=members, ask=ask)
         if not self._outbox.ask(peer.card.address, self._outbox.seal(Sync(vector), peer), then):
             self._syncing.discard(peer.id)
 
@@ -202,10 +146,9 @@ class Repair:
         """A node has said what it holds: send what it lacks, ask for what is lacking here."""
         known = {scope: vector.versions[scope] for scope in self._holding.shared(peer.id) if scope in vector.versions}
         items = self._lacking(vector, known)
-        for group in filled(items, ITEMS_BYTES):
-            self._links.push(peer.id, self._outbox.seal(Delta(group), peer), now)
+        self._spreading.give(peer, items, now)
         cards, opinions = self._holding.lacks(vector.opinions)
-        self.took(self._holding.take(opinions, peer.id.hex()), peer.id, now)
+        self._gaps.took(self._holding.take(opinions, peer.id.hex()), peer.id, now)
         wanted = self._behind(known)
         for at in range(0, len(cards), _CARDS_MAX):
             self._outbox.tell(peer, Want(tuple(cards[at : at + _CARDS_MAX]), {}))
@@ -217,29 +160,15 @@ class Repair:
         # A node that has just attached asks before its attachment has come here.
         scopes = (CLUSTER, *self._holding.networks)
         known = {scope: vector.versions[scope] for scope in scopes if scope in vector.versions}
+        self._behind(known)
         return state(self._lacking(vector, known))
-
-    def whole(self, scopes: Iterable[str]) -> State:
-        """All that is held of members and some scopes, for one that has nothing."""
-        return state(self._lacking(Vector((), {}, members=True, ask=False), {scope: {} for scope in scopes}))
 
     def want(self, peer: Member, want: Want, now: float) -> None:
         """A node asks for what comes after what it has."""
         members = self._holding.members
         items: list[Item] = [member.card for card in want.cards if (member := members.get(card)) is not None]
         items += self._after(want.versions)[:BLOCKS_MAX]
-        self._send(peer, items, now)
-
-    def miss(self, peer: Member, miss: Miss, now: float) -> None:
-        """A node has a gap: something was lost."""
-        self._spreading.loss(now)
-        log = self._holding.tables.log(miss.owner, miss.scope)
-        if log is None or log.epoch != miss.epoch:
-            return
-        items: list[Item] = [*log.within(miss.spans)[:BLOCKS_MAX]]
-        if log.head is not None and miss.spans and log.head.version >= miss.spans[0][0]:
-            items.insert(0, log.head)
-        self._send(peer, items, now)
+        self._spreading.give(peer, items, now)
 
     def have(self, peer: Member, have: Have, now: float) -> None:
         """A node says how much it holds of some logs."""
@@ -257,19 +186,18 @@ class Repair:
     def gain(self, items: Iterable[Item], peer: Member, now: float) -> Taken:
         """What was lacking has come: take it, and let the nodes around know."""
         taken = self._holding.take(tuple(items), peer.id.hex())
-        self.took(taken, peer.id, now)
+        self._gaps.took(taken, peer.id, now)
         if taken.news:
             self._counters["repaired"] += len(taken.news)
             self._spreading.tell(item for item in taken.news if isinstance(item, Card | Opinion))
-            gaps = [name for name in taken.logs if name in self._gaps]
-            self._spreading.hint([name for name in taken.logs if name not in gaps], None, now)
+            self._spreading.hint([name for name in taken.logs if not self._gaps.open(*name)], None, now)
             difference = self._differences.get(peer.id)
             if difference is not None:
                 difference.again = AGAIN_S
         return taken
 
     def _when(self, difference: _Difference) -> float:
-        return max(difference.due, min(self.last_news + QUIET_S, difference.since + IMPATIENT_S))
+        return max(difference.due, min(self._gaps.last_news + QUIET_S, difference.since + IMPATIENT_S))
 
     def _digest(self, peer: NodeId) -> Digest:
         tables = self._holding.tables
@@ -287,33 +215,6 @@ class Repair:
         self._counters["digests_sent"] += 1
         self._outbox.tell(member, self._digest(peer))
 
-    def _ask_for(self, owner: NodeId, scope: str, gap: _Gap, now: float) -> None:
-        log = self._holding.tables.log(owner, scope)
-        if log is None or not log.gap:
-            del self._gaps[owner, scope]
-            return
-        asked = self._whom(owner, scope, gap)
-        gap.due = now + min(GAP_AGAIN_S * 2**gap.tries, GAP_AGAIN_S_MAX)
-        gap.tries = min(gap.tries + 1, 16)
-        self._spreading.loss(now)
-        if asked is None:
-            return
-        self._counters["gaps_asked"] += 1
-        spans = log.missing()
-        if spans:
-            self._outbox.tell(asked, Miss(owner, scope, log.epoch, spans))
-        else:
-            self._outbox.tell(asked, Want((), {scope: {owner: log.version}}))
-
-    def _whom(self, owner: NodeId, scope: str, gap: _Gap) -> Member | None:
-        members = self._holding.members
-        for node in (gap.source, owner)[gap.tries :]:
-            member = members.get(node) if node else None
-            if member is not None and member.reachable:
-                return member
-        others = self._tree.reachable(scope)
-        return members.get(others[self._chance.randrange(len(others))]) if others else None
-
     def _behind(self, versions: Versions) -> dict[str, dict[NodeId, Version]]:
         """Of which logs somebody has more."""
         found: dict[str, dict[NodeId, Version]] = {}
@@ -324,10 +225,12 @@ class Repair:
             for owner, theirs in owners.items():
                 log = holding.tables.log(owner, scope)
                 ours = log.version if log else _NOTHING
+                if owner == holding.own and not ours:
+                    self._former(scope)
                 newer = (theirs.epoch, theirs.seq) > (ours.epoch, ours.seq) or (
                     theirs.epoch == ours.epoch and theirs.head > ours.head
                 )
-                if newer and owner != holding.own and not holding.members.banned(owner, theirs.epoch):
+                if newer and owner != holding.own and theirs.epoch > holding.members.banned.get(owner, -1):
                     found.setdefault(scope, {})[owner] = ours
         return found
 
@@ -360,10 +263,6 @@ class Repair:
                     head, blocks = log.since(known)
                     items += [*((head,) if head else ()), *blocks]
         return items
-
-    def _send(self, peer: Member, items: list[Item], now: float) -> None:
-        for group in filled(items, ITEMS_BYTES):
-            self._links.push(peer.id, self._outbox.seal(Delta(group), peer), now)
 
 
 def state(items: Iterable[Item]) -> State:

@@ -20,10 +20,11 @@ from fairlead.gossip.keyring import OVERHEAD_BYTES, name_of
 from fairlead.gossip.links import Links
 from fairlead.gossip.log import Version
 from fairlead.gossip.members import Member
+from fairlead.gossip.messages import Delta, Have, Item, Spread
 from fairlead.gossip.outbox import Outbox
-from fairlead.gossip.tables import CLUSTER
 from fairlead.gossip.tree import Tree
-from fairlead.gossip.wire import Have, Item, Spread, filled, portions
+from fairlead.gossip.views import CLUSTER
+from fairlead.gossip.wire import filled, portions
 
 #: Seconds for which news is gathered after other news was sent.
 GATHER_S = 0.01
@@ -49,7 +50,7 @@ class Spreading:
         self._news: dict[str, list[Item]] = {}
         self._waiting = 0
         self._last_sent = float("-inf")
-        self._lossy_until = float("-inf")
+        self._lossy_until = self._seen_until = float("-inf")
 
     def lossy(self, now: float) -> bool:
         """Whether packets were lost of late."""
@@ -57,7 +58,7 @@ class Spreading:
 
     def loss(self, now: float) -> None:
         """Something did not arrive."""
-        self._lossy_until = now + CALM_S
+        self._lossy_until = self._seen_until = now + CALM_S
 
     def tell(self, items: Iterable[Item]) -> None:
         """Have news of this node's own sent to all: what it said, and what it found out."""
@@ -92,7 +93,7 @@ class Spreading:
         for scope, items in news.items():
             children = self._tree.children(scope, self._holding.own)
             for group in filled(items, ITEMS_BYTES) if children else ():
-                packet = self._outbox.seal(Spread(group, lossy=lossy))
+                packet = self._outbox.seal(Spread(group, lossy=lossy, seen=now < self._seen_until))
                 for child in children:
                     self._links.push(child, packet, now, confirm=lossy)
 
@@ -100,6 +101,8 @@ class Spreading:
         """A packet of a tree has come, ``by`` way of a neighbour: take it and pass it on if it has news."""
         source = by.id.hex() if by else sealer.hex() if sealer else ""
         taken = self._holding.take(spread.items, source)
+        if spread.seen:
+            self._lossy_until = max(self._lossy_until, now + CALM_S)
         if by is not None and (spread.lossy or self.lossy(now)):
             self._links.confirm(by.id, name_of(packet))
         if not taken.news:
@@ -114,6 +117,11 @@ class Spreading:
             if by is None or child != by.id:
                 self._links.push(child, packet, now, confirm=confirm)
         return taken
+
+    def give(self, to: Member, items: Iterable[Item], now: float) -> None:
+        """Send one node what it lacks."""
+        for group in filled(items, ITEMS_BYTES):
+            self._links.push(to.id, self._outbox.seal(Delta(group), to), now)
 
     def hint(self, logs: Sequence[tuple[NodeId, str]], root: NodeId | None, now: float) -> None:
         """Tell the children in a tree how much is held of these logs; without a root in this node's own."""

@@ -29,10 +29,10 @@ from enum import Enum
 from random import Random
 
 from fairlead.gossip.contract import GossipSettings
-from fairlead.gossip.identity import Address, NodeId
+from fairlead.gossip.identity import NodeId
 from fairlead.gossip.members import Member, Members, Opinion
+from fairlead.gossip.messages import Done, Message, Ping, Seek, Sought, Try
 from fairlead.gossip.outbox import Outbox
-from fairlead.gossip.wire import Done, Message, Ping, Seek, Sought, Try
 
 #: Time-out of a probe: three round trips, but no less than what a scheduler takes its time for, and no more than leaves
 #: detection within 2 s (seconds).
@@ -117,8 +117,6 @@ class Swim:
         self._next_probe = now + chance.random() * settings.probe_period_s
         self._next_lost = now
         self._due = self._next_probe
-        self._lifelines: set[Address] = set()
-        self._lifelines_at = -1
 
     def deadline(self) -> float:
         """When ``tick`` is wanted next."""
@@ -232,15 +230,6 @@ class Swim:
         elif probe.stage is Stage.LOOK:
             self._finish(probe, reached=False)
 
-    def lifeline_lost(self, address: Address, now: float) -> None:
-        """A lifeline broke: look at once, by both ways."""
-        member = self._members.at(address)
-        if address not in self._lifelines or member is None:
-            return
-        self._lifelines.discard(address)
-        self._lifelines_at = -1
-        self.suspicious(member.id, now)
-
     def doubted(self) -> None:
         """Others doubt this node: it is likely to be slow (Lifeguard)."""
         self._worse()
@@ -253,31 +242,8 @@ class Swim:
         for table in (self.rtt, self.lost_since):
             table.pop(subject, None)
 
-    def lifelines(self) -> None:
-        """Hold connections to the next nodes on the ring, and no others."""
-        if self._lifelines_at == self._members.changes or not self._settings.lifelines:
-            return
-        self._lifelines_at = self._members.changes
-        wanted = {member.card.address for member in self._successors(self._settings.lifelines)}
-        for address in sorted(wanted ^ self._lifelines, key=str):
-            self._outbox.hold(address, there=address in wanted)
-        self._lifelines = wanted
-
-    def _successors(self, count: int) -> list[Member]:
-        ring = self._members.ring
-        found: list[Member] = []
-        at = ring.index(self._members.own) if self._members.own in ring else 0
-        for step in range(1, len(ring)):
-            member = self._members.get(ring[(at + step) % len(ring)])
-            if member is not None and member.reachable:
-                found.append(member)
-                if len(found) == count:
-                    break
-        return found
-
     def _probe_some(self, now: float) -> None:
-        self.lifelines()
-        chosen = [member.id for member in self._successors(1)]
+        chosen = [member.id for member in self._members.successors(1)]
         if (other := self._next_shuffled(chosen)) is not None:
             chosen.append(other)
         for subject in chosen:

@@ -13,7 +13,8 @@ from bisect import bisect_left
 
 from fairlead.gossip.identity import NodeId
 from fairlead.gossip.members import Members
-from fairlead.gossip.tables import CLUSTER, Tables
+from fairlead.gossip.tables import Tables
+from fairlead.gossip.views import CLUSTER
 
 #: Children of a node. Depth is log_4 N; 3 to 6 differ little, and 4 was measured (gossip-anchors 6).
 FANOUT = 4

@@ -9,19 +9,22 @@ from random import Random
 from fairlead.gossip.blocks import NAME_BYTES_MAX, VALUE_BYTES_MAX, Block, Head
 from fairlead.gossip.confirm import Confirmations
 from fairlead.gossip.contract import GossipSettings, Joined, Written
+from fairlead.gossip.gaps import Gaps
 from fairlead.gossip.guard import Guard
 from fairlead.gossip.holding import Holding
 from fairlead.gossip.identity import Address, Identity, NodeId
 from fairlead.gossip.keyring import Keyring
+from fairlead.gossip.lifelines import Lifelines
 from fairlead.gossip.links import Links
 from fairlead.gossip.members import Member, Members, Opinion, write_card
+from fairlead.gossip.messages import Join, Message, Ping, State
 from fairlead.gossip.outbox import Outbox
 from fairlead.gossip.repair import Repair
 from fairlead.gossip.spread import Spreading
 from fairlead.gossip.swim import Swim
-from fairlead.gossip.tables import CLUSTER, Tables
+from fairlead.gossip.tables import Tables
 from fairlead.gossip.tree import Tree
-from fairlead.gossip.wire import Join, Message, Ping, State
+from fairlead.gossip.views import CLUSTER
 from fairlead.model.errors import Invalid
 
 #: Seconds until the next seed is asked when one does not answer; doubled each round, up to the second number.
@@ -65,14 +68,19 @@ class Voice:
         self._tree = Tree(self.members, self.tables)
         self._links = Links(self.members, self._outbox, self.counters, self._rtt, self._loss)
         self._spreading = Spreading(self._holding, self._outbox, self._tree, self._links, self.counters)
-        self._repair = Repair(
-            self._holding, self._outbox, self._links, self._spreading, self._tree, chance, self.counters, self._rumours
+        self._gaps = Gaps(
+            self._holding, self._outbox, self._spreading, self._tree, chance, self.counters, self._rumours
         )
+        self._repair = Repair(
+            self._holding, self._outbox, self._spreading, self._gaps, self.counters,
+            lambda scope: self._sum_up(scope, anyhow=True),
+        )  # fmt: skip
         self._confirmations = Confirmations(epoch, self.members, self.tables, self._tree, self._outbox)
         self._swim = Swim(
             self.members, self._outbox, settings, chance, self.counters, now,
             ping=self._ping, turned=self._turned, loss=self._loss,
         )  # fmt: skip
+        self._lifelines = Lifelines(self.members, self._outbox, self._swim, settings.lifelines)
         self._guard = Guard()
         self._joined = False
         self._left = False
@@ -111,7 +119,7 @@ class Voice:
         self.tables.attach(network)
         self._quiet[network] = now + SUM_UP_S
         if self.tables.own(network).seq:
-            self._sum_up(network)
+            self._sum_up(network, anyhow=True)
         self._flush_scope(CLUSTER, now)
         self._pull(network, now)
 
@@ -122,7 +130,7 @@ class Voice:
         for record in list(self.tables.own(network).records()):
             self.tables.put(network, record.table, record.key, None)
         self._flush_scope(network, now)
-        self.tables.detach(network)
+        self.tables.attach(network, there=False)
         self._flush_scope(CLUSTER, now)
         self._holding.networks.discard(network)
         self._quiet.pop(network, None)
@@ -183,9 +191,9 @@ class Voice:
             self._confirmations.said(scope, now)
             self._quiet[scope] = now + SUM_UP_S
 
-    def _sum_up(self, scope: str) -> None:
+    def _sum_up(self, scope: str, *, anyhow: bool = False) -> None:
         self._quiet.pop(scope, None)
-        head, changes = self.tables.sum_up(scope, complete=self._complete)
+        head, changes = self.tables.sum_up(scope, complete=self._complete, anyhow=anyhow)
         self._holding.seen(changes)
         if head is not None:
             self._spreading.tell([head])
@@ -219,12 +227,12 @@ class Voice:
     def _come(self, seed: Address, state: State, now: float) -> None:
         """The cluster's state has come from a seed."""
         taken = self._holding.take(state.items, str(seed))
-        self._repair.took(taken, None, now)
+        self._gaps.took(taken, None, now)
         self._joined, self._join_due = True, None
         self._holding.events.append(Joined(seed))
         member = self.members.at(seed)
         if member is not None and state.more:
-            self._repair.sync(member, self._repair.vector([CLUSTER], members=True), now)
+            self._repair.sync(member, [CLUSTER], members=True)
         for scope in (CLUSTER, *sorted(self._holding.networks)):
             self._flush_scope(scope, now)
             self._spreading.tell(_all_said(self.tables, self._identity.id, scope))
@@ -241,7 +249,7 @@ class Voice:
         for place, peer in enumerate(chosen):
             member = self.members.get(peer)
             if member is not None and not place:
-                self._repair.sync(member, self._repair.vector([network], members=False, ask=False), now)
+                self._repair.sync(member, [network], members=False, ask=False)
             self._repair.contact(peer, now, SETTLE_S)
 
     def _ping(self, member: Member, number: int, accused: Opinion | None) -> Ping:

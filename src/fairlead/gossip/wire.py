@@ -23,15 +23,13 @@ message are None, and the work is bounded by their length.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from fairlead.gossip import codec
 from fairlead.gossip.blocks import (
     NAME_BYTES_MAX,
     Block,
     Head,
-    Span,
     encode_block,
     encode_head,
     read_block,
@@ -41,183 +39,39 @@ from fairlead.gossip.codec import Malformed, Reader
 from fairlead.gossip.identity import NODE_ID_BYTES, NodeId
 from fairlead.gossip.keyring import EPOCH_MAX
 from fairlead.gossip.log import Version
-from fairlead.gossip.members import Card, Opinion, encode_card, read_card
+from fairlead.gossip.members import Opinion, encode_card, read_card
+from fairlead.gossip.messages import (
+    Ack,
+    Back,
+    Delta,
+    Digest,
+    Done,
+    Flood,
+    Got,
+    Have,
+    Item,
+    Join,
+    Message,
+    Miss,
+    Ping,
+    Seek,
+    Sought,
+    Spread,
+    State,
+    Sync,
+    Ticket,
+    Try,
+    Vector,
+    Versions,
+    Want,
+    Who,
+)
 
 _U32 = 2**32 - 1
 #: Bytes of a packet's name (``keyring.name_of``) at most.
 _NAME_MAX = 18
 #: Gaps of a log named in one message.
 _SPANS_MAX = 64
-
-Item = Card | Opinion | Block | Head
-#: Scope -> owner -> how much is held of its log there.
-Versions = Mapping[str, Mapping[NodeId, Version]]
-
-
-@dataclass(frozen=True, slots=True)
-class Ping:
-    """Are you there? ``sum`` is what the sender holds of what both share. With ``accused``: this is said of you."""
-
-    number: int
-    sum: int
-    accused: Opinion | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ack:
-    """I am. ``sum`` is None when it is the ping's."""
-
-    number: int
-    sum: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Seek:
-    """Can you reach ``subject``?"""
-
-    number: int
-    subject: NodeId
-
-
-@dataclass(frozen=True, slots=True)
-class Sought:
-    """I could, or could not, reach whom you asked about."""
-
-    number: int
-    reached: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """News, to be passed on along the sealer's tree. With ``lossy`` each node confirms it to whom it has it from."""
-
-    items: tuple[Item, ...]
-    lossy: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """What the receiver lacks."""
-
-    items: tuple[Item, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Have:
-    """How much the sender holds. With ``ask`` it wants to know the receiver's. Who gains by it tells its children in the
-    tree of ``root``."""
-
-    versions: Versions
-    root: NodeId
-    ask: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Want:
-    """Send me the cards of these, and what of these logs comes after these versions."""
-
-    cards: tuple[NodeId, ...]
-    versions: Versions
-
-
-@dataclass(frozen=True, slots=True)
-class Miss:
-    """Send me these events of a log (NACK): those after them are here."""
-
-    owner: NodeId
-    scope: str
-    epoch: int
-    spans: tuple[Span, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Digest:
-    """What the sender holds of what both share, as sums."""
-
-    members: int
-    sums: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Vector:
-    """What the sender holds, named. It is all that it holds of the scopes in ``versions``, and of the members when
-    ``members`` is set. With ``ask`` the receiver answers with its own."""
-
-    opinions: tuple[Opinion, ...]
-    versions: Versions
-    members: bool
-    ask: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """Tell me when you have got here."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Back:
-    """I have got here."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Got:
-    """These packets have come."""
-
-    names: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Who:
-    """I do not know who you are; send me your card."""
-
-
-@dataclass(frozen=True, slots=True)
-class Join:
-    """By stream: I belong to you; the reply is a ``State``."""
-
-    card: Card
-
-
-@dataclass(frozen=True, slots=True)
-class Sync:
-    """By stream: this is what I hold of members and of these scopes; the reply is a ``State`` with what I lack."""
-
-    vector: Vector
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """By stream: what you lack; ``more`` when it was too much for one message."""
-
-    items: tuple[Item, ...]
-    more: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Flood:
-    """By stream: sealed packets that were too many for datagrams."""
-
-    packets: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Try:
-    """By stream: are you there? The reply is ``Done``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """By stream: it is as you wish."""
-
-
-Message = (
-    Ping | Ack | Seek | Sought | Spread | Delta | Have | Want | Digest | Vector
-    | Miss | Ticket | Back | Got | Who | Join | Sync | State | Flood | Try | Done
-)  # fmt: skip
 
 _PING, _ACCUSE, _SAME, _ACK, _SEEK, _SOUGHT, _SPREAD, _DELTA, _HAVE, _WANT = range(1, 11)
 _DIGEST, _VECTOR, _TICKET, _BACK, _GOT, _WHO, _JOIN, _SYNC, _STATE, _FLOOD, _TRY, _DONE, _MISS = range(11, 24)
@@ -242,8 +96,8 @@ def encode(message: Message) -> bytes:
             return _BH.pack(_SEEK, number) + subject
         case Sought(number, reached):
             return _BH.pack(_SOUGHT, number) + bytes((reached,))
-        case Spread(items, lossy):
-            return bytes((_SPREAD, lossy)) + _items(items)
+        case Spread(items, lossy, seen):
+            return bytes((_SPREAD, lossy | seen << 1)) + _items(items)
         case Delta(items):
             return bytes((_DELTA,)) + _items(items)
         case Have(versions, root, ask):
@@ -415,8 +269,8 @@ def _read_accuse(reader: Reader) -> Ping:
 
 
 def _read_spread(reader: Reader) -> Spread:
-    lossy = bool(_read_flags(reader, 1))
-    return Spread(_read_items(reader), lossy)
+    flags = _read_flags(reader, 3)
+    return Spread(_read_items(reader), bool(flags & 1), bool(flags & 2))
 
 
 def _read_have(reader: Reader) -> Have:

@@ -117,9 +117,7 @@ class Village:
         start = self.now
         while not true():
             assert self.now - start < seconds, f"not so after {seconds} s"
-            assert self._heap
-            self.now, _, act = heapq.heappop(self._heap)
-            act()
+            self.run(DELAY_S)
         return self.now - start
 
     def do(self, number: int, act: Callable[[Gossip], object]) -> None:
@@ -152,9 +150,8 @@ class Village:
         return all(self.standing(at, of) is standing for at in self.nodes if at not in {of, *but})
 
     def agree(self) -> bool:
-        shots = [node.snapshot() for node in self.nodes.values()]
-        sums = {(shot.members_sum, tuple(sorted(shot.sums.items()))) for shot in shots}
-        return len(sums) == 1 and len(shots[0].peers) == len(self.nodes) - 1
+        sums = {(node.members.sum, node.tables.digest(["", NET])) for node in self.nodes.values()}
+        return len(sums) == 1 and all(len(node.members.ring) == len(self.nodes) for node in self.nodes.values())
 
     def settled(self, seconds: float = 5.0) -> Village:
         self.run_until(self.agree, seconds)
