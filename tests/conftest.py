@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--crashes", type=int, default=4, help="kills at random moments in test_crash_random")
     group.addoption("--programs", action="store_true", help="daemons that are killed are programs, not forks")
     group.addoption("--cycles", type=int, default=60, help="rounds of making and removing in test_cycles")
+
+
+def pytest_configure() -> None:
+    """A run that is told to end, by a time limit around it, ends as by Ctrl-C: what tests have started is ended too."""
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(*_: object) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: None)  # once more would cut short what is being cleaned up
+    raise KeyboardInterrupt
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
