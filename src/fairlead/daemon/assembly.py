@@ -8,9 +8,7 @@ ask the kernel what the host is; ask the runtime what became of the containers; 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
 import random
 import socket
 import time
@@ -24,7 +22,9 @@ from fairlead.daemon.coexistence import Coexistence
 from fairlead.daemon.contract import NoContainers
 from fairlead.daemon.files import NameFiles
 from fairlead.daemon.keeping import KeepingKernel
-from fairlead.daemon.recovery import mend, take_up
+from fairlead.daemon.lock import StateLock
+from fairlead.daemon.recovery import take_up
+from fairlead.daemon.repairs import tell_repairs
 from fairlead.daemon.resolvers import HostResolverFile, SandboxResolvers
 from fairlead.daemon.service import ServiceManager
 from fairlead.discovery import resolvconf
@@ -33,9 +33,7 @@ from fairlead.drivers.registry import built_in
 from fairlead.engine.engine import Engine
 from fairlead.kernel.apply import Kernel
 from fairlead.kernel.foreign import NamespaceWatch
-from fairlead.model import codes
 from fairlead.model.addresses import parse_address
-from fairlead.model.errors import Conflict
 from fairlead.model.events import Event
 from fairlead.model.faults import Reach, pass_by
 from fairlead.model.ids import new_id
@@ -96,8 +94,9 @@ class Assembly:
         return f"{len(state.networks)} networks, {running} containers running"
 
     async def mend(self) -> None:
-        """Make Linux what the records say, whatever has been done to it."""
-        await mend(self.engine, self.kernel)
+        """Make Linux what it was told to be, whatever has been done to it; what is decided and not applied yet is none
+        of that, and may still be refused."""
+        tell_repairs(await self.kernel.repair())
 
 
 @asynccontextmanager
@@ -119,7 +118,8 @@ async def assemble(
     if options.publish_address:
         parse_address(options.publish_address, "--ip value")
     async with AsyncExitStack() as stack:
-        stack.enter_context(_StateLock(paths))
+        _make_folders(paths)
+        stack.enter_context(StateLock(paths.state))
         store = LocalStore(f"{paths.state}/node.db", reach)
         stack.push_async_callback(store.close)
         node_id = store.fact("node-id", new_id(chance))
@@ -163,28 +163,9 @@ async def assemble(
         yield Assembly(options, node_id, settings, engine, carrier, kernel, store, resolvers, warnings, coexistence)
 
 
-class _StateLock:
-    """One process for each state directory."""
-
-    def __init__(self, paths: Paths) -> None:
-        for folder in (paths.state, paths.run, paths.netns):
-            Path(folder).mkdir(parents=True, exist_ok=True, mode=0o711)
-        self._folder = paths.state
-
-    def __enter__(self) -> None:
-        self._descriptor = os.open(f"{self._folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._descriptor)
-            raise Conflict(
-                f"another daemon uses {self._folder}",
-                hint="stop it, or give --state-dir and --run-dir",
-                code=codes.DAEMON_RUNS_ALREADY,
-            ) from None
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
+def _make_folders(paths: Paths) -> None:
+    for folder in (paths.state, paths.run, paths.netns):
+        Path(folder).mkdir(parents=True, exist_ok=True, mode=0o711)
 
 
 def _learn(engine: Engine, fact: Event) -> None:

@@ -16,6 +16,7 @@ from fairlead.daemon.contract import Containers, Kernel, Namespaces, Resolvers, 
 from fairlead.daemon.errands import Errands
 from fairlead.daemon.files import NameFiles
 from fairlead.daemon.notices import Notices
+from fairlead.daemon.repairs import tell_repairs
 from fairlead.engine.engine import Engine
 from fairlead.engine.holds import Held
 from fairlead.engine.outcome import (
@@ -148,8 +149,7 @@ class Carrier:
 
     async def _repair(self) -> None:
         """What cannot be mended now is told, and mended at the next occasion; nobody waits for it."""
-        for words in await self._kernel.repair(self.engine.plans()):
-            log.log(logging.ERROR if words.startswith("could not") else logging.INFO, "repaired: %s", words)
+        tell_repairs(await self._kernel.repair(self.engine.plans()))
 
     async def act(self, outcome: Outcome) -> None:
         """Do what comes after the kernel, and tell what happened."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from fairlead.api.server import serve
 from fairlead.api.tls import TcpDoor
 from fairlead.api.tls import TlsFiles as TlsFiles
-from fairlead.daemon import faults
+from fairlead.daemon import faults, memory
 from fairlead.daemon.assembly import Assembly, NodeOptions, assemble
 from fairlead.daemon.foreign import ForeignTargets
 from fairlead.daemon.node import DaemonNode, collect_facts
@@ -49,6 +49,7 @@ class DaemonOptions:
 def main(options: DaemonOptions) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code. Containers go on running afterwards."""
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    memory.limit()
     faulthandler.enable()  # a watchdog's SIGABRT leaves the stacks of all threads in the log
     logging.basicConfig(
         level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
@@ -70,10 +71,11 @@ async def _run(options: DaemonOptions) -> None:
         service.drop_rest()
         gc.freeze()  # what the start made stays, and is looked through no more
         gc.enable()
+        memory.give_back()
         service.tell("READY=1", f"STATUS={await node.check()}")
         log.info("ready")
-        life = asyncio.get_running_loop().create_task(service.live(node.check))
-        stack.callback(life.cancel)
+        for chore in (service.live(node.check), memory.keep_small()):
+            stack.callback(asyncio.get_running_loop().create_task(chore).cancel)
         await stop.wait()
         service.tell("STOPPING=1", "STATUS=stopping; containers go on running")
         log.info("stopping; containers go on running")
@@ -123,24 +125,23 @@ def _kept_as(path: str) -> str:
 
 
 def _on_hang_up(node: Assembly, service: ServiceManager, stack: AsyncExitStack) -> None:
-    """At SIGHUP make Linux what the records say (systemctl reload)."""
-    under_way: set[asyncio.Task[None]] = set()
+    """At SIGHUP make Linux what the records say (systemctl reload). Signals that come meanwhile ask for one more time
+    together: however many there are, commands have their turn."""
+    loop, wanted = asyncio.get_running_loop(), asyncio.Event()
 
     async def reload() -> None:
-        service.reloading()
-        try:
-            await node.mend()
-        except NetError as error:
-            log.error("cannot repair: %s", error)
-        service.tell("READY=1", f"STATUS={await node.check()}")
+        while await wanted.wait():
+            wanted.clear()
+            service.reloading()
+            try:
+                await node.mend()
+            except NetError as error:
+                log.error("cannot repair: %s", error)
+            service.tell("READY=1", f"STATUS={await node.check()}")
 
-    def begin() -> None:
-        task = asyncio.get_running_loop().create_task(reload())
-        under_way.add(task)
-        task.add_done_callback(under_way.discard)
-
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, begin)
-    stack.callback(asyncio.get_running_loop().remove_signal_handler, signal.SIGHUP)
+    stack.callback(loop.create_task(reload()).cancel)
+    loop.add_signal_handler(signal.SIGHUP, wanted.set)
+    stack.callback(loop.remove_signal_handler, signal.SIGHUP)
 
 
 def _stop_event() -> asyncio.Event:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 
 from fairlead.daemon.carrier import Carrier
+from fairlead.daemon.repairs import tell_repairs
 from fairlead.engine.engine import Engine
 from fairlead.kernel.apply import Kernel
 from fairlead.kernel.foreign import holds
@@ -46,7 +47,7 @@ async def take_up(
     reach("recovery.loaded")
     living, events = await _ask_runtime(engine, runtime) if runtime else ([], [])
     reach("recovery.asked")
-    await mend(engine, kernel)
+    tell_repairs(await kernel.repair(engine.plans()))
     reach("recovery.repaired")
     await carrier.act(outcome)
     reach("recovery.acted")
@@ -61,15 +62,6 @@ async def take_up(
     if runtime:
         await _sweep(engine, runtime)
     reach("recovery.swept")
-
-
-async def mend(engine: Engine, kernel: Kernel) -> None:
-    """Make Linux what the records say, and tell what had to be done."""
-    for words in await kernel.repair(engine.plans()):
-        if words.startswith("could not"):
-            log.error("%s", words)
-        else:
-            log.info("repaired: %s", words)
 
 
 async def _gone(records: Iterable[Record]) -> frozenset[str]:
@@ -96,13 +88,15 @@ async def _ask_runtime(
         found = await runtime.recover(container.id, starting=starting)
         if not isinstance(found, Exited):
             living.append((container.id, found.monitor_pid))
-            paused = container.state.status == "paused"
+            # one that is to be removed is killed, and the kernel lets no process die that stands still
+            paused = container.state.status == "paused" and not container.state.removing
             if runtime.is_suspended(container.id) != paused:
                 await runtime.suspend(container.id, resume=not paused)
             if starting:
                 news.append(ContainerRunning(container.id, found.pid, found.monitor_pid, time.time()))
         elif starting:
-            news.append(ContainerFailed(container.id, "the daemon ended while it was started", 128, found.at))
+            words = "the daemon ended while it was started"
+            news.append(ContainerFailed(container.id, words, found.exit_code, found.at, cut_short=True))
         else:
             news.append(ContainerExited(container.id, found.exit_code, found.at))
     return living, news

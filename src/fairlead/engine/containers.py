@@ -125,12 +125,15 @@ def running(turn: Turn, event: ContainerRunning) -> None:
 
 
 def failed(turn: Turn, event: ContainerFailed) -> Invalid | Internal:
-    """The process could not be started: the sandbox goes, the container stays as created. Returns the error."""
+    """The process could not be started: the sandbox goes, the container stays as created, or is started again by its
+    policy if only the daemon's end kept it from running. Returns the error."""
     container = turn.state.containers[event.container_id]
     _strip(turn, container)
     status = "exited" if container.state.finished else "created"
     state = replace(container.state, status=status, error=event.message, exit_code=event.exit_code)
     turn.state.put(replace(container, state=state))
+    if event.cut_short:
+        restarts.plan(turn, turn.state.containers[container.id])
     hint = f"`fairlead inspect {container.name}` shows what was asked to run"
     if container.config.auto_remove:
         forget(turn, turn.state.containers[container.id], volumes=True)

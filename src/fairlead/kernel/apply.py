@@ -53,9 +53,10 @@ class Kernel:
         something fails, what was done is undone, the old plans stand, and the first failure is raised."""
         await self._ask(lambda: self._apply(plans))
 
-    async def repair(self, plans: Mapping[str, Plan]) -> list[str]:
-        """These plans are the whole truth: make it so without disturbing what is so already, take leftovers of ours
-        away; what was done, in words. What cannot be mended is told in a line that begins with ``could not``."""
+    async def repair(self, plans: Mapping[str, Plan] | None = None) -> list[str]:
+        """These plans (None: those that stand) are the whole truth: make it so without disturbing what is so already,
+        take leftovers of ours away; what was done, in words. What cannot be mended is told in a line that begins with
+        ``could not``."""
         return await self._ask(lambda: self._repair(plans))
 
     async def observe(self) -> Plan:
@@ -181,7 +182,9 @@ class Kernel:
             words.append(f"could not mend: {failure}")
         return words
 
-    def _repair(self, plans: Mapping[str, Plan]) -> list[str]:
+    def _repair(self, plans: Mapping[str, Plan] | None) -> list[str]:
+        if plans is None:
+            return repair(self._machine, self._ledger.everything())
         words = repair(self._machine, everything(plans))
         self._ledger.replace(plans)
         return words

@@ -55,12 +55,14 @@ class ContainerRunning:
 
 @dataclass(frozen=True, slots=True)
 class ContainerFailed:
-    """The container's process could not be started."""
+    """The container's process could not be started; ``cut_short``: because the daemon ended meanwhile, and for no
+    reason of its own."""
 
     container_id: str
     message: str
     exit_code: int
     at: float
+    cut_short: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from tests.kernel.one_host.upstream import OUTSIDE_V4, Upstream
 from tests.kernel.one_host.waiting import until
 
 from fairlead.api.client import ApiError
+from fairlead.daemon.faults import VARIABLE
 
 Cast = dict[str, Container]
 
@@ -207,6 +208,41 @@ def test_a_container_that_ended_meanwhile_and_was_to_be_removed_is_removed(host:
         subprocess.run(["kill", "-KILL", str(pid)], check=True)
         until(lambda: not alive(pid), "the container has ended")
     assert "/brief" not in [row["Names"][0] for row in host.get("/containers/json?all=1")]
+
+
+def test_a_start_cut_short_is_made_up_for_by_the_restart_policy(host: Host, cast: Cast) -> None:
+    always = {"RestartPolicy": {"Name": "always"}}
+    kept, plain = host.create("kept", host_config=always), host.create("plain")
+    for container in (kept, plain):
+        host.stop()
+        host.launch(**{VARIABLE: "runtime.created"})
+        until(host.responds, "the daemon's first answer")
+        with pytest.raises(ApiError):
+            container.start()
+        assert host.process is not None
+        assert host.process.wait(10) == -signal.SIGKILL
+        host.start()
+    until(lambda: kept.inspect()["State"]["Running"], "it is started again")
+    state = plain.inspect()["State"]
+    assert (state["Running"], state["Error"]) == (False, "the daemon ended while it was started")
+    for container in (kept, plain):
+        container.remove()
+
+
+def test_a_paused_container_that_was_being_removed_is_removed(host: Host, cast: Cast) -> None:
+    """Killed between the signal and the moment in which the container's clock is to go on: a process whose clock
+    stands still does not end."""
+    host.stop()
+    host.launch(**{VARIABLE: "act.Suspend:2"})
+    until(host.responds, "the daemon's first answer")
+    frozen = host.run("frozen")
+    host.api.post("/containers/frozen/pause")
+    with pytest.raises(ApiError):
+        frozen.remove()
+    assert host.process is not None
+    assert host.process.wait(10) == -signal.SIGKILL
+    host.start()
+    until(lambda: "frozen" not in str(host.get("/containers/json?all=1")), "it is removed")
 
 
 def spoil(host: Host, network: str) -> None:

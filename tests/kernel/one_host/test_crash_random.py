@@ -84,7 +84,7 @@ class Clients:
                     self._round(api, f"x{number}", chance)
                     self.done += 1
                 except (NetError, OSError):
-                    time.sleep(0.01)  # the daemon is away, or the last one left something half way: clear up, go on
+                    time.sleep(0.05)  # the daemon is away, or the last one left something half way: clear up, go on
                 clear(api, f"x{number}")
         except BaseException as fault:  # noqa: BLE001  (raised again where the test sees it)
             self._faults.append(fault)

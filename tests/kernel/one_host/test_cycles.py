@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import threading
 from collections import Counter
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.kernel.one_host.conftest import MakeHost
 from tests.kernel.one_host.host import Host
 from tests.kernel.one_host.programs import IDLE
 from tests.kernel.one_host.waiting import until
+from tests.kernel.one_host.whole import assert_whole
 
 from fairlead.api.client import Client
 
@@ -137,6 +139,33 @@ def test_nothing_leaks(make_host: MakeHost, record_property: Any, pytestconfig: 
     assert grown <= GROWTH_MAX_KIB, f"{memory} KiB before, {grown:+} KiB after {cycles} cycles"
     record_property("memory_growth_kib", grown)
     print(f"\nmemory: {memory} KiB before, {grown:+} KiB after {cycles} cycles")
+
+
+def test_repairs_beside_commands_disturb_none(make_host: MakeHost) -> None:
+    """SIGHUP after SIGHUP, while eight clients make and remove things: none of them is refused, nothing is left over."""
+    host = make_host()
+    host.start()
+    before, over, repairs = holdings(host), threading.Event(), []
+
+    def repair() -> None:
+        while not over.wait(0.02):
+            os.kill(host.pid, signal.SIGHUP)
+            repairs.append(1)
+
+    thread = threading.Thread(target=repair)
+    thread.start()
+    try:
+        rounds(host, range(2 * WORKERS))
+    finally:
+        over.set()
+        thread.join()
+    settled(host)
+    assert len(repairs) > WORKERS
+    after = holdings(host)
+    kept = ("links", "firewall", "namespaces", "networks", "containers", "mounts", "files")
+    assert [after[key] for key in kept] == [before[key] for key in kept]
+    assert_whole(host)
+    assert not [line for line in host.log.read_text().splitlines() if " ERROR " in line]
 
 
 def settled(host: Host) -> None:
