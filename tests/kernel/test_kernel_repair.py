@@ -15,7 +15,7 @@ from tests.kernel.kernel_plans import network, node, ports, sandbox
 from fairlead.kernel import messages, netns, observe, requests
 from fairlead.kernel.apply import Kernel
 from fairlead.kernel.netlink import Netlink
-from fairlead.plan.objects import Plan, Sysctl
+from fairlead.plan.objects import Plan, Sysctl, Table
 
 WANTED = {"node": node(), "network:a": network(), "sandbox:2": sandbox(2), "sandbox:3": sandbox(3), "p": ports(8000, 2)}
 Damage = Callable[[Path], None]
@@ -192,6 +192,20 @@ def test_leftovers_go_and_strangers_stay(space: Path) -> None:
     assert {name for _, name in socket.if_nameindex()} == {"lo", "br0", "stranger"}
     assert set(tables.splitlines()) == {"table inet fairlead", "table inet theirs"}
     assert not list(space.iterdir())
+
+
+def test_a_table_that_a_crash_left_goes_too(space: Path) -> None:
+    """It had an owner, and stays without one: to add it once more, as a table of no owner, would be refused."""
+    more = {**WANTED, "more": Plan([Table("", "bridge", "fairlead-more")])}
+
+    async def build_more(kernel: Kernel) -> None:
+        await kernel.apply(more)
+
+    async def again(kernel: Kernel) -> None:
+        assert await kernel.repair(WANTED) != []
+        assert keys(await kernel.observe()) == keys(visible())
+
+    lives(space, build_more, again)
 
 
 def test_links_that_a_crash_left_half_made_or_half_gone_go(space: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import time
 from pathlib import Path
 from typing import ClassVar
@@ -14,6 +15,9 @@ from fairlead.model.errors import Conflict
 #: Seconds that children of a process which was killed get to come to their programs, and between two looks. On a busy
 #: machine it takes some tenths.
 _CHILDREN_S, _LOOK_S = 10.0, 0.01
+#: The lock's descriptor is the highest below this, or below the limit: a child closes what it has in rising order, and
+#: the lock has to be the last of it. The kernel keeps 8 octets for each number.
+_DESCRIPTORS = 16384
 
 
 class StateLock:
@@ -33,7 +37,7 @@ class StateLock:
     def __enter__(self) -> None:
         if self._place in self._held:  # to open and close the file once more would give up the lock
             raise self._taken()
-        self._descriptor = os.open(Path(self._folder) / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = _raised(os.open(Path(self._folder) / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         try:
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._wait_for_children()
@@ -62,3 +66,13 @@ class StateLock:
             hint="stop it, or give --state-dir and --run-dir",
             code=codes.DAEMON_RUNS_ALREADY,
         )
+
+
+def _raised(descriptor: int) -> int:
+    """The same file under a high number."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = _DESCRIPTORS if limit == resource.RLIM_INFINITY else min(limit, _DESCRIPTORS)
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, highest - 1)
+    finally:
+        os.close(descriptor)

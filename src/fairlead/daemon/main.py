@@ -71,6 +71,7 @@ async def _run(options: DaemonOptions) -> None:
         service.drop_rest()
         gc.freeze()  # what the start made stays, and is looked through no more
         gc.enable()
+        memory.collect_often()
         memory.give_back()
         service.tell("READY=1", f"STATUS={await node.check()}")
         log.info("ready")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import time
 
 #: mallopt(3) M_ARENA_MAX (malloc.h): how many heaps there may be. One for the event loop and one for the threads beside
@@ -25,6 +26,13 @@ def limit() -> None:
     """Have few heaps; before the first thread starts. Nothing happens where the C library is not glibc."""
     if hasattr(_libc, "mallopt"):
         _libc.mallopt(_ARENA_MAX, _ARENAS)
+
+
+def collect_often() -> None:
+    """Look through old objects for garbage five times as often as Python does by itself; the interpreter still waits
+    until they have grown by a quarter. Requests that were under way at a collection, and are done, are such objects."""
+    young, middle, _ = gc.get_threshold()
+    gc.set_threshold(young, middle, 2)
 
 
 def give_back() -> None:

@@ -25,7 +25,13 @@ def remake(nft: Nft, ns: str, objects: Sequence[Object], gone: Iterable[Table] =
     for item in objects:
         if isinstance(item, Table) and not ns and nft.claim(item.family, item.name):
             held[item.key] = ruleset.emptied(nft.run_json_terse(f"list table {item.family} {item.name}"))
-    script = ruleset.ruleset(objects, (*present.values(), *gone), held)
+    leftovers = (*present.values(), *gone)
+    kept = {item.key for item in objects if isinstance(item, Table)}
+    for table in leftovers:
+        # one that an owner left behind is not to be added without one, which is how others are made sure of
+        if table.key not in kept and not ns and nft.claim(table.family, table.name):
+            held[table.key] = (f"delete table {table.family} {table.name}",)
+    script = ruleset.ruleset(objects, leftovers, held)
     if script:
         nft.run(script)
     return present
