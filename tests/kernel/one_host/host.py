@@ -138,6 +138,8 @@ class Host:
     def close(self) -> list[str]:
         """End everything; what is left, in words."""
         try:
+            if self.process is not None and not self.responds():  # it was told to end together with the run
+                self.process.wait(PROGRAM_S)
             if self.process is None or self.process.poll() is not None:
                 self.start()
             for row in self.get("/containers/json?all=1"):

@@ -65,8 +65,8 @@ FREE = {
 #: Body fields that are paths as a container sees them, which never leave its root file system: an absolute one is right.
 INSIDE = frozenset({"ContainerCreateBody.WorkingDir", "ExecBody.WorkingDir", "ContainerCreateBody.Volumes"})
 
-#: What a refusal may be: malformed, forbidden, not there, in conflict, not here in this version.
-REFUSED = {400, 403, 404, 409, 501}
+#: What a refusal may be: malformed, forbidden, not there, in conflict, not here in this version, no swarm (Docker).
+REFUSED = {400, 403, 404, 409, 501, 503}
 
 
 @dataclass(frozen=True)
