@@ -43,6 +43,9 @@ from fairlead.gossip.views import CLUSTER
 from fairlead.gossip.voice import Voice
 from fairlead.gossip.wire import decode
 
+#: Seconds by which a tick may be late before this node takes itself for slow; and for which it is patient then, at most.
+LATE_S, LATE_S_MAX = 0.01, 0.2
+
 
 class Gossip(Voice):
     """One node of the cluster."""
@@ -59,6 +62,9 @@ class Gossip(Voice):
     ) -> None:
         super().__init__(identity, epoch, address, keyring, settings, chance, now)
         self._now = now
+        #: When what others owe is asked for again, and until when it is waited for because this node was slow itself.
+        self._asking: float | None = None
+        self._patient_until = now
         swim, repair, links = self._swim, self._repair, self._links
         #: What a direct message of a member does.
         self._direct: dict[type, Callable[[Member, Any, float], object]] = {
@@ -132,10 +138,11 @@ class Gossip(Voice):
             self._links.tick(now)
             return
         self._swim.tick(now)
-        self._repair.tick(now)
-        self._gaps.tick(now)
-        self._links.tick(now)
-        self._confirmations.tick(now)
+        if not self._late(now):
+            self._repair.tick(now)
+            self._gaps.tick(now)
+            self._links.tick(now)
+            self._confirmations.tick(now)
         if self._join_due is not None and self._join_due <= now:
             self._ask_seed(now)
         for scope in [scope for scope, due in self._quiet.items() if due <= now]:
@@ -143,18 +150,15 @@ class Gossip(Voice):
 
     def next_deadline(self) -> float | None:
         """When ``tick`` is wanted, on the clock that ``now`` is of."""
-        dues = [self._links.deadline()]
-        if not self._left:
-            dues += [
-                self._swim.deadline(),
-                self._repair.deadline(),
-                self._gaps.deadline(),
-                self._confirmations.deadline(),
-                self._join_due,
-            ]
-            dues += self._quiet.values()
-            if self._spreading.waiting or self.tables.unsaid():
-                dues.append(self._spreading.deadline())
+        asking = [self._links.deadline()]
+        if self._left:
+            return asking[0]
+        asking += [self._repair.deadline(), self._gaps.deadline(), self._confirmations.deadline()]
+        soonest = min((due for due in asking if due is not None), default=None)
+        self._asking = soonest if soonest is None else max(soonest, self._patient_until)
+        dues = [self._asking, self._swim.deadline(), self._join_due, *self._quiet.values()]
+        if self._spreading.waiting or self.tables.unsaid():
+            dues.append(self._spreading.deadline())
         return min((due for due in dues if due is not None), default=None)
 
     def outgoing(self, now: float) -> list[Wish]:
@@ -209,6 +213,17 @@ class Gossip(Voice):
             counters=dict(self.counters),
             forgers=dict(self._holding.forgers),
         )
+
+    def _late(self, now: float) -> bool:
+        """Whether what others were asked for may have come, but was not read yet: this node did not run in time."""
+        late = now - self._asking if self._asking is not None else 0.0
+        if now < self._patient_until:
+            return True
+        if late > LATE_S:
+            self.counters["late_ticks"] += 1
+            self._patient_until = now + min(late, LATE_S_MAX)
+            return True
+        return False
 
     def _open(self, data: bytes, sender: Address, now: float) -> tuple[Opened | None, Message | None]:
         opened = unseal(self._outbox.keyring, data, self._outbox.own)

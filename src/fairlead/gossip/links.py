@@ -32,10 +32,14 @@ FLOOD_BYTES = 512 * 1024
 #: Packets queued for all neighbours together; more are dropped, and repaired when it is quiet.
 QUEUED_MAX = 65536
 #: Seconds after which a ticket is lost, and a packet is sent again: these, or several round trips; then longer each time.
-TICKET_S = 0.25
+TICKET_S = 0.5
 AGAIN_S = 0.012
 AGAIN_GROWTH = 1.5
 AGAIN_MAX = 7
+#: When packets turn out to have been sent again in vain (both have come), waiting grows by the first factor up to the
+#: second; each that came at once takes a little of it back.
+VAIN_GROWTH, VAIN_MAX, VAIN_DECAY = 1.5, 50.0, 0.98
+_VAIN_NAMES = 1024
 #: Packets that wait for a ``Got`` at most, over all neighbours.
 UNCONFIRMED_MAX = 8192
 #: Names in one ``Got``.
@@ -44,7 +48,8 @@ _NAMES_MAX = 64
 
 @dataclass(slots=True)
 class _Link:
-    queue: deque[bytes] = field(default_factory=deque)
+    #: Packets, and whether each is to be confirmed.
+    queue: deque[tuple[bytes, bool]] = field(default_factory=deque)
     sent: int = 0
     tickets: OrderedDict[int, float] = field(default_factory=OrderedDict)
     streaming: bool = False
@@ -74,6 +79,8 @@ class Links:
         self._unconfirmed: dict[tuple[NodeId, bytes], tuple[bytes, int]] = {}
         self._due: list[tuple[float, NodeId, bytes]] = []
         self._names: dict[NodeId, list[bytes]] = {}
+        self._again_came: OrderedDict[tuple[NodeId, bytes], None] = OrderedDict()
+        self._vain = 1.0
         self.queued = 0
 
     def push(self, to: NodeId, packet: bytes, now: float, *, confirm: bool = False) -> None:
@@ -81,21 +88,27 @@ class Links:
         link = self._links.get(to)
         if link is None:
             link = self._links[to] = _Link()
-        if confirm and len(self._unconfirmed) < UNCONFIRMED_MAX and len(packet) <= PACKET_BYTES:
-            name = name_of(packet)
-            self._unconfirmed[to, name] = (packet, 0)
-            heapq.heappush(self._due, (now + self._again(to, 0), to, name))
         if self.queued >= QUEUED_MAX:
             self._counters["queue_dropped"] += 1
             return
-        link.queue.append(packet)
+        link.queue.append((packet, confirm))
         self.queued += 1
         self._pump(to, link, now)
 
     def got(self, by: NodeId, names: Collection[bytes]) -> None:
         """A neighbour has these packets."""
         for name in names:
-            self._unconfirmed.pop((by, name), None)
+            found = self._unconfirmed.pop((by, name), None)
+            if found is None:
+                if self._again_came.pop((by, name), self) is None:
+                    self._counters["packets_again_in_vain"] += 1
+                    self._vain = min(self._vain * VAIN_GROWTH, VAIN_MAX)
+            elif not found[1]:
+                self._vain = max(1.0, self._vain * VAIN_DECAY)
+            else:
+                self._again_came[by, name] = None
+                if len(self._again_came) > _VAIN_NAMES:
+                    self._again_came.popitem(last=False)
 
     def confirm(self, to: NodeId, name: bytes) -> None:
         """Tell a neighbour that its packet has come, with what else there is to tell it."""
@@ -149,7 +162,6 @@ class Links:
             link.tickets.clear()
             self._paced.pop(to, None)
             self._counters["tickets_lost"] += 1
-            self._loss(now)
             self._pump(to, link, now)
 
     def drop(self, to: NodeId) -> None:
@@ -180,13 +192,18 @@ class Links:
             return
         queue = link.queue
         while queue and not link.streaming:
-            if len(queue) > STREAM_AT or len(queue[0]) > PACKET_BYTES:
+            if len(queue) > STREAM_AT or len(queue[0][0]) > PACKET_BYTES:
                 self._flood(to, link)
                 return
             if len(link.tickets) >= FLIGHTS_MAX:
                 return
-            self._outbox.send(member.card.address, queue.popleft())
+            packet, confirm = queue.popleft()
             self.queued -= 1
+            self._outbox.send(member.card.address, packet)
+            if confirm and len(self._unconfirmed) < UNCONFIRMED_MAX:
+                name = name_of(packet)
+                self._unconfirmed[to, name] = (packet, 0)
+                heapq.heappush(self._due, (now + self._again(to, 0), to, name))
             link.sent += 1
             if link.sent >= FLIGHT:
                 link.sent = 0
@@ -201,8 +218,8 @@ class Links:
             return
         packets: list[bytes] = []
         size = 0
-        while link.queue and (not packets or size + len(link.queue[0]) <= FLOOD_BYTES):
-            packets.append(link.queue.popleft())
+        while link.queue and (not packets or size + len(link.queue[0][0]) <= FLOOD_BYTES):
+            packets.append(link.queue.popleft()[0])
             size += len(packets[-1]) + 3
         self.queued -= len(packets)
         link.streaming = True
@@ -224,4 +241,4 @@ class Links:
         return max(TICKET_S, 8 * self._rtt(to))
 
     def _again(self, to: NodeId, tries: int) -> float:
-        return (AGAIN_S + 2 * self._rtt(to)) * AGAIN_GROWTH**tries
+        return (AGAIN_S + 2 * self._rtt(to)) * self._vain * AGAIN_GROWTH**tries

@@ -50,6 +50,8 @@ LOST_PERIOD_S_MIN = 0.4
 LATE_S = 0.05
 #: Seconds over which the nodes of a cluster spread their own look at an accused one, and what each node adds to it.
 LOOK_S_MAX, LOOK_S_EACH = 0.05, 0.0005
+#: Pings whose answer is still of use, at most: even a late one tells how long answers take.
+NUMBERS_MAX = 4096
 #: Answers of others that are under way at most.
 SEEKS_MAX = 1024
 
@@ -80,7 +82,7 @@ class Probe:
     level: int = 0
     #: When a probe that nobody answers is given up (``ALONE``).
     until: float = 0.0
-    sent: dict[int, float] = field(default_factory=dict)
+    sent: set[int] = field(default_factory=set)
     askers: list[tuple[NodeId, int]] = field(default_factory=list)
 
 
@@ -112,7 +114,10 @@ class Swim:
         self.rtt: dict[NodeId, float] = {}
         self.lost_since: dict[NodeId, float] = {}
         self._probes: dict[NodeId, Probe] = {}
-        self._numbers: dict[int, NodeId] = {}
+        #: Number of a ping or a question -> whom it is about, when it was sent, and whether it was a probe's first.
+        self._numbers: dict[int, tuple[NodeId, float, bool]] = {}
+        #: What round trips take of late, whoever answers: when this node or its host is busy, all are slow.
+        self.pace = 0.0
         self._order: list[NodeId] = []
         self._next_probe = now + chance.random() * settings.probe_period_s
         self._next_lost = now
@@ -134,7 +139,9 @@ class Swim:
         if late > LATE_S and self._settings.lifeguard:
             self._counters["late_ticks"] += 1
             for probe in self._probes.values():
-                probe.deadline += late
+                # not longer than one more question takes: it must go on asking, not just wait
+                probe.deadline = min(probe.deadline + late, max(probe.deadline, now) + probe.timeout)
+                probe.until += late
         self._due = now
         for probe in [probe for probe in self._probes.values() if probe.deadline <= now]:
             self._go_on(probe, now)
@@ -149,16 +156,22 @@ class Swim:
 
     def acked(self, number: int, sender: NodeId, now: float) -> bool:
         """A node has answered a ping; whether it was one that was under way."""
-        if self._numbers.get(number) != sender:
+        subject, sent, first = self._numbers.get(number, (None, now, True))
+        if subject != sender:
             return False
         del self._numbers[number]
-        probe = self._probes.get(sender)
-        sent = probe.sent.pop(number, None) if probe else None
-        if probe is None or sent is None:
-            return False
         rtt = now - sent
         self.rtt[sender] = rtt if sender not in self.rtt else 0.8 * self.rtt[sender] + 0.2 * rtt
-        if probe.pings > 1:
+        self.pace += (rtt - self.pace) * (0.5 if rtt > self.pace else 0.1)
+        probe = self._probes.get(sender)
+        if probe is None or number not in probe.sent:
+            # It comes late, but it comes: who was given up for dead meanwhile is looked at again.
+            member = self._members.get(sender)
+            if member is not None and not member.reachable:
+                self.look(sender, now)
+            return True
+        if not first:
+            # Answers come in order: the one to the first ping will not come any more.
             self._loss(now)
         elif probe.stage is Stage.DIRECT and self.health:
             self.health -= 1
@@ -176,12 +189,11 @@ class Swim:
 
     def sought(self, number: int, reached: bool, now: float) -> None:
         """An asked node has answered."""
-        subject = self._numbers.get(number)
+        subject = self._numbers.get(number, (None, now, True))[0]
         probe = self._probes.get(subject) if subject else None
         if probe is None or number not in probe.sent:
             return
         if reached:
-            self._loss(now)
             self._reached(probe, now)
             return
         probe.failed += 1
@@ -236,9 +248,7 @@ class Swim:
 
     def forget(self, subject: NodeId) -> None:
         """A node has left: it is not probed any more."""
-        probe = self._probes.pop(subject, None)
-        for number in probe.sent if probe else ():
-            self._numbers.pop(number, None)
+        self._probes.pop(subject, None)
         for table in (self.rtt, self.lost_since):
             table.pop(subject, None)
 
@@ -313,8 +323,7 @@ class Swim:
     def _tried(self, subject: NodeId, answer: Message | None, now: float) -> None:
         probe = self._probes.get(subject)
         if isinstance(answer, Done) and probe is not None:
-            self._counters["udp_blocked"] += 1
-            self._loss(now)
+            self._counters["reached_by_stream"] += 1
             self._reached(probe, now)
 
     def _accuse(self, probe: Probe, now: float) -> None:
@@ -350,8 +359,6 @@ class Swim:
             self._turned(before, after, now)
 
     def _finish(self, probe: Probe, *, reached: bool) -> None:
-        for number in probe.sent:
-            self._numbers.pop(number, None)
         self._probes.pop(probe.subject, None)
         for asker, number in probe.askers:
             member = self._members.get(asker)
@@ -368,13 +375,15 @@ class Swim:
         number = self._chance.randrange(65536)
         while number in self._numbers:
             number = (number + 1) % 65536
-        self._numbers[number] = probe.subject
-        probe.sent[number] = now
+        self._numbers[number] = (probe.subject, now, not probe.sent)
+        probe.sent.add(number)
+        while len(self._numbers) > NUMBERS_MAX:
+            del self._numbers[next(iter(self._numbers))]
         return number
 
     def _timeout(self, subject: NodeId) -> float:
         rtt = self.rtt.get(subject)
-        wanted = TIMEOUT_S_UNKNOWN if rtt is None else 3 * rtt
+        wanted = TIMEOUT_S_UNKNOWN if rtt is None else 3 * max(rtt, self.pace)
         return min(max(wanted, TIMEOUT_S_MIN), TIMEOUT_S_MAX) * self._stretch()
 
     def _stretch(self) -> int:

@@ -278,7 +278,7 @@ class Voice:
         self._spreading.loss(now)
 
     def _rtt(self, node: NodeId) -> float:
-        return self._swim.rtt.get(node, _RTT_S)
+        return max(self._swim.rtt.get(node, _RTT_S), self._swim.pace)
 
 
 def _check_name(what: str, name: str) -> None:
