@@ -133,11 +133,15 @@ def test_nothing_leaks(make_host: MakeHost, record_property: Any, pytestconfig: 
         rounds(host, range(cycles * leg // LEGS, cycles * (leg + 1) // LEGS))
         print(f"after {cycles * (leg + 1) // LEGS} cycles: {memory_kib(host.pid) - memory:+} KiB", flush=True)
     settled(host)
-    after, grown = holdings(host), memory_kib(host.pid) - memory
+    after = holdings(host)
     keys = before.keys() | after.keys()
     changed = {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
     assert changed == {}
-    assert grown <= GROWTH_MAX_KIB, f"{memory} KiB before, {grown:+} KiB after {cycles} cycles"
+    # what the last rounds had in use for a moment is given back within seconds
+    until(
+        lambda: memory_kib(host.pid) - memory <= GROWTH_MAX_KIB, f"{memory} KiB before, at most {GROWTH_MAX_KIB} more"
+    )
+    grown = memory_kib(host.pid) - memory
     record_property("memory_growth_kib", grown)
     print(f"\nmemory: {memory} KiB before, {grown:+} KiB after {cycles} cycles")
 
