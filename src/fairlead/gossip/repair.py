@@ -12,7 +12,7 @@ What a node gains so is news to the nodes around it, too: it tells them how much
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from fairlead.gossip.contract import STREAM_BYTES_MAX
@@ -30,9 +30,13 @@ from fairlead.gossip.wire import encode_item, portions
 #: Seconds without news after which sums are believed to differ for good.
 QUIET_S = 0.05
 #: Seconds after which they are compared by name even though news keeps coming.
-IMPATIENT_S = 1.0
+IMPATIENT_S = 3.0
 #: Seconds to the next comparison with the same node when one changed nothing; doubled each time.
 AGAIN_S, AGAIN_S_MAX = 0.2, 30.0
+#: Seconds for which what was asked for is not asked for again of another; logs of which that is known, at most.
+ASKED_S, ASKED_MAX = 0.06, 16384
+#: Blocks that are sent to a node that lacks them unasked.
+PUSHED_MAX = 16
 #: Names in one ``Vector``; more go by stream.
 VECTOR_NAMES = 40
 #: Bytes of one ``State``.
@@ -61,6 +65,7 @@ class Repair:
         gaps: Gaps,
         counters: Counter[str],
         former: Callable[[str], None],
+        rtt: Callable[[NodeId], float],
     ) -> None:
         self._holding = holding
         self._outbox = outbox
@@ -68,8 +73,11 @@ class Repair:
         self._gaps = gaps
         self._counters = counters
         self._former = former
+        self._rtt = rtt
         self._differences: dict[NodeId, _Difference] = {}
         self._syncing: set[NodeId] = set()
+        #: (Owner, scope) -> what of its log was asked for last, and until when it may be on its way.
+        self._asked: dict[tuple[NodeId, str], tuple[Version, float]] = {}
 
     def sum(self, with_node: NodeId) -> int:
         """What is held of what a node and this one share, as eight bytes."""
@@ -93,17 +101,22 @@ class Repair:
 
     def deadline(self) -> float | None:
         """When ``tick`` is wanted next."""
-        dues = [self._when(difference) for difference in self._differences.values() if difference.open]
+        dues = [self._when(peer, difference) for peer, difference in self._differences.items() if difference.open]
         return min(dues, default=None)
 
     def tick(self, now: float) -> None:
         """Compare and ask, where it is due."""
         for peer, difference in list(self._differences.items()):
-            if difference.open and self._when(difference) <= now:
+            if difference.open and self._when(peer, difference) <= now:
                 self._compare(peer, difference, now)
 
     def digest(self, peer: Member, digest: Digest, now: float) -> None:
         """A node differs and says where it may be."""
+        known = self._differences.setdefault(peer.id, _Difference(now, now))
+        if now < min(self._gaps.last_news + self._quiet(peer.id), known.since + IMPATIENT_S):
+            # What the other lacks may be on its way to it, as it is to this node.
+            known.open = True
+            return
         holding = self._holding
         shared = holding.shared(peer.id)
         scopes = [scope for scope in shared if digest.sums.get(scope) != holding.tables.digest([scope])]
@@ -132,7 +145,8 @@ class Repair:
             self._syncing.discard(peer.id)
             if not isinstance(answer, State):
                 return
-            self.gain(answer.items, peer, then_now)
+            # Who has just come to a scope (it asks without being asked) learns what all others there have.
+            self.gain(answer.items, peer, then_now, hint=ask)
             if answer.more:
                 self.sync(peer, scopes, members=members, ask=ask)
             elif ask and self._holding.members.get(peer.id) is not None:
@@ -145,11 +159,17 @@ class Repair:
     def vectored(self, peer: Member, vector: Vector, now: float) -> None:
         """A node has said what it holds: send what it lacks, ask for what is lacking here."""
         known = {scope: vector.versions[scope] for scope in self._holding.shared(peer.id) if scope in vector.versions}
-        items = self._lacking(vector, known)
-        self._spreading.give(peer, items, now)
+        self._spreading.give(peer, self._members_lacking(vector), now)
+        blocks = self._after(self._held(known))
+        if len(blocks) <= PUSHED_MAX:
+            self._spreading.give(peer, blocks, now)
+        else:
+            # So much may be on its way: the other asks for what it lacks when it has heard that it is here.
+            for part in portions(self._ours(known), HAVE_LOGS):
+                self._outbox.tell(peer, Have(part, self._holding.own))
         cards, opinions = self._holding.lacks(vector.opinions)
         self._gaps.took(self._holding.take(opinions, peer.id.hex()), peer.id, now)
-        wanted = self._behind(known)
+        wanted = self._wanted(known, now)
         for at in range(0, len(cards), _CARDS_MAX):
             self._outbox.tell(peer, Want(tuple(cards[at : at + _CARDS_MAX]), {}))
         for part in portions(wanted, HAVE_LOGS):
@@ -161,7 +181,7 @@ class Repair:
         scopes = (CLUSTER, *self._holding.networks)
         known = {scope: vector.versions[scope] for scope in scopes if scope in vector.versions}
         self._behind(known)
-        return state(self._lacking(vector, known))
+        return state([*self._members_lacking(vector), *self._after(self._held(known))])
 
     def want(self, peer: Member, want: Want, now: float) -> None:
         """A node asks for what comes after what it has."""
@@ -172,7 +192,7 @@ class Repair:
 
     def have(self, peer: Member, have: Have, now: float) -> None:
         """A node says how much it holds of some logs."""
-        wanted = self._behind(have.versions)
+        wanted = self._wanted(have.versions, now)
         if wanted:
             self._outbox.tell(peer, Want((), wanted))
         if have.ask:
@@ -183,21 +203,25 @@ class Repair:
                     held.setdefault(scope, {})[owner] = log.version if log else _NOTHING
             self._outbox.tell(peer, Have(held, have.root))
 
-    def gain(self, items: Iterable[Item], peer: Member, now: float) -> Taken:
-        """What was lacking has come: take it, and let the nodes around know."""
+    def gain(self, items: Iterable[Item], peer: Member, now: float, *, hint: bool = True) -> Taken:
+        """What was lacking has come: take it, and (``hint``) let the nodes around know."""
         taken = self._holding.take(tuple(items), peer.id.hex())
         self._gaps.took(taken, peer.id, now)
         if taken.news:
             self._counters["repaired"] += len(taken.news)
             self._spreading.tell(item for item in taken.news if isinstance(item, Card | Opinion))
-            self._spreading.hint([name for name in taken.logs if not self._gaps.open(*name)], None, now)
+            lately = taken.logs if hint else ()
+            self._spreading.hint([name for name in lately if not self._gaps.open(*name)], None, now)
             difference = self._differences.get(peer.id)
             if difference is not None:
                 difference.again = AGAIN_S
         return taken
 
-    def _when(self, difference: _Difference) -> float:
-        return max(difference.due, min(self._gaps.last_news + QUIET_S, difference.since + IMPATIENT_S))
+    def _when(self, peer: NodeId, difference: _Difference) -> float:
+        return max(difference.due, min(self._gaps.last_news + self._quiet(peer), difference.since + IMPATIENT_S))
+
+    def _quiet(self, peer: NodeId) -> float:
+        return QUIET_S + 3 * self._rtt(peer)
 
     def _digest(self, peer: NodeId) -> Digest:
         tables = self._holding.tables
@@ -214,6 +238,20 @@ class Repair:
         difference.again = min(2 * difference.again, AGAIN_S_MAX)
         self._counters["digests_sent"] += 1
         self._outbox.tell(member, self._digest(peer))
+
+    def _wanted(self, versions: Versions, now: float) -> dict[str, dict[NodeId, Version]]:
+        """What to ask somebody for who has these versions: what is not on its way from another already."""
+        found: dict[str, dict[NodeId, Version]] = {}
+        if len(self._asked) > ASKED_MAX:
+            self._asked.clear()
+        for scope, owners in self._behind(versions).items():
+            for owner, ours in owners.items():
+                theirs = versions[scope][owner]
+                asked, until = self._asked.get((owner, scope), (_NOTHING, now))
+                if now >= until or asked != theirs:
+                    self._asked[owner, scope] = (theirs, now + ASKED_S)
+                    found.setdefault(scope, {})[owner] = ours
+        return found
 
     def _behind(self, versions: Versions) -> dict[str, dict[NodeId, Version]]:
         """Of which logs somebody has more."""
@@ -234,25 +272,38 @@ class Repair:
                     found.setdefault(scope, {})[owner] = ours
         return found
 
-    def _lacking(self, vector: Vector, known: Mapping[str, Mapping[NodeId, Version]]) -> list[Item]:
-        """What somebody lacks who has said all that it has."""
+    def _members_lacking(self, vector: Vector) -> list[Item]:
+        """What somebody lacks of members who has said all that it has."""
+        if not vector.members:
+            return []
         items: list[Item] = []
-        if vector.members:
-            theirs = {opinion.id: opinion for opinion in vector.opinions}
-            for member in self._holding.members:
-                opinion = theirs.get(member.id)
-                if opinion is None or opinion.order < member.card.order:
-                    items.append(member.card)
-                    opinion = None
-                if member.level and (
-                    opinion is None or (opinion.order == member.card.order and opinion.level < member.level)
-                ):
-                    items.append(member.opinion)
-        tables = self._holding.tables
-        for scope, owners in known.items():
-            held = {owner: owners.get(owner, _NOTHING) for owner in tables.versions(scope)}
-            items += self._after({scope: held})
+        theirs = {opinion.id: opinion for opinion in vector.opinions}
+        for member in self._holding.members:
+            opinion = theirs.get(member.id)
+            if opinion is None or opinion.order < member.card.order:
+                items.append(member.card)
+                known = 0
+            else:
+                known = opinion.level if opinion.order == member.card.order else member.level
+            if member.level > known:
+                items.append(member.opinion)
         return items
+
+    def _held(self, known: Versions) -> Versions:
+        """For each log held here of these scopes, how much of it somebody has who has said all that it has."""
+        tables = self._holding.tables
+        return {
+            scope: {owner: owners.get(owner, _NOTHING) for owner in tables.versions(scope)}
+            for scope, owners in known.items()
+        }
+
+    def _ours(self, known: Versions) -> Versions:
+        """How much is held here of logs of which somebody has less."""
+        held = {scope: self._holding.tables.versions(scope) for scope in known}
+        return {
+            scope: {owner: version for owner, version in owners.items() if version != known[scope].get(owner)}
+            for scope, owners in held.items()
+        }
 
     def _after(self, versions: Versions) -> list[Item]:
         items: list[Item] = []

@@ -17,7 +17,7 @@ from fairlead.gossip.keyring import Keyring
 from fairlead.gossip.lifelines import Lifelines
 from fairlead.gossip.links import Links
 from fairlead.gossip.members import Member, Members, Opinion, write_card
-from fairlead.gossip.messages import Join, Message, Ping, State
+from fairlead.gossip.messages import Join, Message, Ping, State, Who
 from fairlead.gossip.outbox import Outbox
 from fairlead.gossip.repair import Repair
 from fairlead.gossip.spread import Spreading
@@ -29,6 +29,8 @@ from fairlead.model.errors import Invalid
 
 #: Seconds until the next seed is asked when one does not answer; doubled each round, up to the second number.
 JOIN_AGAIN_S, JOIN_AGAIN_S_MAX = 0.1, 5.0
+#: Seconds until seeds where nobody was met are asked again after the join; doubled each time, up to the second number.
+GREET_S, GREET_S_MAX = 2.0, 30.0
 #: Seconds for a seed to answer.
 JOIN_S = 2.0
 #: Other members with which a node that has joined compares what it got.
@@ -73,7 +75,7 @@ class Voice:
         )
         self._repair = Repair(
             self._holding, self._outbox, self._spreading, self._gaps, self.counters,
-            lambda scope: self._sum_up(scope, anyhow=True),
+            lambda scope: self._sum_up(scope, anyhow=True), self._rtt,
         )  # fmt: skip
         self._confirmations = Confirmations(epoch, self.members, self.tables, self._tree, self._outbox)
         self._swim = Swim(
@@ -208,6 +210,9 @@ class Voice:
         self._spreading.flush(now)
 
     def _ask_seed(self, now: float) -> None:
+        if self._joined:
+            self._greet(now)
+            return
         seed = self._seeds[self._seed % len(self._seeds)]
         self._seed += 1
         rounds = self._seed // len(self._seeds)
@@ -224,11 +229,20 @@ class Voice:
 
         self._outbox.ask(seed, self._outbox.seal(Join(self._card)), then, JOIN_S)
 
+    def _greet(self, now: float) -> None:
+        """Ask seeds where no member is who is there: they may have been beyond a cut, with a cluster of their own, when
+        this node joined by another."""
+        strangers = [seed for seed in self._seeds if self.members.at(seed) is None]
+        for seed in strangers:
+            self._outbox.send(seed, self._outbox.seal(Who()))
+        self._seed += 1
+        self._join_due = now + min(GREET_S * 2**self._seed, GREET_S_MAX) if strangers else None
+
     def _come(self, seed: Address, state: State, now: float) -> None:
         """The cluster's state has come from a seed."""
         taken = self._holding.take(state.items, str(seed))
         self._gaps.took(taken, None, now)
-        self._joined, self._join_due = True, None
+        self._joined, self._join_due, self._seed = True, now + GREET_S, 0
         self._holding.events.append(Joined(seed))
         member = self.members.at(seed)
         if member is not None and state.more:
