@@ -30,9 +30,9 @@ from fairlead.runtime.users import identity, read_accounts
 
 #: Bytes of an exec's identifier: as long as Docker's, 64 hexadecimal digits.
 ID_BYTES = 32
-#: Ended execs that can still be inspected. Reason: Docker keeps them for some minutes; we keep the last ones, which is
-#: bounded in memory. Our choice.
-ENDED_KEPT = 512
+#: Execs kept that have ended, and that were never started, of each the last ones. Reason: Docker keeps them for some
+#: minutes; a number is bounded in memory whoever asks how often. Our choice.
+IDLE_KEPT = 512
 
 
 @dataclass(slots=True)
@@ -136,8 +136,10 @@ class Execs:
 
     def _drop_old(self) -> None:
         ended = [exec_id for exec_id, known in self._known.items() if known.exit_code is not None]
-        for exec_id in ended[: max(0, len(ended) - ENDED_KEPT)]:
-            del self._known[exec_id]
+        unstarted = [exec_id for exec_id, known in self._known.items() if known.child is None]
+        for idle in (ended, unstarted):
+            for exec_id in idle[: max(0, len(idle) - IDLE_KEPT)]:
+                del self._known[exec_id]
 
     def _write_process(self, known: _Exec, base: Path) -> None:
         process = read_process(known.files)
