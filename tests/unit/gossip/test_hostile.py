@@ -1,0 +1,140 @@
+"""Bytes from strangers, and from members who lie."""
+
+from __future__ import annotations
+
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.unit.gossip.test_wire import MESSAGES
+from tests.unit.gossip.village import KEY, NET, Village, address_of
+
+from fairlead.gossip.contract import MemberDown
+from fairlead.gossip.guard import JUNK_BYTES_PER_S
+from fairlead.gossip.identity import Address
+from fairlead.gossip.keyring import Keyring, Sealer, short
+from fairlead.gossip.log import Version
+from fairlead.gossip.members import Opinion, Standing
+from fairlead.gossip.messages import Ack, Have, Miss, Ping, Seek, Spread, Vector, Want
+from fairlead.gossip.wire import encode
+
+ELSEWHERE = Address("192.0.2.1", 1234)
+
+
+def test_a_flood_of_junk_changes_nothing_and_grows_nothing() -> None:
+    village = Village(3)
+    village.attach()
+    village.settled()
+    village.put(1, "k", "v")
+    village.run(2.0)
+    node, chance = village.nodes[0], Random(7)
+    before = node.snapshot()
+    sealed = Sealer(village.id(1), 1, Keyring(KEY)).seal(b"\x07\0" + b"x" * 100)
+    for number in range(20_000):
+        data = chance.randbytes(chance.randrange(1500))
+        if number % 3 == 0:
+            damaged = bytearray(sealed)
+            damaged[chance.randrange(len(damaged))] ^= 1 + chance.randrange(255)
+            data = bytes(damaged)
+        source = Address(f"192.0.{number % 200}.{number % 250}", 1 + number % 60000)
+        node.receive(data, source, village.now)
+        assert node.serve(data, source, village.now) == b""
+    assert node.outgoing(village.now) == []
+    assert node.events() == []
+    after = node.snapshot()
+    assert after.versions == before.versions
+    assert after.peers == before.peers
+    assert len(node._guard._junk) <= 1024
+    assert len(node._outbox.keyring._derived) <= 6
+    village.run(5.0)
+    assert village.agree()
+
+
+def test_one_source_of_junk_is_not_looked_at_beyond_its_budget_but_a_member_is_not_silenced() -> None:
+    village = Village(2).settled()
+    node = village.nodes[0]
+    for _ in range(2 * JUNK_BYTES_PER_S // 1000):
+        node.receive(b"\x18" + bytes(999), ELSEWHERE, village.now)
+        node.receive(b"\x18" + bytes(999), address_of(1), village.now)
+    assert node.snapshot().counters["over_budget"] > 0
+    village.run(10.0)
+    assert village.standing(0, 1) is Standing.ALIVE
+    assert not [event for event in village.events[0] if isinstance(event, MemberDown)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.binary(min_size=1, max_size=200) | st.sampled_from([encode(one) for one in MESSAGES]), max_size=25))
+def test_whatever_a_member_seals_is_survived(payloads: list[bytes]) -> None:
+    village = Village(3)
+    village.attach()
+    village.settled()
+    village.put(2, "k", "v")
+    village.run(0.5)
+    liar = Sealer(village.id(1), 1, Keyring(KEY))
+    liar._counter = 5000  # beyond what it has said until now
+    for payload in payloads:
+        for to in (None, short(village.id(0))):
+            packet = liar.seal(payload, to)
+            village.nodes[0].receive(packet, address_of(1), village.now)
+            village.nodes[0].serve(liar.seal(payload, to), address_of(1), village.now)
+            village.drain(0)
+    village.run(1.0)
+    assert village.value(0, "k") == "v"
+    assert village.value(2, "k") == "v"
+
+
+def test_a_packet_played_again_counts_once() -> None:
+    village = Village(2).settled()
+    village.run(2.0)
+    ping = village.nodes[1]._outbox.seal(Ping(1, 0), village.nodes[1].members.get(village.id(0)))
+    node = village.nodes[0]
+    node.receive(ping, address_of(1), village.now)
+    answers = len(node.outgoing(village.now))
+    assert answers
+    node.receive(ping, ELSEWHERE, village.now)
+    assert node.outgoing(village.now) == []
+    assert node.snapshot().counters["replayed"] == 1
+
+
+def test_what_is_meant_for_one_node_is_nothing_to_another() -> None:
+    village = Village(3).settled()
+    for_one = village.nodes[1]._outbox.seal(Ack(1, None), village.nodes[1].members.get(village.id(0)))
+    before = village.nodes[2].snapshot().counters.get("unopened", 0)
+    village.nodes[2].receive(for_one, address_of(1), village.now)
+    village.drain(2)
+    assert village.nodes[2].snapshot().counters["unopened"] == before + 1
+
+
+def test_what_was_said_in_one_network_is_not_believed_in_another() -> None:
+    village = Village(3)
+    for scope in ("a", "b"):
+        village.attach(scope=scope)
+    village.run_until(lambda: all(len(node.tables.attached) == 2 for node in village.nodes.values()), 3.0)
+    village.put(1, "k", "v", scope="a")
+    village.run(0.5)
+    assert village.value(0, "k", scope="a") == "v"
+    assert village.value(0, "k", scope="b") is None
+
+
+def test_a_member_who_asks_for_the_moon_gets_what_there_is() -> None:
+    village = Village(2)
+    village.attach()
+    village.settled()
+    stranger = village.id(9)
+    greedy = [
+        Want(
+            (stranger,) * 60, {NET: {stranger: Version(), village.id(0): Version(9, 9, 9)}, "?": {stranger: Version()}}
+        ),
+        Miss(village.id(0), NET, 1, ((1, 2**40),)),
+        Have({NET: {stranger: Version(5, 2**40, 3), village.id(0): Version(9, 9, 9)}}, stranger, ask=True),
+        Seek(1, stranger),
+        Vector((Opinion(stranger, 1, 1, 1), Opinion(village.id(0), 1, 0, 7)), {"?": {}}, members=True, ask=True),
+        Spread((Opinion(village.id(1), 1, 0, 9),)),
+    ]
+    for message in greedy:
+        packet = village.nodes[1]._outbox.seal(message, village.nodes[1].members.get(village.id(0)))
+        village.nodes[0].receive(packet, address_of(1), village.now)
+        village.drain(0)
+    village.run(3.0)
+    assert village.all_see(0, Standing.ALIVE)
+    assert village.all_see(1, Standing.ALIVE)
