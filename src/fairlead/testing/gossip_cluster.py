@@ -110,8 +110,10 @@ class Cluster:
         forgotten it."""
         self.world.start(player.node, self.make(player, seeds, records=records))
 
-    def make(self, player: Player, seeds: Iterable[Player] = (), *, records: bool = True) -> Gossip:
-        """The core of a node's next life, not started yet."""
+    def make(
+        self, player: Player, seeds: Iterable[Player] = (), *, records: bool = True, complete: bool = True
+    ) -> Gossip:
+        """The core of a node's next life, not started yet; ``complete``: it will say that it has said all."""
         player.epoch += 1
         player.left = False
         player.seen.clear()
@@ -135,7 +137,8 @@ class Cluster:
             core.attach(network, now)
         for (scope, table, key), value in player.kept.items():
             core.put(scope, table, key, value, now)
-        core.complete(now)
+        if complete:
+            core.complete(now)
         self.trouble(player)
         return core
 

@@ -27,7 +27,8 @@ def crowd(
     """A cluster of so many nodes, all joined."""
     cluster = Cluster(seed, faults, settings, strict=False)
     players = [cluster.add() for _ in range(count)]
-    cores = [cluster.make(player) for player in players]
+    # each in its first life: there is nothing from before that a word of completeness would end
+    cores = [cluster.make(player, complete=False) for player in players]
     acquaint(cores, shared=shared)
     for player, core in zip(players, cores, strict=True):
         cluster.world.start(player.node, core)

@@ -89,8 +89,6 @@ class Node:
     #: Address -> the life of the peer to which a lifeline is held.
     lines: dict[Address, int] = field(default_factory=dict)
     requests: dict[int, int] = field(default_factory=dict)
-    sent: int = 0
-    received: int = 0
 
     def clock(self, time: float) -> float:
         """What its clock says at a true time."""
@@ -116,6 +114,8 @@ class World:
         self.traffic = Traffic()
         self.digest = 0
         self.steps = 0
+        #: Hears every datagram that is sent: a listener on the wire.
+        self.carried: Callable[[bytes], object] | None = None
         self._told = told
         self._where: dict[Address, Node] = {}
         self._heap: list[tuple[Any, ...]] = []
@@ -135,14 +135,13 @@ class World:
         return node
 
     def start(self, node: Node, core: Core) -> None:
-        """Start a process on a host that has none."""
+        """Start a process on a host that has none; others that are started at the same time can be reached already."""
         assert node.core is None, "it runs"
         node.core = core
         node.life += 1
         node.paused = False
         node.busy_until = self.now
-        self._note("start", node)
-        self.settle(node)
+        self._push(self.now, World._start, node)
 
     def crash(self, node: Node) -> None:
         """A process dies, its host lives: whoever holds a connection to it hears so."""
@@ -260,7 +259,7 @@ class World:
                 if len(node.backlog) < BACKLOG_MAX or what is not World._arrive:
                     node.backlog.append(item)
                 return
-            if node.service_s and what is not World._late:
+            if node.service_s and what not in {World._late, World._start}:
                 begin = max(self.now, node.busy_until)
                 node.busy_until = begin + node.service_s
                 if begin > self.now:
@@ -310,6 +309,9 @@ class World:
     def _note(self, what: str, node: Node | None, *arguments: Any) -> None:
         self._story.append((self.now, what, None if node is None else node.index, arguments))
 
+    def _start(self, node: Node) -> None:
+        """Nothing; after it its first wishes are carried out."""
+
     def _act(self, act: Callable[[], object]) -> None:
         act()
 
@@ -321,7 +323,8 @@ class World:
         traffic, faults, chance = self.traffic, self.faults, self.chance
         traffic.datagrams += 1
         traffic.datagram_bytes += len(data) + HEADERS_BYTES
-        source.sent += 1
+        if self.carried is not None:
+            self.carried(data)
         self.digest = crc32(data, self.digest)
         target = self._where.get(to)
         if target is None or (self._cuts and not self.passes(source, target)):
@@ -341,7 +344,6 @@ class World:
 
     def _arrive(self, node: Node, data: bytes, sender: Address) -> None:
         assert node.core is not None
-        node.received += 1
         node.core.receive(data, sender, node.clock(self.now))
 
     def _refused(self, node: Node, peer: Address) -> None:

@@ -1,0 +1,161 @@
+"""What holds of whole simulated clusters: how far news goes in how many steps, who is called dead, what idling costs,
+what a cut leaves behind, and what a stranger's packets do (nothing)."""
+
+from __future__ import annotations
+
+import copy
+import math
+import tracemalloc
+from random import Random
+
+import pytest
+
+from fairlead.gossip.contract import GossipSettings
+from fairlead.gossip.identity import Address
+from fairlead.testing.gossip_cluster import CLUSTER, Cluster
+from fairlead.testing.gossip_crowd import converge, crowd
+from fairlead.testing.gossip_slow import slow_members
+from fairlead.testing.gossip_world import Faults
+
+#: Datagrams of a stranger here; ``./run bench gossip-sim`` sends ten times as many.
+HOSTILE = 100_000
+
+
+@pytest.mark.parametrize("count", [10, 100, 1000])
+def test_rounds_and_messages_follow_the_logarithm_of_the_nodes(count: int) -> None:
+    cluster = crowd(count, count, shared=True)
+    with cluster.world.telling():
+        rounds, messages = converge(cluster, cluster.players[count // 3], "an entry")
+    depth = math.ceil(math.log(1 + 3 * (count - 1), 4))
+    assert 1 <= rounds <= depth + 1
+    assert messages <= depth + 1
+
+
+def test_an_idle_cluster_says_little_and_calls_nobody_dead() -> None:
+    cluster = crowd(1, 200)
+    world = cluster.world
+    world.run(5.0)
+    before = copy.copy(world.traffic)
+    world.run(60.0)
+    bytes_sent = world.traffic.datagram_bytes - before.datagram_bytes + world.traffic.stream_bytes - before.stream_bytes
+    assert bytes_sent / 60 / 200 <= 300, "bytes a second and node"
+    assert not cluster.downs
+
+
+def test_all_that_start_at_once_know_all_soon() -> None:
+    cluster = Cluster(2, Faults(jitter_s=0.001))
+    with cluster.world.telling():
+        for player in [cluster.add() for _ in range(30)]:
+            player.networks.add("net")
+            player.kept["net", "endpoints", str(player.node.index)] = b"here"
+            cluster.start(player, cluster.players[:2])
+        assert cluster.settle(10.0) <= 2.0
+        cluster.check_views()
+
+
+@pytest.mark.parametrize("lost", [0.0, 0.1])
+def test_halves_that_were_apart_agree_soon_and_nobody_who_is_near_was_hidden(lost: float) -> None:
+    cluster = Cluster(5, Faults(jitter_s=0.001, loss=lost))
+    world = cluster.world
+    with world.telling():
+        for player in [cluster.add() for _ in range(16)]:
+            cluster.start(player, cluster.players[:2])
+            cluster.put_many(player, [((CLUSTER, "endpoints", f"{player.node.index}-{n}"), b"old") for n in range(12)])
+        cluster.settle(20.0)
+        world.run(8.0)
+        cut = cluster.cut(cluster.players[:8])
+        world.run(15.0)
+        for player in (cluster.players[0], cluster.players[15]):
+            cluster.put_many(
+                player, [((CLUSTER, "endpoints", f"new {player.node.index}-{n}"), b"new") for n in range(10)]
+            )
+            cluster.delete(player, CLUSTER, "endpoints", f"{player.node.index}-0")
+        world.run(15.0)
+        # each side has all of its own, and has hidden the other's: cluster.told has checked that nobody near was
+        seen = {(player.node.index < 8, len(player.seen)) for player in cluster.players}
+        assert seen == {(True, 8 * 12 + 9), (False, 8 * 12 + 9)}
+        apart = len(cluster.downs)
+        assert apart == 2 * 8 * 8
+        cluster.heal(cut)
+        healed = cluster.settle(20.0)
+        world.run(10.0)
+        assert cluster.disagreement() is None
+        assert len(cluster.downs) == apart, "somebody was called down after the heal"
+    if not lost:
+        assert healed <= 1.0
+
+
+def test_a_crashed_node_is_hidden_everywhere_and_back_at_once_with_what_it_has() -> None:
+    cluster = Cluster(6)
+    world = cluster.world
+    with world.telling():
+        players = cluster.grow(20)
+        cluster.put(players[7], CLUSTER, "endpoints", "a", b"1")
+        cluster.settle(10.0)
+        world.run(3.0)
+        cluster.crash(players[7])
+        assert cluster.settle(3.0, every=1) <= 0.3
+        cluster.start(players[7], players[:3])
+        assert cluster.settle(3.0, every=1) <= 0.3
+
+
+def test_slow_members_slander_few_with_local_health_and_many_without() -> None:
+    slandered = {
+        lifeguard: sum(
+            slow_members(seed, 60, 6, 40.0, GossipSettings(lifeguard=lifeguard)).of_healthy for seed in (1, 2)
+        )
+        for lifeguard in (True, False)
+    }
+    assert slandered[False] > 0, "the experiment is too tame"
+    assert slandered[True] <= slandered[False] / 10
+
+
+def test_a_strangers_packets_do_nothing() -> None:
+    cluster = Cluster(9)
+    world = cluster.world
+    captured: list[bytes] = []
+    world.carried = captured.append
+    players = cluster.grow(5)
+    cluster.put(players[0], CLUSTER, "endpoints", "a", bytes(115))
+    cluster.settle(10.0)
+    world.run(5.0)
+    assert len(captured) > 100
+    world.carried = None
+    chance, target, digests = Random(9), players[2], [dict(player.seen) for player in players]
+    tracemalloc.start()
+    grown = 0
+    for number in range(HOSTILE):
+        if number == HOSTILE // 2:
+            grown = tracemalloc.get_traced_memory()[0]
+        data = _hostile(chance, captured)
+        sender = Address(f"192.0.{chance.randrange(256)}.{chance.randrange(256)}", chance.randrange(1, 65536))
+        core, now = target.core, target.node.clock(world.now)
+        if number % 16:
+            core.receive(data, sender, now)
+        else:
+            assert core.serve(data, sender, now) == b"" or data in captured
+        world.settle(target.node)
+        if number % 50 == 0:
+            world.run(0.01)
+    grown = tracemalloc.get_traced_memory()[0] - grown
+    tracemalloc.stop()
+    assert grown < 2_000_000, "bytes more after the second half than after the first"
+    world.run(5.0)
+    assert cluster.disagreement() is None
+    assert [dict(player.seen) for player in players] == digests
+    assert not cluster.downs
+
+
+def _hostile(chance: Random, captured: list[bytes]) -> bytes:
+    """Noise, or something that was said before: again, with other bits, shorter, longer."""
+    kind, data = chance.randrange(5), bytearray(chance.choice(captured))
+    if kind == 0:
+        return chance.randbytes(chance.randrange(1500))
+    if kind == 1:
+        for _ in range(chance.randint(1, 8)):
+            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+    elif kind == 2:
+        del data[chance.randrange(len(data)) :]
+    elif kind == 3:
+        data += chance.randbytes(chance.randint(1, 100))
+    return bytes(data)
