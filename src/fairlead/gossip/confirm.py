@@ -96,7 +96,7 @@ class Confirmations:
             for node in lacking:
                 member = self._members.get(node)
                 if member is not None:
-                    self._outbox.tell(member, Have({scope: {self._members.own: version}}, self._members.own, ask=True))
+                    self._outbox.tell(member, Have({scope: {self._members.own: version}}, ask=True))
         self._due = now + self._again if self._interests else None
         self._again = min(1.5 * self._again, AGAIN_S_MAX)
 

@@ -157,8 +157,7 @@ class Gossip(Voice):
         soonest = min((due for due in asking if due is not None), default=None)
         self._asking = soonest if soonest is None else max(soonest, self._patient_until)
         dues = [self._asking, self._swim.deadline(), self._join_due, *self._quiet.values()]
-        if self._spreading.waiting or self.tables.unsaid():
-            dues.append(self._spreading.deadline())
+        dues.append(self._spreading.deadline(unsaid=bool(self.tables.unsaid())))
         return min((due for due in dues if due is not None), default=None)
 
     def outgoing(self, now: float) -> list[Wish]:
@@ -167,6 +166,7 @@ class Gossip(Voice):
         if self._spreading.may_send(now):
             self._flush(now)
             self._spreading.flush(now)
+        self._spreading.flush_hints(now)
         self._links.flush()
         if not self._left:
             self._lifelines.hold()

@@ -67,11 +67,9 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Have:
-    """How much the sender holds. With ``ask`` it wants to know the receiver's. Who gains by it tells its children in the
-    tree of ``root``."""
+    """How much the sender holds. With ``ask`` it wants to know the receiver's."""
 
     versions: Versions
-    root: NodeId
     ask: bool = False
 
 

@@ -166,7 +166,7 @@ class Repair:
         else:
             # So much may be on its way: the other asks for what it lacks when it has heard that it is here.
             for part in portions(self._ours(known), HAVE_LOGS):
-                self._outbox.tell(peer, Have(part, self._holding.own))
+                self._outbox.tell(peer, Have(part))
         cards, opinions = self._holding.lacks(vector.opinions)
         self._gaps.took(self._holding.take(opinions, peer.id.hex()), peer.id, now)
         wanted = self._wanted(known, now)
@@ -201,7 +201,7 @@ class Repair:
                 for owner in owners:
                     log = self._holding.tables.log(owner, scope)
                     held.setdefault(scope, {})[owner] = log.version if log else _NOTHING
-            self._outbox.tell(peer, Have(held, have.root))
+            self._outbox.tell(peer, Have(held))
 
     def gain(self, items: Iterable[Item], peer: Member, now: float, *, hint: bool = True) -> Taken:
         """What was lacking has come: take it, and (``hint``) let the nodes around know."""
@@ -211,7 +211,7 @@ class Repair:
             self._counters["repaired"] += len(taken.news)
             self._spreading.tell(item for item in taken.news if isinstance(item, Card | Opinion))
             lately = taken.logs if hint else ()
-            self._spreading.hint([name for name in lately if not self._gaps.open(*name)], None, now)
+            self._spreading.hint(name for name in lately if not self._gaps.open(*name))
             difference = self._differences.get(peer.id)
             if difference is not None:
                 difference.again = AGAIN_S

@@ -11,14 +11,13 @@ they lack. Where packets get lost each hop is confirmed (``links.py``), as long 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from fairlead.gossip.blocks import PACKET_BYTES, Block, Head
 from fairlead.gossip.holding import Holding, Taken
 from fairlead.gossip.identity import NodeId
 from fairlead.gossip.keyring import OVERHEAD_BYTES, name_of
 from fairlead.gossip.links import Links
-from fairlead.gossip.log import Version
 from fairlead.gossip.members import Member
 from fairlead.gossip.messages import Delta, Have, Item, Spread
 from fairlead.gossip.outbox import Outbox
@@ -28,6 +27,8 @@ from fairlead.gossip.wire import filled, portions
 
 #: Seconds for which news is gathered after other news was sent.
 GATHER_S = 0.01
+#: Seconds between hints.
+HINTS_S = 0.02
 #: Seconds without a loss until hops are no longer confirmed.
 CALM_S = 30.0
 #: Bytes of items in one packet.
@@ -49,7 +50,9 @@ class Spreading:
         self._counters = counters
         self._news: dict[str, list[Item]] = {}
         self._waiting = 0
-        self._last_sent = float("-inf")
+        #: Scope -> owners of logs that the children are to be told about.
+        self._hints: dict[str, dict[NodeId, None]] = {}
+        self._last_sent = self._last_hints = float("-inf")
         self._lossy_until = self._seen_until = float("-inf")
 
     def lossy(self, now: float) -> bool:
@@ -74,14 +77,12 @@ class Spreading:
         """Whether news goes out now; otherwise it is gathered a little longer."""
         return now >= self._last_sent + GATHER_S
 
-    def deadline(self) -> float:
-        """When what is gathered is to be sent."""
-        return self._last_sent + GATHER_S
-
-    @property
-    def waiting(self) -> bool:
-        """Whether something is gathered."""
-        return self._waiting > 0
+    def deadline(self, *, unsaid: bool) -> float | None:
+        """When what is gathered, here or (``unsaid``) in logs, is to be sent."""
+        dues = [self._last_sent + GATHER_S] if unsaid or self._waiting else []
+        if self._hints:
+            dues.append(self._last_hints + HINTS_S)
+        return min(dues, default=None)
 
     def flush(self, now: float) -> None:
         """Send what is gathered."""
@@ -123,16 +124,22 @@ class Spreading:
         for group in filled(items, ITEMS_BYTES):
             self._links.push(to.id, self._outbox.seal(Delta(group), to), now)
 
-    def hint(self, logs: Sequence[tuple[NodeId, str]], root: NodeId | None, now: float) -> None:
-        """Tell the children in a tree how much is held of these logs; without a root in this node's own."""
-        by_root: dict[tuple[NodeId, str], dict[NodeId, Version]] = {}
-        for owner, scope in dict.fromkeys(logs):
-            log = self._holding.tables.log(owner, scope)
-            if log is not None:
-                by_root.setdefault((root or self._holding.own, scope), {})[owner] = log.version
-        for (top, scope), owners in by_root.items():
-            for child in self._tree.children(scope, top):
-                member = self._holding.members.get(child)
-                for part in portions({scope: owners}, HAVE_LOGS):
+    def hint(self, logs: Iterable[tuple[NodeId, str]]) -> None:
+        """Have the children in this node's own tree told how much is held of these logs."""
+        for owner, scope in logs:
+            self._hints.setdefault(scope, {})[owner] = None
+
+    def flush_hints(self, now: float) -> None:
+        """Tell what was hinted at, gathered: much comes at one time where much was missing."""
+        if not self._hints or now < self._last_hints + HINTS_S:
+            return
+        hints, self._hints = self._hints, {}
+        self._last_hints = now
+        for scope, owners in hints.items():
+            logs = {owner: self._holding.tables.log(owner, scope) for owner in owners}
+            held = {owner: log.version for owner, log in logs.items() if log is not None}
+            members = [self._holding.members.get(child) for child in self._tree.children(scope, self._holding.own)]
+            for part in portions({scope: held}, HAVE_LOGS):
+                for member in members:
                     if member is not None:
-                        self._links.push(child, self._outbox.seal(Have(part, top), member), now)
+                        self._links.push(member.id, self._outbox.seal(Have(part), member), now)

@@ -138,6 +138,7 @@ class Swim:
         late = now - self._due
         if late > LATE_S and self._settings.lifeguard:
             self._counters["late_ticks"] += 1
+            self._worse()
             for probe in self._probes.values():
                 # not longer than one more question takes: it must go on asking, not just wait
                 probe.deadline = min(probe.deadline + late, max(probe.deadline, now) + probe.timeout)

@@ -8,7 +8,7 @@ message are None, and the work is bounded by their length.
     accuse      number 2 | sum 8 | opinion                ack        number 2 | sum 8
     seek        number 2 | subject 16                     sought     number 2 | reached 1
     spread      flags 1 | items                           delta      items
-    have        flags 1 | root 16 | versions              want       cards wanted | versions
+    have        flags 1 | versions                        want       cards wanted | versions
     digest      members' sum 8 | scopes with sums         vector     flags 1 | opinions | versions
     ticket      number                                    back       number
     got         names of packets                          who        nothing
@@ -100,8 +100,8 @@ def encode(message: Message) -> bytes:
             return bytes((_SPREAD, lossy | seen << 1)) + _items(items)
         case Delta(items):
             return bytes((_DELTA,)) + _items(items)
-        case Have(versions, root, ask):
-            return bytes((_HAVE, ask)) + root + _versions(versions)
+        case Have(versions, ask):
+            return bytes((_HAVE, ask)) + _versions(versions)
         case Want(cards, versions):
             return bytes((_WANT,)) + codec.varint(len(cards)) + b"".join(cards) + _versions(versions)
         case Miss(owner, scope, epoch, spans):
@@ -275,8 +275,7 @@ def _read_spread(reader: Reader) -> Spread:
 
 def _read_have(reader: Reader) -> Have:
     ask = bool(_read_flags(reader, 1))
-    root = _read_id(reader)
-    return Have(_read_versions(reader), root, ask)
+    return Have(_read_versions(reader), ask)
 
 
 def _read_want(reader: Reader) -> Want:

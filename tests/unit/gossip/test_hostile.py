@@ -15,7 +15,7 @@ from fairlead.gossip.identity import Address
 from fairlead.gossip.keyring import Keyring, Sealer, short
 from fairlead.gossip.log import Version
 from fairlead.gossip.members import Opinion, Standing
-from fairlead.gossip.messages import Ack, Have, Miss, Ping, Seek, Spread, Vector, Want
+from fairlead.gossip.messages import Ack, Have, Message, Miss, Ping, Seek, Spread, Vector, Want
 from fairlead.gossip.wire import encode
 
 ELSEWHERE = Address("192.0.2.1", 1234)
@@ -121,12 +121,12 @@ def test_a_member_who_asks_for_the_moon_gets_what_there_is() -> None:
     village.attach()
     village.settled()
     stranger = village.id(9)
-    greedy = [
+    greedy: list[Message] = [
         Want(
             (stranger,) * 60, {NET: {stranger: Version(), village.id(0): Version(9, 9, 9)}, "?": {stranger: Version()}}
         ),
         Miss(village.id(0), NET, 1, ((1, 2**40),)),
-        Have({NET: {stranger: Version(5, 2**40, 3), village.id(0): Version(9, 9, 9)}}, stranger, ask=True),
+        Have({NET: {stranger: Version(5, 2**40, 3), village.id(0): Version(9, 9, 9)}}, ask=True),
         Seek(1, stranger),
         Vector((Opinion(stranger, 1, 1, 1), Opinion(village.id(0), 1, 0, 7)), {"?": {}}, members=True, ask=True),
         Spread((Opinion(village.id(1), 1, 0, 9),)),

@@ -57,7 +57,7 @@ MESSAGES: list[Message] = [
     Spread(ITEMS),
     Spread((), lossy=True, seen=True),
     Delta(ITEMS),
-    Have(VERSIONS, ALICE.id, ask=True),
+    Have(VERSIONS, ask=True),
     Want((ALICE.id,), VERSIONS),
     Miss(ALICE.id, "net", 3, ((1, 2), (9, 9))),
     Digest(2**64 - 1, {"": 1, "net": 0}),

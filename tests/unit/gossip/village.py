@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
 from fairlead.gossip.contract import Datagram, Event, GossipSettings, Lifeline, Request
@@ -74,7 +75,7 @@ class Village:
                 self._lines.discard((holder, address))
             elif address == address_of(number) and holder in self.nodes and not self.apart(holder, number):
                 self._lines.discard((holder, address))
-                self.later(DELAY_S, lambda one=holder, there=address: self._lost(one, there))
+                self.later(DELAY_S, partial(self._lost, holder, address))
 
     def id(self, number: int) -> NodeId:
         return identity_of(number).id
@@ -98,7 +99,7 @@ class Village:
             elif isinstance(wish, Lifeline):
                 (self._lines.add if wish.open else self._lines.discard)((number, wish.to))
                 if wish.open and wish.to not in self.at:
-                    self.later(DELAY_S, lambda there=wish.to: self._lost(number, there))
+                    self.later(DELAY_S, partial(self._lost, number, wish.to))
         self.events[number] += node.events()
         deadline = node.next_deadline()
         if deadline is not None and deadline < self._alarms.get(number, float("inf")):
