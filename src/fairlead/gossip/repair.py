@@ -51,7 +51,7 @@ class _Difference:
     since: float
     due: float
     again: float = AGAIN_S
-    open: bool = True
+    sure: bool = False
 
 
 class Repair:
@@ -74,7 +74,9 @@ class Repair:
         self._counters = counters
         self._former = former
         self._rtt = rtt
+        #: Nodes that hold something else, as far as known; and those with which that was talked about of late.
         self._differences: dict[NodeId, _Difference] = {}
+        self._rested: dict[NodeId, _Difference] = {}
         self._syncing: set[NodeId] = set()
         #: (Owner, scope) -> what of its log was asked for last, and until when it may be on its way.
         self._asked: dict[tuple[NodeId, str], tuple[Version, float]] = {}
@@ -88,34 +90,41 @@ class Repair:
         """A ping or an ack has shown whether a node holds the same."""
         if same:
             self._differences.pop(peer, None)
+            self._rested.pop(peer, None)
             return
-        known = self._differences.get(peer)
-        if known is None:
-            self._differences[peer] = _Difference(now, now)
-        elif not known.open:
-            known.open, known.since = True, now
+        if peer not in self._differences:
+            difference = self._rested.pop(peer, None) or _Difference(now, now)
+            difference.since = now
+            self._differences[peer] = difference
 
     def contact(self, peer: NodeId, now: float, wait_s: float = 0.0) -> None:
         """Compare with a node soon, whatever the sums were."""
-        self._differences[peer] = _Difference(now - IMPATIENT_S, now + wait_s)
+        self._differences[peer] = _Difference(now - IMPATIENT_S, now + wait_s, sure=True)
 
     def deadline(self) -> float | None:
         """When ``tick`` is wanted next."""
-        dues = [self._when(peer, difference) for peer, difference in self._differences.items() if difference.open]
+        dues = [self._when(peer, difference) for peer, difference in self._differences.items()]
         return min(dues, default=None)
 
     def tick(self, now: float) -> None:
         """Compare and ask, where it is due."""
         for peer, difference in list(self._differences.items()):
-            if difference.open and self._when(peer, difference) <= now:
+            if self._when(peer, difference) > now:
+                continue
+            news = self._gaps.last_news
+            if difference.sure or difference.since > news or now < news + self._quiet(peer):
                 self._compare(peer, difference, now)
+            else:
+                # It was seen while news was under way; whether it is still so the next ping shows.
+                del self._differences[peer]
 
     def digest(self, peer: Member, digest: Digest, now: float) -> None:
         """A node differs and says where it may be."""
-        known = self._differences.setdefault(peer.id, _Difference(now, now))
-        if now < min(self._gaps.last_news + self._quiet(peer.id), known.since + IMPATIENT_S):
+        known = self._differences.get(peer.id)
+        patient_until = (known.since if known else now) + IMPATIENT_S
+        if now < min(self._gaps.last_news + self._quiet(peer.id), patient_until):
             # What the other lacks may be on its way to it, as it is to this node.
-            known.open = True
+            self.compared(peer.id, now, same=False)
             return
         holding = self._holding
         shared = holding.shared(peer.id)
@@ -212,7 +221,7 @@ class Repair:
             self._spreading.tell(item for item in taken.news if isinstance(item, Card | Opinion))
             lately = taken.logs if hint else ()
             self._spreading.hint(name for name in lately if not self._gaps.open(*name))
-            difference = self._differences.get(peer.id)
+            difference = self._differences.get(peer.id) or self._rested.get(peer.id)
             if difference is not None:
                 difference.again = AGAIN_S
         return taken
@@ -230,10 +239,10 @@ class Repair:
 
     def _compare(self, peer: NodeId, difference: _Difference, now: float) -> None:
         member = self._holding.members.get(peer)
+        del self._differences[peer]
         if member is None or not member.reachable:
-            del self._differences[peer]
             return
-        difference.open = False
+        self._rested[peer] = difference
         difference.due = now + difference.again
         difference.again = min(2 * difference.again, AGAIN_S_MAX)
         self._counters["digests_sent"] += 1
