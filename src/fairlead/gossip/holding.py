@@ -155,6 +155,9 @@ class Holding:
         taken.news.append(opinion)
         if opinion.dead and (known.reachable or opinion.id == self.own):
             taken.rumours.append(opinion)
+            if opinion.id != self.own:
+                # Until it is known, news (this above all) also goes to those behind it.
+                self.members.suspect(opinion.id)
             return
         member = self.members.judge(opinion)
         if member is not None:

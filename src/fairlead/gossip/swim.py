@@ -200,14 +200,19 @@ class Swim:
         probe.failed += 1
         if probe.stage is Stage.INDIRECT and probe.failed >= probe.asked:
             self._accuse(probe, now)
+        elif probe.stage is Stage.ALONE:
+            # An answer that took longer than the wait for it: the fault is not here.
+            probe.stage, probe.deadline = Stage.SUSPECT, min(probe.deadline, now + probe.timeout)
 
     def rumour(self, opinion: Opinion, now: float) -> None:
         """Others say that a node is dead: look oneself before it is believed."""
         probe = self._probes.get(opinion.id)
         if probe is not None and probe.stage is not Stage.LOOK:
             probe.level = max(probe.level, opinion.level)
-            if probe.stage is Stage.SUSPECT:
+            if probe.stage in {Stage.SUSPECT, Stage.ALONE}:
                 self._bury(probe, now)
+            elif probe.stage is not Stage.RUMOUR:
+                probe.stage, probe.deadline = Stage.RUMOUR, min(probe.deadline, now + probe.timeout)
             return
         wait = min(LOOK_S_MAX, LOOK_S_EACH * len(self._members)) * self._chance.random()
         askers = probe.askers if probe else []
@@ -333,7 +338,7 @@ class Swim:
         if member is None:
             return
         self._worse_by_silence(probe)
-        alone = bool(probe.asked) and not probe.failed
+        alone = self._settings.lifeguard and bool(probe.asked) and not probe.failed
         probe.stage = Stage.ALONE if alone else Stage.SUSPECT
         self._members.suspect(probe.subject)
         self._counters["suspicions"] += 1

@@ -293,6 +293,17 @@ def test_keys_are_rotated_without_a_lost_write_and_whoever_missed_rotations_come
     write("last")
 
 
+def test_news_of_a_death_goes_round_the_dead_node() -> None:
+    """Who forwards the news does not believe it yet; the nodes behind the dead one must not wait until it does."""
+    village = villages(30)
+    village.run(3.0)
+    for number in (4, 11, 19, 25):
+        village.holes.add(number)
+        took = village.run_until(lambda: village.all_see(number, Standing.DEAD, tuple(village.holes)), 10.0)  # noqa: B023
+        assert took < 2.2
+        village.run(0.5)
+
+
 def test_a_farewell_is_no_death() -> None:
     village = villages(5)
     village.put(3, "k", "v")
