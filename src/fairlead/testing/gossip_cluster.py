@@ -166,7 +166,12 @@ class Cluster:
         player.left = True
         self._do(player, lambda core, now: core.leave(now))
         life = player.node.life
-        self.world.at(self.world.now + 1.0, lambda: player.node.life == life and self.crash(player))
+
+        def end() -> None:
+            if player.node.life == life:
+                self.crash(player)
+
+        self.world.at(self.world.now + 1.0, end)
 
     def attach(self, player: Player, network: str) -> None:
         """It takes part in a network."""
@@ -252,9 +257,7 @@ class Cluster:
                 claims.setdefault(name[0], {}).setdefault(name, set()).add((player.id, value))
         first: dict[str, dict[Name, tuple[NodeId, bytes]]] = {}
         for player in running:
-            views: dict[str, dict[Name, tuple[NodeId, bytes]]] = {CLUSTER: {}} | {
-                network: {} for network in player.networks
-            }
+            views: dict[str, dict[Name, tuple[NodeId, bytes]]] = {scope: {} for scope in (CLUSTER, *player.networks)}
             for name, record in player.seen.items():
                 if name[0] not in views:
                     return f"node {player.node.index} sees {name} of a network that it has no part in"

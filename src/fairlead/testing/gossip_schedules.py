@@ -58,7 +58,7 @@ class Schedule:
                 self._at(chance.random() * SPAN_S, self._act)
             cluster.world.run(SPAN_S)
             self._calm()
-            settled_s = cluster.settle(SETTLE_S)
+            settled_s = cluster.settle(SETTLE_S, every=8)
             # nothing comes after: what agreed once agrees still, and no late word undoes it
             cluster.world.run(3.0)
             fault = cluster.disagreement()

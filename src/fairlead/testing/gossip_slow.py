@@ -7,16 +7,19 @@ these are the false deaths that count. That it is called dead itself, while it s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 
 from fairlead.gossip.contract import GossipSettings
 from fairlead.testing.gossip_cluster import Cluster, Player
 from fairlead.testing.gossip_crowd import crowd
+from fairlead.testing.gossip_world import Faults
 
 #: Seconds for which a slow member stands still, and runs in between (Lifeguard's durations D and intervals I).
-STILL_S, RUNS_S = (0.5, 8.0), (0.005, 0.5)
+STILL_S, RUNS_S = (0.5, 8.0), (0.001, 0.05)
+#: Links on which an answer takes longer than a slow member's shortest run.
+LINKS = Faults(delay_s=0.005, jitter_s=0.005)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ def slow_members(
     seed: int, count: int, slow: int, duration_s: float, settings: GossipSettings | None = None
 ) -> FalseDeaths:
     """Let so many of so many nodes be slow for a while."""
-    cluster = crowd(seed, count, settings=settings)
+    cluster = crowd(seed, count, faults=replace(LINKS), settings=settings)
     chance = Random(f"slow {seed}")
     world = cluster.world
     world.run(2.0)

@@ -363,7 +363,10 @@ class World:
     def _resume(self, node: Node) -> None:
         self._note("resume", node)
         node.paused = False
-        waiting, node.backlog = node.backlog, deque()
+        waiting, node.backlog = list(node.backlog), deque()
+        if self.chance.random() < 0.5:
+            # an event loop may look at its clocks before it looks at its sockets
+            waiting.sort(key=lambda item: item[2] is not World._alarm)
         for item in waiting:
             self._again(self.now, item)
 
