@@ -35,6 +35,8 @@ IMPATIENT_S = 3.0
 AGAIN_S, AGAIN_S_MAX = 0.2, 30.0
 #: Seconds for which what was asked for is not asked for again of another; logs of which that is known, at most.
 ASKED_S, ASKED_MAX = 0.06, 16384
+#: Nodes that seemed to hold something else while news was under way, and are compared with when that is over.
+STALE_COMPARED = 2
 #: Blocks that are sent to a node that lacks them unasked.
 PUSHED_MAX = 16
 #: Names in one ``Vector``; more go by stream.
@@ -112,11 +114,12 @@ class Repair:
             if self._when(peer, difference) > now:
                 continue
             news = self._gaps.last_news
-            if difference.sure or difference.since > news or now < news + self._quiet(peer):
-                self._compare(peer, difference, now)
-            else:
-                # It was seen while news was under way; whether it is still so the next ping shows.
+            stale = not difference.sure and difference.since <= news and now >= news + self._quiet(peer)
+            if stale and len(self._differences) > STALE_COMPARED:
+                # It was seen while news was under way; two others will do, and the next pings.
                 del self._differences[peer]
+            else:
+                self._compare(peer, difference, now)
 
     def digest(self, peer: Member, digest: Digest, now: float) -> None:
         """A node differs and says where it may be."""
