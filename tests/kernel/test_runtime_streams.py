@@ -109,9 +109,11 @@ def test_exec_with_terminal_has_a_size(play: Play) -> None:
         )
         stream = await bench.runtime.exec_start(exec_id)
         await until(stream, b"ready\r\n")
-        facts = bench.runtime.exec_inspect(exec_id)
-        assert facts["Running"] is True
-        assert os.path.exists(f"/proc/{facts['Pid']}")
+        assert bench.runtime.exec_inspect(exec_id)["Running"] is True
+        # runc writes the number down when the command runs already
+        while not (pid := bench.runtime.exec_inspect(exec_id)["Pid"]):  # noqa: ASYNC110  # a file of runc
+            await asyncio.sleep(0.01)
+        assert os.path.exists(f"/proc/{pid}")
         await bench.runtime.exec_resize(exec_id, 33, 99)
         assert b"33 99" in (await collect(stream))["stdout"]
         assert bench.runtime.exec_inspect(exec_id)["ExitCode"] == 4

@@ -6,7 +6,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from fairlead.api.router import Call, Handler, Route, answer
-from fairlead.model.errors import NotImplementedHere, Unavailable
+from fairlead.model.errors import NotFound, NotImplementedHere, Unavailable
 
 #: How a root file system comes here.
 IMPORT_HINT = "there is no registry: `fairlead image import NAME TARBALL` adds a root file system, `host` needs none"
@@ -56,6 +56,11 @@ async def _no_swarm(call: Call) -> web.StreamResponse:
     )
 
 
+async def _no_plugin(call: Call) -> web.StreamResponse:
+    """``GET /plugins/{name}/json``: `docker inspect` asks here too, and goes on after a 404."""
+    raise NotFound(f"plugin {call.path['name']!r} not found", hint="`docker info` lists the drivers of this node")
+
+
 async def _plugins(call: Call) -> web.StreamResponse:
     """``GET /plugins``: none."""
     del call
@@ -72,4 +77,5 @@ def routes() -> tuple[Route, ...]:
         for first in _OF_A_SWARM
         for method, rest in (("GET", ""), ("GET", "/{path*}"), ("POST", "/{path*}"), ("DELETE", "/{path*}"))
     ]
-    return (Route("GET", "/plugins", _plugins), *missing, *swarm)
+    plugins = (Route("GET", "/plugins", _plugins), Route("GET", "/plugins/{name}/json", _no_plugin))
+    return (*plugins, *missing, *swarm)

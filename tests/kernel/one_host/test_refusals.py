@@ -217,7 +217,7 @@ CREATES: dict[str, tuple[dict[str, Any], int, str]] = {
     "extra host": ({"host_config": {"ExtraHosts": ["nonsense"]}}, 400, "add-host"),
     "extra host with a line": ({"host_config": {"ExtraHosts": ["a\nb:1.2.3.4"]}}, 400, "add-host"),
     "conflict of modes": ({"network": "container:box", "Hostname": "x"}, 400, "conflicting options"),
-    "privileged": ({"host_config": {"Privileged": True}}, 501, "privileged"),
+    "cgroup parent": ({"host_config": {"CgroupParent": "/x"}}, 501, "not implemented"),
     "taken name": ({"name": "box"}, 409, 'container name "/box" is already in use'),
 }
 

@@ -54,8 +54,13 @@ def test_health_is_asked_for_and_told(docker: Docker, host: Host) -> None:
     assert "(healthy)" in docker("ps", "--filter", "health=healthy").stdout
     assert docker("ps", "-q", "--filter", "health=unhealthy").stdout == ""
     until(lambda: len(state_of(docker, "h")["Health"]["Log"]) == 5, "five answers")
-    events = docker("events", "--since", "1m", "--until", "0s", "--format", "{{.Status}}", "--filter", "container=h")
-    assert {"health_status: unhealthy", "health_status: healthy"} <= set(events.stdout.splitlines())
+
+    def told() -> set[str]:
+        asked = ("--since", "1m", "--until", "0s", "--format", "{{.Status}}", "--filter", "container=h")
+        return set(docker("events", *asked).stdout.splitlines())
+
+    # What is told comes after what can be seen: in between lies the disk.
+    until(lambda: {"health_status: unhealthy", "health_status: healthy"} <= told(), "both events")
     docker("run", "-d", "--name", "no", "--no-healthcheck", "host", *IDLE)
     assert "Health" not in state_of(docker, "no")
 
