@@ -1,7 +1,7 @@
 """The gossip edge: a core on real sockets. Decides nothing about the protocol.
 
-One thread and one epoll set carry any number of cores (a daemon has one, a benchmark a hundred). A plain loop and not
-asyncio: docs/benchmarks.md, "Gossip", has what a datagram costs in either.
+One thread and one epoll set carry any number of cores (a daemon has one, a benchmark a hundred). A plain loop, for
+between a datagram and a core there is nothing then but a call.
 
 A core has one UDP and one listening TCP socket at the same port. What came is given to it, all that is there, then its
 wishes are carried out, once. That nobody listens at an address is told to the core from wherever it is learned:
@@ -37,8 +37,8 @@ UDP_BUFFER_BYTES = 4 * 1024 * 1024
 DATAGRAM_BYTES_MAX, DATAGRAMS_TURN = 65536, 256
 #: Seconds of silence before the kernel asks whether a connection's far end is there; between questions; how many.
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
-#: Addresses kept ready for senders; random ports tried until one is free for UDP and TCP.
-SENDERS_MAX, PORT_ATTEMPTS = 65536, 16
+SENDERS_MAX = 65536  # addresses kept ready
+PORT_ATTEMPTS = 16  # random ports tried until one is free for UDP and TCP
 #: asm-generic/socket.h, linux/in.h, linux/in6.h, linux/errqueue.h: what Python's socket does not name.
 _RCVBUFFORCE, _SNDBUFFORCE, _IP_RECVERR, _IPV6_RECVERR, _BIND_ADDRESS_NO_PORT = 33, 32, 11, 25, 24
 _ERROR = struct.Struct("=I")
@@ -90,8 +90,7 @@ class Loop:
         self._number += 1
         heapq.heappush(self._due, (when, self._number, act))
 
-    #: The loop's clock, in seconds.
-    now = staticmethod(time.monotonic)
+    seconds = staticmethod(time.monotonic)
 
     def watch(self, fd: int, handler: Callable[[int], None], mask: int = READ) -> None:
         """Call when a descriptor is ready; once more for another mask."""
@@ -151,8 +150,7 @@ class GossipServer(Generic[C]):
         told: Callable[[Event], None],
         factory: Factory = socket.socket,
     ) -> None:
-        self.core, self.traffic = core, Traffic()
-        self._loop, self._told, self._factory = loop, told, factory
+        self.core, self.traffic, self._loop, self._told, self._factory = core, Traffic(), loop, told, factory
         self._udp, self._listener = sockets
         self.address = Address(*self._udp.getsockname()[:2])
         self._armed, self._closed = math.inf, False

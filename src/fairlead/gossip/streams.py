@@ -70,8 +70,8 @@ class Sock(Protocol):
 class Turn(Protocol):
     """The loop, and its clock."""
 
-    def now(self) -> float:
-        """Seconds."""
+    def seconds(self) -> float:
+        """What it says."""
         ...
 
     def watch(self, fd: int, handler: Callable[[int], None], mask: int) -> None:
@@ -158,7 +158,7 @@ class Stream:
             self.end(errno.ENOBUFS if data else 0)
             return
         if not self._reader.held:
-            self.limit(self._turn.now() + SERVE_S)
+            self.limit(self._turn.seconds() + SERVE_S)
         traffic.half_read += len(data)
         message = self._reader.feed(data)
         if message is not None:
@@ -258,7 +258,7 @@ class Streams:
         except OSError as fault:
             self._turn.at(0.0, partial(self._asked, request, replies, None, fault.errno or errno.EIO))
             return
-        stream.limit(self._turn.now() + request.timeout_s)
+        stream.limit(self._turn.seconds() + request.timeout_s)
         stream.begin(request.data)
 
     def _asked(self, request: Request, replies: list[bytes], stream: Stream | None, error: int) -> None:
