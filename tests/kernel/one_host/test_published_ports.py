@@ -247,7 +247,9 @@ def sends_in_vain(ns: Namespace, port: int, proto: str) -> bool:
 
 
 @pytest.mark.parametrize("proto", PROTOS)
-def test_sec_12_a_loopback_port_is_closed_to_a_neighbour_who_sends_to_loopback(host: Host, cast: Cast, proto: str) -> None:
+def test_sec_12_a_loopback_port_is_closed_to_a_neighbour_who_sends_to_loopback(
+    host: Host, cast: Cast, proto: str
+) -> None:
     """SEC-12: the packet does arrive at the host, and goes nowhere."""
     ports = {f"80/{proto}": ["127.0.0.1@8089"]}
     with host.run("shy", echo("shy", f"{proto}:80"), network="web", publish=ports), attacker(host) as evil:
