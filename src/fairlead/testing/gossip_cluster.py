@@ -65,29 +65,14 @@ class Player:
         return self.node.core is not None and not self.left
 
 
-class Cluster:
-    """All players. ``told`` hears every event after it was checked."""
+class Hosts:
+    """Players that come and go, and what happens to them."""
 
-    def __init__(
-        self,
-        seed: int,
-        faults: Faults | None = None,
-        settings: GossipSettings | None = None,
-        told: Callable[[Player, Event], None] | None = None,
-        *,
-        strict: bool = True,
-    ) -> None:
-        self.world = World(seed, faults, self._hear)
+    def __init__(self, world: World, settings: GossipSettings) -> None:
+        self.world = world
         self.players: list[Player] = []
-        #: Who called whom down, and when.
-        self.downs: list[tuple[float, Player, Player]] = []
-        self.false_downs = 0
-        self._strict = strict
-        self._settings = settings or GossipSettings()
-        self._told = told
+        self._settings = settings
         self._by_id: dict[NodeId, Player] = {}
-
-    # -- commands
 
     def add(self) -> Player:
         """A node that does not run yet."""
@@ -161,6 +146,30 @@ class Cluster:
         """As ``World.heal``."""
         self.world.heal(cut)
 
+    def trouble(self, player: Player, duration_s: float = 0.0) -> None:
+        """Something happens to a node for a while: others may take it for dead, and it them."""
+        player.troubled_until = max(player.troubled_until, self.world.now + duration_s + AFTERMATH_S)
+
+
+class Cluster(Hosts):
+    """All players. ``told`` hears every event after it was checked."""
+
+    def __init__(
+        self,
+        seed: int,
+        faults: Faults | None = None,
+        settings: GossipSettings | None = None,
+        told: Callable[[Player, Event], None] | None = None,
+        *,
+        strict: bool = True,
+    ) -> None:
+        super().__init__(World(seed, faults, self._hear), settings or GossipSettings())
+        #: Who called whom down, and when.
+        self.downs: list[tuple[float, Player, Player]] = []
+        self.false_downs = 0
+        self._strict = strict
+        self._told = told
+
     def leave(self, player: Player) -> None:
         """It says farewell; its process stays for a second to have it heard."""
         player.left = True
@@ -204,10 +213,6 @@ class Cluster:
             player.kept[name] = value
             core.put(*name, value, now)
         self.world.settle(player.node)
-
-    def trouble(self, player: Player, duration_s: float = 0.0) -> None:
-        """Something happens to a node for a while: others may take it for dead, and it them."""
-        player.troubled_until = max(player.troubled_until, self.world.now + duration_s + AFTERMATH_S)
 
     # -- what must hold
 

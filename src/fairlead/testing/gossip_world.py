@@ -102,15 +102,67 @@ class Node:
 Told = Callable[[Node, Event], None]
 
 
-class World:
+class Fabric:
+    """Who can reach whom, and the story of what happened."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.nodes: list[Node] = []
+        self._number = 0
+        self._cuts: dict[int, tuple[frozenset[int], frozenset[int], bool]] = {}
+        self._story: deque[tuple[Any, ...]] = deque(maxlen=STORY)
+
+    def cut(self, some: Collection[Node], others: Collection[Node] | None = None, *, one_way: bool = False) -> int:
+        """Nothing passes between ``some`` and ``others`` (None: all that are not among ``some``), or with ``one_way``
+        nothing from the first to the second; a name for ``heal``."""
+        first = frozenset(node.index for node in some)
+        second = (
+            frozenset(range(len(self.nodes))) - first if others is None else frozenset(node.index for node in others)
+        )
+        self._number += 1
+        self._cuts[self._number] = (first, second, one_way)
+        self._note("cut", None, sorted(first), sorted(second))
+        return self._number
+
+    def heal(self, name: int | None = None) -> None:
+        """Mend one cut, or all."""
+        self._note("heal", None, name)
+        for known in list(self._cuts) if name is None else [name]:
+            self._cuts.pop(known, None)
+
+    def passes(self, source: Node, target: Node) -> bool:
+        """Whether what is sent from one host to another can arrive."""
+        a, b = source.index, target.index
+        return not any(
+            (a in first and b in second) or (not one_way and a in second and b in first)
+            for first, second, one_way in self._cuts.values()
+        )
+
+    def joined(self, one: Node, other: Node) -> bool:
+        """Whether packets pass both ways."""
+        return not self._cuts or (self.passes(one, other) and self.passes(other, one))
+
+    def story(self) -> str:
+        """What happened last, a line each."""
+        lines = []
+        for time, what, index, arguments in self._story:
+            name = what if isinstance(what, str) else what.__name__.strip("_")
+            words = " ".join(_word(argument) for argument in arguments)
+            lines.append(f"  {time:12.6f} {name:13} {'' if index is None else index:>4} {words}")
+        return "\n".join(lines)
+
+    def _note(self, what: str, node: Node | None, *arguments: Any) -> None:
+        self._story.append((self.now, what, None if node is None else node.index, arguments))
+
+
+class World(Fabric):
     """The network and all nodes; ``told`` hears every event of every core at once."""
 
     def __init__(self, seed: int, faults: Faults | None = None, told: Told | None = None) -> None:
+        super().__init__()
         self.seed = seed
         self.chance = Random(seed)
         self.faults = faults or Faults()
-        self.now = 0.0
-        self.nodes: list[Node] = []
         self.traffic = Traffic()
         self.digest = 0
         self.steps = 0
@@ -119,9 +171,6 @@ class World:
         self._told = told
         self._where: dict[Address, Node] = {}
         self._heap: list[tuple[Any, ...]] = []
-        self._number = 0
-        self._cuts: dict[int, tuple[frozenset[int], frozenset[int], bool]] = {}
-        self._story: deque[tuple[Any, ...]] = deque(maxlen=STORY)
 
     # -- nodes
 
@@ -187,38 +236,6 @@ class World:
                 node.armed = when
                 self._push(when, World._alarm, node, when)
 
-    # -- the network
-
-    def cut(self, some: Collection[Node], others: Collection[Node] | None = None, *, one_way: bool = False) -> int:
-        """Nothing passes between ``some`` and ``others`` (None: all that are not among ``some``), or with ``one_way``
-        nothing from the first to the second; a name for ``heal``."""
-        first = frozenset(node.index for node in some)
-        second = (
-            frozenset(range(len(self.nodes))) - first if others is None else frozenset(node.index for node in others)
-        )
-        self._number += 1
-        self._cuts[self._number] = (first, second, one_way)
-        self._note("cut", None, sorted(first), sorted(second))
-        return self._number
-
-    def heal(self, name: int | None = None) -> None:
-        """Mend one cut, or all."""
-        self._note("heal", None, name)
-        for known in list(self._cuts) if name is None else [name]:
-            self._cuts.pop(known, None)
-
-    def passes(self, source: Node, target: Node) -> bool:
-        """Whether what is sent from one host to another can arrive."""
-        a, b = source.index, target.index
-        return not any(
-            (a in first and b in second) or (not one_way and a in second and b in first)
-            for first, second, one_way in self._cuts.values()
-        )
-
-    def joined(self, one: Node, other: Node) -> bool:
-        """Whether packets pass both ways."""
-        return not self._cuts or (self.passes(one, other) and self.passes(other, one))
-
     # -- time
 
     def at(self, time: float, act: Callable[[], object]) -> None:
@@ -281,15 +298,6 @@ class World:
             )
             raise
 
-    def story(self) -> str:
-        """What happened last, a line each."""
-        lines = []
-        for time, what, index, arguments in self._story:
-            name = what if isinstance(what, str) else what.__name__.strip("_")
-            words = " ".join(_word(argument) for argument in arguments)
-            lines.append(f"  {time:12.6f} {name:13} {'' if index is None else index:>4} {words}")
-        return "\n".join(lines)
-
     # -- what is on its way
 
     def _push(
@@ -305,9 +313,6 @@ class World:
 
     def _late(self, node: Node, what: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         what(self, node, *arguments)
-
-    def _note(self, what: str, node: Node | None, *arguments: Any) -> None:
-        self._story.append((self.now, what, None if node is None else node.index, arguments))
 
     def _start(self, node: Node) -> None:
         """Nothing; after it its first wishes are carried out."""
