@@ -148,6 +148,25 @@ def test_sec_18_clients_that_ask_and_never_read_cost_little():
     play(scenario)
 
 
+def test_sec_19_clients_that_go_while_their_turn_is_near_cost_nothing_afterwards():
+    def scenario(world):
+        for number in range(1000):
+            world.server.register("n", "net", f"e{number}", ("crowd",), f"10.1.{number >> 8}.{number & 255}/16", "")
+        world.serve(View(("n",)))
+        query = dns.message.make_query("crowd", "A").to_wire()
+        with world.inside(socket.AF_INET, TCP) as sock:
+            sock.connect((DNS_ADDRESS, DNS_PORT))
+            sock.sendall(b"".join((len(query).to_bytes(2, "big") + query) for _ in range(60)))
+            until(lambda: world.server.statistics().misses, "the first of many has its turn")
+            world.server.remove_sandbox("s")
+        until(lambda: not world.server.statistics().connections, "nobody is left")
+        before = cpu_ticks()
+        time.sleep(0.5)
+        assert cpu_ticks() - before <= 5
+
+    play(scenario)
+
+
 def test_sec_19_hostile_octets_on_real_sockets():
     def scenario(world):
         world.serve(View(("n",)))

@@ -225,7 +225,7 @@ class DnsServer:
         return -1.0 if deadline is None else max(0.0, deadline - time.monotonic())
 
     def _tick(self, _mask: int) -> None:
-        if not self._clients and self._forwarder.next_deadline() is None:
+        if not self._clients and not self._busy and self._forwarder.next_deadline() is None:
             return
         now = time.monotonic()
         self._work(now + SLICE_S)
