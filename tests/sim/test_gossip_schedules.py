@@ -27,13 +27,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def test_all_agree_with_the_truth_after_any_schedule(first: int) -> None:
+    datagrams = 0
     for seed in range(first, first + GROUP):
         try:
             outcome = Schedule(seed).run()
         except BaseException as fault:
             fault.add_note(f"seed {seed}: pytest tests/sim/test_gossip_schedules.py --first-seed {seed} --sequences 1")
             raise
-        assert outcome.datagrams > 0
+        datagrams += outcome.datagrams
+    # in a single schedule all may have gone before they said anything
+    assert datagrams > 0
 
 
 @pytest.mark.parametrize("seed", [3, 11])
