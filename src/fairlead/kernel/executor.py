@@ -375,6 +375,9 @@ class Executor:
         elif item.ns == ns:
             index = self._index(ns, item.name)
             if isinstance(step, Create):
+                if not index:
+                    self._fail(refused(f"make {_words(item)}: it is gone already", errno.ENODEV, item=item))
+                    return
                 yield requests.bring_up(index, item.alias, item if isinstance(item, Veth) else None)
             elif isinstance(item, Bridge):
                 yield requests.adjust_bridge(item, index)
@@ -386,6 +389,9 @@ class Executor:
         if isinstance(item, Veth) and item.peer_ns == ns:
             index = self._index(ns, item.peer)
             if isinstance(step, Create):
+                if not index:
+                    self._fail(refused(f"make {_words(item)}: its peer is gone already", errno.ENODEV, item=item))
+                    return
                 yield requests.bring_up(index, item.alias + requests.PEER_SUFFIX)
             else:
                 yield requests.adjust_peer(item, index)

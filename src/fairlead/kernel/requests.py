@@ -144,7 +144,10 @@ def raise_link(index: int) -> bytearray:
 
 
 def bring_up(index: int, alias: str, port: Veth | None = None) -> bytearray:
-    """Mark a link that was just made and bring it up; ``port`` carries its bridge port settings."""
+    """Mark a link that was just made and bring it up; ``port`` carries its bridge port settings. Without an index
+    Linux would do it to every link of the group instead (rtnl_group_changelink), strangers' among them."""
+    if index <= 0:
+        raise ValueError(f"no link has the index {index}")
     special = port is not None and bool(port.master) and (port.isolated or port.hairpin)
     template = _up_template(port.hairpin, port.isolated) if port and special else _up_template(False, False)
     return template.fill(index=_u32(index)) + _alias(alias)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 
-from fairlead.kernel import ruleset
+import pytest
+
+from fairlead.kernel import requests, ruleset
 from fairlead.kernel.errno import HostPortInUse, from_bind, from_nft, refused
 from fairlead.kernel.reckoning import Ledger, inverse
 from fairlead.plan.diff import Change, Create, Delete
@@ -104,3 +106,9 @@ def test_steps_are_undone_in_reverse() -> None:
     other = Bridge("", "br0", "02:00:00:00:00:02", 1500, "fairlead:a")
     steps = [Delete(PortHold("tcp", "::", 1)), Create(BRIDGE), Change(BRIDGE, other)]
     assert inverse(steps, {}) == [Delete(BRIDGE), Change(other, BRIDGE), Create(PortHold("tcp", "::", 1))]
+
+
+def test_nothing_is_marked_ours_without_saying_which_link() -> None:
+    """RTM_NEWLINK with index 0 and a group changes all links of the group, the host's own among them."""
+    with pytest.raises(ValueError, match="index 0"):
+        requests.bring_up(0, "fairlead:endpoint:x")
