@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 from fairlead.gossip import codec
 from fairlead.gossip.codec import Malformed, Reader
-from fairlead.gossip.identity import NODE_ID_BYTES, SIGNATURE_BYTES, Identity, NodeId, verified
+from fairlead.gossip.identity import NODE_ID_BYTES, SIGNATURE_BYTES, Identity, NodeId, Verify, verified
 from fairlead.gossip.keyring import EPOCH_MAX
 
 #: Bytes of a scope's, table's and key's name: a network's id has 64, an endpoint's key 64.
@@ -108,7 +108,8 @@ class Checked:
     #: Roots remembered: those of all blocks that may be under way at one time.
     ROOTS_MAX = 4096
 
-    def __init__(self) -> None:
+    def __init__(self, verify: Verify = verified) -> None:
+        self._verify = verify
         self._roots: dict[bytes, None] = {}
 
     def good(self, public_key: bytes, root: bytes, signature: bytes) -> bool:
@@ -116,7 +117,7 @@ class Checked:
         name = public_key + root + signature
         if name in self._roots:
             return True
-        if not verified(public_key, signature, _BLOCK_LABEL + root):
+        if not self._verify(public_key, signature, _BLOCK_LABEL + root):
             return False
         self._roots[name] = None
         if len(self._roots) > self.ROOTS_MAX:
@@ -212,9 +213,9 @@ def read_head(reader: Reader) -> Head:
     return Head(owner, scope, epoch, version, bool(complete), live, body, signature)
 
 
-def genuine_head(head: Head, public_key: bytes) -> bool:
+def genuine_head(head: Head, public_key: bytes, verify: Verify = verified) -> bool:
     """Whether the owner of the key wrote this head."""
-    return verified(public_key, head.signature, _HEAD_LABEL + head.body)
+    return verify(public_key, head.signature, _HEAD_LABEL + head.body)
 
 
 def _name(owner: NodeId, scope: str, epoch: int) -> bytes:

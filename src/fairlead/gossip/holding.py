@@ -52,7 +52,8 @@ class Holding:
         self.events: list[Event] = []
         self.forgers: Counter[str] = Counter()
         self._counters = counters
-        self._checked = Checked()
+        self._verify = identity.verified
+        self._checked = Checked(identity.verified)
         self._orphans: OrderedDict[NodeId, list[Block | Head]] = OrderedDict()
         self.orphaned = 0
 
@@ -133,7 +134,7 @@ class Holding:
         if identifier == self.own:
             self._counters["twins"] += 1
             return
-        if not genuine_card(card):
+        if not genuine_card(card, self._verify):
             self.forged(by, "cards")
             return
         member = self.members.meet(card)
@@ -186,7 +187,7 @@ class Holding:
         if member is None:
             self._adopt(head, taken)
             return
-        if not genuine_head(head, member.card.public_key):
+        if not genuine_head(head, member.card.public_key, self._verify):
             self.forged(by, "heads")
             return
         self._offer(head, head, [], taken)

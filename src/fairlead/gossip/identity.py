@@ -8,6 +8,7 @@ epoch tells one run of a node from the next; together with a sequence number it 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NewType
@@ -25,6 +26,8 @@ SIGNATURE_BYTES = 64
 _KEYS_READY = 16384
 
 NodeId = NewType("NodeId", bytes)
+#: Public key, signature, message: whether the owner of the key signed it.
+Verify = Callable[[bytes, bytes, bytes], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,11 @@ class Identity:
     def sign(self, message: bytes) -> bytes:
         """A signature of these bytes (RFC 8032: the same bytes always give the same signature)."""
         return self._private.sign(message)
+
+    def verified(self, public_key: bytes, signature: bytes, message: bytes) -> bool:
+        """Whether the owner of the key signed these bytes. A thousand nodes in one process may remember together what
+        they found out (``testing``); a node of its own asks each time."""
+        return verified(public_key, signature, message)
 
 
 def node_id(public_key: bytes) -> NodeId:

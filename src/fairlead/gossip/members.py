@@ -36,6 +36,7 @@ from fairlead.gossip.identity import (
     Address,
     Identity,
     NodeId,
+    Verify,
     node_id,
     verified,
 )
@@ -166,9 +167,9 @@ def read_card(reader: Reader) -> Card:
     )
 
 
-def genuine_card(card: Card) -> bool:
+def genuine_card(card: Card, verify: Verify = verified) -> bool:
     """Whether the owner of the key in it signed it."""
-    return verified(card.public_key, card.signature, _CARD_LABEL + card.body)
+    return verify(card.public_key, card.signature, _CARD_LABEL + card.body)
 
 
 class Members:
