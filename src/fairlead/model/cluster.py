@@ -88,6 +88,8 @@ class Cluster:
     network_secret: str = ""
     unlock_key: str = ""
     removed: dict[str, float] = field(default_factory=dict)
+    #: Epoch seconds at which the newest of the shared keys was made.
+    keys_made: float = 0.0
     version: int = 1
 
 
@@ -119,6 +121,8 @@ class NodeDescription:
     mtu: int = 1500
     #: The node's public Ed25519 key in hexadecimal; its id among gossip's members follows from it.
     gossip_key: str = ""
+    #: Prefixes that the node has addresses in or routes to beside the cluster's networks; none of those may meet them.
+    prefixes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,8 @@ class ClusterNode:
     leader: bool = False
     #: Digest of the certificate authority's root that its certificate comes from.
     issuer: str = ""
+    #: Digest of the public key that it was admitted with; one key joins once.
+    public_key: str = ""
     version: int = 1
 
 
@@ -153,6 +159,8 @@ class ClusterNetwork:
     ingress: bool = False
     pending: str = ""
     version: int = 1
+    #: The nodes have been asked to give their reserves back, so that the network can go.
+    removing: bool = False
 
     @property
     def id(self) -> str:
@@ -163,18 +171,36 @@ class ClusterNetwork:
 @dataclass(frozen=True, slots=True)
 class Lease:
     """One address of a cluster network that a node may use. ``generation`` is greater at each lease of the address, so
-    what is said of an earlier one is known to be old. ``holder`` is what it is for: empty while in a node's reserve."""
+    what is said of an earlier one is known to be old. ``holder`` is what it is for: empty while in a node's reserve.
+
+    ``address`` is IPv4 (Docker: a swarm network always has it); ``ipv6`` goes with it, in a segment that has IPv6. Both
+    are bare. ``node_id`` is empty for what all nodes share: a virtual address. A lease that is ``resting`` belongs to
+    nobody any more; its address is not given again before all nodes have said that they forgot it.
+    """
 
     network_id: str
     address: str
     node_id: str
     generation: int
     holder: str = ""
+    ipv6: str = ""
+    resting: bool = False
 
     @property
     def id(self) -> str:
         """Its name among records."""
         return f"{self.network_id}/{self.address}"
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What only counts up over the cluster's life, so that nothing old is mistaken for new. ``generation``: below it lie
+    those of all leases given so far (it runs ahead of them, a manager that starts goes on from it). ``vni``: where the search
+    for the next one begins."""
+
+    generation: int = 1
+    vni: int = 4096
+    id: str = "counters"
 
 
 @dataclass(frozen=True, slots=True)
