@@ -81,7 +81,7 @@ class Gossip(Voice):
             Vector: repair.vectored,
             Ticket: lambda member, ticket, _: links.give_back(member.id, ticket.number),
             Back: lambda member, back, then: links.back(member.id, back.number, then),
-            Got: lambda member, got, _: links.got(member.id, got.names),
+            Got: lambda member, got, then: links.got(member.id, got.names, then),
         }
 
     def receive(self, data: bytes, sender: Address, now: float) -> None:
@@ -141,8 +141,8 @@ class Gossip(Voice):
         if not self._late(now):
             self._repair.tick(now)
             self._gaps.tick(now)
-            self._links.tick(now)
             self._confirmations.tick(now)
+        self._links.tick(now)
         if self._join_due is not None and self._join_due <= now:
             self._ask_seed(now)
         for scope in [scope for scope, due in self._quiet.items() if due <= now]:
@@ -150,13 +150,13 @@ class Gossip(Voice):
 
     def next_deadline(self) -> float | None:
         """When ``tick`` is wanted, on the clock that ``now`` is of."""
-        asking = [self._links.deadline()]
+        sending = self._links.deadline()
         if self._left:
-            return asking[0]
-        asking += [self._repair.deadline(), self._gaps.deadline(), self._confirmations.deadline()]
+            return sending
+        asking = (self._repair.deadline(), self._gaps.deadline(), self._confirmations.deadline())
         soonest = min((due for due in asking if due is not None), default=None)
         self._asking = soonest if soonest is None else max(soonest, self._patient_until)
-        dues = [self._asking, self._swim.deadline(), self._join_due, *self._quiet.values()]
+        dues = [sending, self._asking, self._swim.deadline(), self._join_due, *self._quiet.values()]
         dues.append(self._spreading.deadline(unsaid=bool(self.tables.unsaid())))
         return min((due for due in dues if due is not None), default=None)
 

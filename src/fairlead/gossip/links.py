@@ -5,7 +5,8 @@ neighbour gives it back, only one more flight may follow, so no socket's buffer 
 More than ``STREAM_AT`` packets in a queue, or one that is too large for a datagram, go over a stream; the next follow when
 it has been answered.
 
-Where packets get lost (``lossy``) the receiver says which have come (``Got``), and the others are sent again.
+Of packets that are to be confirmed the receiver says that they have come (``Got``). Those that it does not name in the
+time that it usually takes (as TCP reckons it, RFC 6298) are sent again.
 """
 
 from __future__ import annotations
@@ -31,19 +32,54 @@ STREAM_AT = 64
 FLOOD_BYTES = 512 * 1024
 #: Packets queued for all neighbours together; more are dropped, and repaired when it is quiet.
 QUEUED_MAX = 65536
-#: Seconds after which a ticket is lost, and a packet is sent again: these, or several round trips; then longer each time.
-TICKET_S = 0.5
-AGAIN_S = 0.012
+#: Seconds after which a ticket is lost: these, or several round trips.
+TICKET_S = 0.1
+#: Seconds beyond the usual after which a packet is sent again: before it is known what is usual, and at least; they grow
+#: each time by this factor. From this time on it is sent twice at once, since one after the other was lost.
+AGAIN_FIRST_S, AGAIN_S = 0.01, 0.005
 AGAIN_GROWTH = 1.5
-AGAIN_MAX = 7
-#: When packets turn out to have been sent again in vain (both have come), waiting grows by the first factor up to the
-#: second; each that came at once takes a little of it back.
-VAIN_GROWTH, VAIN_MAX, VAIN_DECAY = 1.5, 50.0, 0.98
+AGAIN_TWICE, AGAIN_MAX = 2, 7
+#: Packets sent again of which it is still of use to hear that both have come, at most.
 _VAIN_NAMES = 1024
 #: Packets that wait for a ``Got`` at most, over all neighbours.
 UNCONFIRMED_MAX = 8192
 #: Names in one ``Got``.
 _NAMES_MAX = 64
+
+
+@dataclass(slots=True)
+class _Usual:
+    """How long a neighbour takes to confirm: mean and mean deviation, seconds (RFC 6298, section 2)."""
+
+    mean: float = 0.0
+    deviation: float = 0.0
+    known: bool = False
+
+    def took(self, time: float) -> None:
+        """It took so long this time."""
+        if self.known:
+            self.deviation += (abs(self.mean - time) - self.deviation) / 4
+            self.mean += (time - self.mean) / 8
+        else:
+            self.mean, self.deviation, self.known = time, time / 2, True
+
+    def patience(self, rtt: float) -> float:
+        """After how long it is late, where a round trip takes ``rtt`` just now."""
+        if not self.known:
+            return AGAIN_FIRST_S + 3 * rtt
+        return max(self.mean, rtt) + max(AGAIN_S, 3 * self.deviation)
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A packet that waits to be confirmed."""
+
+    packet: bytes
+    since: float
+    tries: int = 0
+    #: How often it was sent, and how long the first answer took.
+    sent: int = 1
+    took: float = 0.0
 
 
 @dataclass(slots=True)
@@ -53,6 +89,7 @@ class _Link:
     sent: int = 0
     tickets: OrderedDict[int, float] = field(default_factory=OrderedDict)
     streaming: bool = False
+    usual: _Usual = field(default_factory=_Usual)
 
 
 class Links:
@@ -75,12 +112,12 @@ class Links:
         self._ticket = 0
         #: Links with tickets under way.
         self._paced: dict[NodeId, None] = {}
-        #: (neighbour, name of a packet) -> the packet and how often it was sent; and when each is due again.
-        self._unconfirmed: dict[tuple[NodeId, bytes], tuple[bytes, int]] = {}
+        #: (Neighbour, name of a packet) -> the packet; and when each is due again.
+        self._unconfirmed: dict[tuple[NodeId, bytes], _Pending] = {}
         self._due: list[tuple[float, NodeId, bytes]] = []
         self._names: dict[NodeId, list[bytes]] = {}
-        self._again_came: OrderedDict[tuple[NodeId, bytes], None] = OrderedDict()
-        self._vain = 1.0
+        #: Those that were sent again and came at last: were all of them late, not lost?
+        self._again_came: OrderedDict[tuple[NodeId, bytes], _Pending] = OrderedDict()
         self.queued = 0
 
     def push(self, to: NodeId, packet: bytes, now: float, *, confirm: bool = False) -> None:
@@ -95,20 +132,33 @@ class Links:
         self.queued += 1
         self._pump(to, link, now)
 
-    def got(self, by: NodeId, names: Collection[bytes]) -> None:
+    def got(self, by: NodeId, names: Collection[bytes], now: float) -> None:
         """A neighbour has these packets."""
+        link = self._links.get(by)
+        usual = link.usual if link else _Usual()
         for name in names:
-            found = self._unconfirmed.pop((by, name), None)
-            if found is None:
-                if self._again_came.pop((by, name), self) is None:
-                    self._counters["packets_again_in_vain"] += 1
-                    self._vain = min(self._vain * VAIN_GROWTH, VAIN_MAX)
-            elif not found[1]:
-                self._vain = max(1.0, self._vain * VAIN_DECAY)
+            pending = self._unconfirmed.pop((by, name), None)
+            if pending is None:
+                self._late(by, name, usual)
+            elif not pending.tries:
+                usual.took(now - pending.since)
             else:
-                self._again_came[by, name] = None
+                pending.took = now - pending.since
+                self._again_came[by, name] = pending
                 if len(self._again_came) > _VAIN_NAMES:
                     self._again_came.popitem(last=False)
+
+    def _late(self, by: NodeId, name: bytes, usual: _Usual) -> None:
+        """A further answer to a packet that was sent more than once."""
+        pending = self._again_came.get((by, name))
+        if pending is None:
+            return
+        pending.sent -= 1
+        if pending.sent == 1:
+            # As many answers as packets: nothing was lost, and the first answer to the first one.
+            del self._again_came[by, name]
+            self._counters["packets_again_in_vain"] += 1
+            usual.took(pending.took)
 
     def confirm(self, to: NodeId, name: bytes) -> None:
         """Tell a neighbour that its packet has come, with what else there is to tell it."""
@@ -172,18 +222,20 @@ class Links:
             self.queued -= len(link.queue)
 
     def _send_again(self, to: NodeId, name: bytes, now: float) -> None:
-        found = self._unconfirmed.get((to, name))
+        pending = self._unconfirmed.get((to, name))
         member = self._members.get(to)
-        if found is None:
+        if pending is None:
             return
-        packet, tries = found
-        if tries >= AGAIN_MAX or member is None or not member.reachable:
+        if pending.tries >= AGAIN_MAX or member is None or not member.reachable:
             del self._unconfirmed[to, name]
             return
-        self._counters["packets_again"] += 1
-        self._unconfirmed[to, name] = (packet, tries + 1)
-        heapq.heappush(self._due, (now + self._again(to, tries + 1), to, name))
-        self._outbox.send(member.card.address, packet)
+        self._loss(now)
+        pending.tries += 1
+        heapq.heappush(self._due, (now + self._again(to, pending.tries), to, name))
+        for _ in range(2 if pending.tries >= AGAIN_TWICE else 1):
+            self._counters["packets_again"] += 1
+            pending.sent += 1
+            self._outbox.send(member.card.address, pending.packet)
 
     def _pump(self, to: NodeId, link: _Link, now: float) -> None:
         member = self._members.get(to)
@@ -202,7 +254,7 @@ class Links:
             self._outbox.send(member.card.address, packet)
             if confirm and len(self._unconfirmed) < UNCONFIRMED_MAX:
                 name = name_of(packet)
-                self._unconfirmed[to, name] = (packet, 0)
+                self._unconfirmed[to, name] = _Pending(packet, now)
                 heapq.heappush(self._due, (now + self._again(to, 0), to, name))
             link.sent += 1
             if link.sent >= FLIGHT:
@@ -241,4 +293,5 @@ class Links:
         return max(TICKET_S, 8 * self._rtt(to))
 
     def _again(self, to: NodeId, tries: int) -> float:
-        return (AGAIN_S + 2 * self._rtt(to)) * self._vain * AGAIN_GROWTH**tries
+        link = self._links.get(to)
+        return (link.usual if link else _Usual()).patience(self._rtt(to)) * AGAIN_GROWTH ** max(0, tries - 1)

@@ -5,13 +5,15 @@ pushes the very same bytes to its children in the same tree. No tick is waited f
 gathered for ``GATHER_S``, so a thousand writes are few packets, and the first is never late.
 
 What comes by repair is not pushed again: its holder tells the children of the tree how much it has, and they ask for what
-they lack. Where packets get lost each hop is confirmed (``links.py``), as long as losses are seen and ``CALM_S`` longer.
+they lack. Each hop is confirmed (``links.py``) where packets get lost, as long as losses are seen and ``CALM_S`` longer, and
+where little is said: then nothing that comes after it would show that something was lost, and it costs little.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from math import exp
 
 from fairlead.gossip.blocks import PACKET_BYTES, Block, Head
 from fairlead.gossip.holding import Holding, Taken
@@ -29,8 +31,10 @@ from fairlead.gossip.wire import filled, portions
 GATHER_S = 0.01
 #: Seconds between hints.
 HINTS_S = 0.02
-#: Seconds without a loss until hops are no longer confirmed.
+#: Seconds without a loss until hops are confirmed no longer because of it.
 CALM_S = 30.0
+#: Packets of news a second, over about a second, up to which all are confirmed.
+QUIET_RATE = 50.0
 #: Bytes of items in one packet.
 ITEMS_BYTES = PACKET_BYTES - OVERHEAD_BYTES - 2
 #: Logs in one ``Have``: 16 bytes of an owner and numbers, in one packet with the name of a scope for each.
@@ -54,10 +58,18 @@ class Spreading:
         self._hints: dict[str, dict[NodeId, None]] = {}
         self._last_sent = self._last_hints = float("-inf")
         self._lossy_until = self._seen_until = float("-inf")
+        #: Packets of news a second, over about a second, at a time.
+        self._rate, self._rated_at = 0.0, float("-inf")
 
     def lossy(self, now: float) -> bool:
         """Whether packets were lost of late."""
         return now < self._lossy_until
+
+    def _confirmed(self, now: float) -> bool:
+        """Whether hops are confirmed, one more packet included."""
+        self._rate = self._rate * exp(self._rated_at - now) + 1.0
+        self._rated_at = now
+        return self._rate <= QUIET_RATE or self.lossy(now)
 
     def loss(self, now: float) -> None:
         """Something did not arrive."""
@@ -90,13 +102,13 @@ class Spreading:
             return
         news, self._news, self._waiting = self._news, {}, 0
         self._last_sent = now
-        lossy = self.lossy(now)
         for scope, items in news.items():
             children = self._tree.children(scope, self._holding.own)
             for group in filled(items, ITEMS_BYTES) if children else ():
-                packet = self._outbox.seal(Spread(group, lossy=lossy, seen=now < self._seen_until))
+                confirm = self._confirmed(now)
+                packet = self._outbox.seal(Spread(group, lossy=confirm, seen=now < self._seen_until))
                 for child in children:
-                    self._links.push(child, packet, now, confirm=lossy)
+                    self._links.push(child, packet, now, confirm=confirm)
 
     def passed(self, packet: bytes, spread: Spread, sealer: NodeId | None, by: Member | None, now: float) -> Taken:
         """A packet of a tree has come, ``by`` way of a neighbour: take it and pass it on if it has news."""
@@ -104,15 +116,14 @@ class Spreading:
         taken = self._holding.take(spread.items, source)
         if spread.seen:
             self._lossy_until = max(self._lossy_until, now + CALM_S)
-        if by is not None and (spread.lossy or self.lossy(now)):
+        confirm = spread.lossy or self.lossy(now)
+        if by is not None and (confirm or not taken.news):
             self._links.confirm(by.id, name_of(packet))
         if not taken.news:
-            if by is not None and not spread.lossy:
-                self._links.confirm(by.id, name_of(packet))
             return taken
+        self._confirmed(now)
         first = next((item for item in spread.items if isinstance(item, (Block, Head))), None)
         scope = first.scope if first else CLUSTER
-        confirm = spread.lossy or self.lossy(now)
         # The card of a sealer that is not known may be on its way: whoever lacks the news is told by repair.
         for child in self._tree.children(scope, sealer) if sealer else ():
             if by is None or child != by.id:

@@ -10,7 +10,7 @@ from fairlead.gossip.blocks import PACKET_BYTES
 from fairlead.gossip.contract import Datagram, Request
 from fairlead.gossip.identity import Identity
 from fairlead.gossip.keyring import Keyring, Sealer, name_of, short, unseal
-from fairlead.gossip.links import AGAIN_MAX, FLIGHT, FLIGHTS_MAX, QUEUED_MAX, STREAM_AT, Links
+from fairlead.gossip.links import AGAIN_MAX, AGAIN_TWICE, FLIGHT, FLIGHTS_MAX, QUEUED_MAX, STREAM_AT, Links
 from fairlead.gossip.members import Members, write_card
 from fairlead.gossip.messages import Done, Flood, Got, Ticket
 from fairlead.gossip.outbox import Outbox
@@ -116,11 +116,31 @@ def test_what_is_not_confirmed_is_sent_again_and_not_for_ever() -> None:
     bench = Bench()
     bench.push(1, confirm=True)
     bench.sent()
-    times = 0
+    times = []
     while (deadline := bench.links.deadline()) is not None:
         bench.links.tick(deadline)
-        times += bench.sent()[0]
-    assert times == AGAIN_MAX
+        times.append(bench.sent()[0])
+    assert times == [1] * (AGAIN_TWICE - 1) + [2] * (AGAIN_MAX - AGAIN_TWICE + 1) + [0], "twice when that was lost, too"
+    assert bench.losses
+
+
+def test_how_long_is_waited_is_what_a_neighbour_usually_takes() -> None:
+    bench = Bench()
+
+    def waits(took: float) -> float:
+        packet = bench.packet()
+        bench.links.push(BOB.id, packet, 0.0, confirm=True)
+        deadline = bench.links.deadline()
+        assert deadline is not None
+        bench.links.got(BOB.id, [name_of(packet)], took)
+        bench.links.tick(deadline)
+        return deadline
+
+    quick = [waits(0.001) for _ in range(20)]
+    assert quick[-1] < quick[0], "it is known to be quick"
+    slow = [waits(0.1) for _ in range(20)][-1]
+    assert slow > 0.1
+    assert bench.counters["packets_again"] == 0
 
 
 def test_what_is_confirmed_is_not_sent_again_and_what_was_sent_in_vain_teaches_patience() -> None:
@@ -131,7 +151,7 @@ def test_what_is_confirmed_is_not_sent_again_and_what_was_sent_in_vain_teaches_p
     assert first is not None
     bench.links.tick(first)
     for _ in range(2):  # both have come
-        bench.links.got(BOB.id, [name_of(packet)])
+        bench.links.got(BOB.id, [name_of(packet)], 0.1)
     assert bench.counters["packets_again_in_vain"] == 1
     bench.sent()
     while (deadline := bench.links.deadline()) is not None:
