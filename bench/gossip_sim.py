@@ -25,7 +25,7 @@ SHARED_FROM = 2000
 #: Entries put at each size; schedules by default in a full and in a quick run; how many one job has.
 PUTS, SCHEDULES, JOB = 5, (10_000, 200), 50
 #: Lifeguard's experiment: nodes, seconds, and how many of them are slow.
-CROWD, SLOW_S, SLOW = (1000, 60), 20.0, (4, 16)
+CROWD, SLOW_S, SLOW = (1000, 60), 60.0, (4, 16)
 _RECORDS = 1000
 
 
@@ -100,13 +100,14 @@ class Rows:
         for slow in SLOW:
             for lifeguard in (True, False):
                 progress(f"{slow} of {count} nodes slow, {'with' if lifeguard else 'without'} local health")
-                settings = GossipSettings(lifeguard=lifeguard)
+                settings = GossipSettings() if lifeguard else GossipSettings(lifeguard=False, lifelines=0)
                 found = slow_members(1, count, slow, SLOW_S, settings)
                 kind = "lifeguard" if lifeguard else "plain"
                 yield Reading(
                     f"gossip-sim.slow{slow}.{kind}",
-                    found.of_healthy,
-                    note=f"{count} nodes, {SLOW_S:g} s; of slow ones {found.of_slow}",
+                    found.of_sound,
+                    note=f"{count} nodes, {SLOW_S:g} s; {found.by_sound} of them said by sound members, of "
+                    f"{found.victims}; slow ones were called dead {found.of_slow} times",
                 )
 
     def _live_through(self) -> Iterator[Reading]:

@@ -20,6 +20,8 @@ class Tiny:
         self.replies: dict[int, tuple[float, bytes | None]] = {}
         self.ticks: list[float] = []
         self.wishes: list[Wish] = []
+        #: Hosts at which members are.
+        self.members: set[str] = {"127.0.0.1", "::1"}
         self._due = now + 1.0 if calling else None
 
     def receive(self, data: bytes, sender: Address, now: float) -> None:
@@ -35,6 +37,9 @@ class Tiny:
     def answered(self, request_id: int, data: bytes | None, now: float) -> None:
         assert request_id not in self.replies
         self.replies[request_id] = (now, data)
+
+    def known(self, host: str) -> bool:
+        return host in self.members
 
     def refused(self, peer: Address, now: float) -> None:
         self.refusals.append((now, peer))

@@ -61,7 +61,9 @@ class Confirmations:
         """A member tells how much it has of logs."""
         for scope, owners in versions.items():
             version = owners.get(self._members.own)
-            if version is not None and version.epoch == self._epoch:
+            own = self._tables.log(self._members.own, scope)
+            # Nobody can have more than was said, nor anything of where nothing was.
+            if version is not None and own is not None and version.epoch == self._epoch and version.seq <= own.seq:
                 self._confirm(by, scope, version.seq)
 
     def converged(self, written: Written) -> bool:

@@ -29,7 +29,7 @@ class GossipSettings:
     probe_period_s: float = 1.0
     #: Ring successors to which an idle TCP connection is held; 0 to 8.
     lifelines: int = 3
-    #: Lifeguard's local health, buddy system and late-clock guard; off only to measure what they are worth.
+    #: Off: SWIM as published (``plain.py``), to measure what Lifeguard and looking for oneself are worth. All nodes alike.
     lifeguard: bool = True
 
 
@@ -116,6 +116,15 @@ class MemberChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class EpochTaken:
+    """Others know a life of this node that is not this one: it has this ``epoch``, as great as ours or greater. Our boot
+    epoch was used before (a clock went back and a disk was restored; a cloned machine). Nonces may be used twice and what
+    is said here is not believed: end this core at once and begin another, with ``keyring.next_epoch(epoch, clock)``."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class RecordChanged:
     """What a reader sees under (scope, table, key) has changed from ``before`` to ``after``; None means absent.
     ``owner`` is whose word it was last."""
@@ -128,7 +137,7 @@ class RecordChanged:
     after: Record | None
 
 
-Event = Joined | MemberUp | MemberDown | MemberLeft | MemberChanged | RecordChanged
+Event = Joined | EpochTaken | MemberUp | MemberDown | MemberLeft | MemberChanged | RecordChanged
 
 
 @dataclass(frozen=True, slots=True)

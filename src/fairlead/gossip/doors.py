@@ -28,6 +28,10 @@ class Core(Protocol):
         """The reply to a ``Request``, or None: there will be none."""
         ...
 
+    def known(self, host: str) -> bool:
+        """Whether a member is at a host. ``now`` is not wanted, and nothing changes."""
+        ...
+
     def refused(self, peer: Address, now: float) -> None:
         """The host of a peer said that nobody listens there."""
         ...

@@ -95,10 +95,10 @@ class Gossip(Voice):
     def serve(self, data: bytes, sender: Address, now: float) -> bytes:
         """A request has come by stream; the reply, empty when there is none."""
         opened, message = self._open(data, sender, now)
-        if opened is None or message is None:
+        if opened is None or message is None or not self._first(opened, message):
             return b""
         if isinstance(message, Join):
-            self._gaps.took(taken := self._holding.take([message.card], str(sender)), None, now)
+            self._gaps.took(taken := self._holding.take([message.card], sender.host), None, now)
             self._spreading.tell(taken.news)
             joined = self.members.get(message.card.id)
             if joined is None or short(joined.id) != opened.sender:
@@ -121,6 +121,10 @@ class Gossip(Voice):
     def answered(self, request_id: int, data: bytes | None, now: float) -> None:
         """The reply to a ``Request`` has come; None: it failed."""
         self._outbox.answered(request_id, data, now)
+
+    def known(self, host: str) -> bool:
+        """Whether a member is at a host: its connections are not a stranger's."""
+        return host in self.members.hosts
 
     def refused(self, peer: Address, now: float) -> None:
         """A host said that nobody listens at this address."""
@@ -226,7 +230,7 @@ class Gossip(Voice):
         return False
 
     def _open(self, data: bytes, sender: Address, now: float) -> tuple[Opened | None, Message | None]:
-        opened = unseal(self._outbox.keyring, data, self._outbox.own)
+        opened = unseal(self._outbox.keyring, data, self._outbox.own, self.members.shorts)
         if opened is None:
             self.counters["unopened"] += 1
             self._guard.junk(sender, len(data), now)
@@ -234,17 +238,39 @@ class Gossip(Voice):
         if opened.sender == self._outbox.own:
             self.counters["echoes"] += 1
             return None, None
-        if opened.direct and not self._guard.fresh(opened):
-            self.counters["replayed"] += 1
-            return None, None
         message = decode(opened.payload)
         if message is None:
             self.counters["malformed"] += 1
         return opened, message
 
+    def _first(self, opened: Opened, message: Message) -> bool:
+        """Whether a packet says this for the first time; what is passed on (``Spread``) may say it again."""
+        if isinstance(message, Spread):
+            return True
+        member = self.members.named(opened.sender)
+        if self._guard.fresh(opened, member.card.epoch if member else None):
+            return True
+        self.counters["replayed"] += 1
+        return False
+
+    def _doubted(self, opened: Opened, message: Message, now: float) -> None:
+        """What a member seems to say again may be new, beside a forgery from the far future (``guard.py``): its answer to a
+        question is proof, and for want of one it is asked."""
+        member = self.members.named(opened.sender)
+        if member is None or not opened.direct or self._left or not self._guard.past(opened):
+            return
+        if isinstance(message, Ack) and self._swim.awaits(message.number, member.id):
+            self._guard.prove(opened)
+            self._handle(message, member, now)
+        else:
+            self._swim.look(member.id, now)
+
     def _accept(self, data: bytes, sender: Address, by: Member | None, now: float) -> None:
         opened, message = self._open(data, sender, now)
         if opened is None or message is None:
+            return
+        if not self._first(opened, message):
+            self._doubted(opened, message, now)
             return
         if isinstance(message, Who):
             # also from one who is as unknown here: two that were each restarted would ask each other for ever
@@ -253,7 +279,7 @@ class Gossip(Voice):
         member = self.members.named(opened.sender)
         if member is None or member.card.epoch < opened.epoch:
             if isinstance(message, Delta):
-                self._introduced(message, str(sender), now)
+                self._introduced(message, sender.host, now)
             elif opened.direct:
                 self._outbox.send(sender, self._outbox.seal(Who()))
             if not isinstance(message, Spread):
@@ -265,7 +291,7 @@ class Gossip(Voice):
         elif member is not None and opened.epoch == member.card.epoch:
             if not opened.direct:
                 if isinstance(message, Delta):
-                    self._introduced(message, str(sender), now)
+                    self._introduced(message, sender.host, now)
                 return
             self._handle(message, member, now)
 

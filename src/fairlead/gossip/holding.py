@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from fairlead.gossip.blocks import Block, Checked, Head, genuine, genuine_head
 from fairlead.gossip.contract import (
+    EpochTaken,
     Event,
     MemberChanged,
     MemberDown,
@@ -26,8 +27,9 @@ from fairlead.gossip.messages import Item
 from fairlead.gossip.tables import Tables
 from fairlead.gossip.views import CLUSTER
 
-#: Blocks and heads kept whose owner's card has not come yet; an owner's share is a quarter. The oldest go first.
-ORPHANS_MAX = 2048
+#: Blocks and heads kept whose owner's card has not come yet, and their bytes; an owner's share is a quarter. The oldest
+#: owners' go first.
+ORPHANS_MAX, ORPHANS_BYTES_MAX = 2048, 4 * 1024 * 1024
 #: Senders of forgeries that are remembered by name.
 FORGERS_MAX = 256
 
@@ -54,8 +56,9 @@ class Holding:
         self._counters = counters
         self._verify = identity.verified
         self._checked = Checked(identity.verified)
-        self._orphans: OrderedDict[NodeId, list[Block | Head]] = OrderedDict()
-        self.orphaned = 0
+        self._orphans: OrderedDict[NodeId, list[tuple[Block | Head, str]]] = OrderedDict()
+        self.orphaned = self.orphaned_bytes = 0
+        self._outlived = -1
 
     def take(self, items: Sequence[Item], by: str) -> Taken:
         """Take what ``by`` sent: what is genuine and new is held from now on."""
@@ -133,6 +136,8 @@ class Holding:
             return
         if identifier == self.own:
             self._counters["twins"] += 1
+            if genuine_card(card, self._verify):
+                self._outlive(card.epoch)
             return
         if not genuine_card(card, self._verify):
             self.forged(by, "cards")
@@ -145,13 +150,22 @@ class Holding:
         self.stands(known, member)
         orphans = self._orphans.pop(identifier, None)
         if orphans:
-            self.orphaned -= len(orphans)
-            more = self.take(orphans, by)
-            taken.logs += more.logs
+            for item, source in orphans:
+                self._unadopt(item)
+                taken.logs += self.take([item], source).logs
 
     def _take_opinion(self, opinion: Opinion, taken: Taken) -> None:
         known = self.members.get(opinion.id)
-        if known is None or known.card.left or opinion.order != known.card.order or opinion.level <= known.level:
+        if known is None or known.card.left or opinion.order != known.card.order:
+            return
+        if opinion.suspect:
+            if opinion.level == known.level and known.reachable and not known.suspected:
+                taken.news.append(opinion)
+                taken.rumours.append(opinion)
+                if opinion.id != self.own:
+                    self.members.suspect(opinion.id)
+            return
+        if opinion.level <= known.level:
             return
         taken.news.append(opinion)
         if opinion.dead and (known.reachable or opinion.id == self.own):
@@ -165,18 +179,33 @@ class Holding:
             self.stands(known, member)
 
     def _take_block(self, block: Block, by: str, taken: Taken) -> None:
+        if block.owner == self.own:
+            self._take_own(block)
         if not self._wanted(block) or self.tables.knows(block):
             self._counters["blocks_again"] += 1
             return
         member = self.members.get(block.owner)
         if member is None:
-            self._adopt(block, taken)
+            self._adopt(block, by, taken)
             return
         if not genuine(block, member.card.public_key, self._checked):
             self.forged(by, "blocks")
             return
         self._counters["blocks"] += 1
         self._offer(block, None, [block], taken)
+
+    def _take_own(self, block: Block) -> None:
+        """Others have something of this node's own: perhaps what it did not say in this life."""
+        card = self.members.card
+        log = self.tables.log(self.own, block.scope)
+        beyond = block.epoch > card.epoch or (block.epoch == card.epoch and log is not None and block.last > log.seq)
+        if beyond and genuine(block, card.public_key, self._checked):
+            self._outlive(block.epoch)
+
+    def _outlive(self, epoch: int) -> None:
+        if epoch > self._outlived:
+            self._outlived = epoch
+            self.events.append(EpochTaken(epoch))
 
     def _take_head(self, head: Head, by: str, taken: Taken) -> None:
         log = self.tables.log(head.owner, head.scope)
@@ -185,7 +214,7 @@ class Holding:
             return
         member = self.members.get(head.owner)
         if member is None:
-            self._adopt(head, taken)
+            self._adopt(head, by, taken)
             return
         if not genuine_head(head, member.card.public_key, self._verify):
             self.forged(by, "heads")
@@ -202,16 +231,25 @@ class Holding:
             return False
         return item.scope == CLUSTER or item.scope in self.networks
 
-    def _adopt(self, item: Block | Head, taken: Taken) -> None:
+    def _adopt(self, item: Block | Head, by: str, taken: Taken) -> None:
         """Keep what cannot be checked yet; it is passed on, since others may know its owner."""
-        mine = self._orphans.setdefault(item.owner, [])
-        if item in mine or len(mine) >= ORPHANS_MAX // 4:
-            self._counters["orphans_dropped"] += item not in mine
+        mine = self._orphans.get(item.owner, [])
+        if any(item == known for known, _ in mine):
+            return
+        size = len(item.body)
+        if len(mine) >= ORPHANS_MAX // 4 or size > ORPHANS_BYTES_MAX // 4:
+            self._counters["orphans_dropped"] += 1
             return
         taken.news.append(item)
-        mine.append(item)
+        self._orphans.setdefault(item.owner, mine).append((item, by))
         self.orphaned += 1
-        while self.orphaned > ORPHANS_MAX:
+        self.orphaned_bytes += size
+        while self.orphaned > ORPHANS_MAX or self.orphaned_bytes > ORPHANS_BYTES_MAX:
             _, dropped = self._orphans.popitem(last=False)
-            self.orphaned -= len(dropped)
+            for old, _ in dropped:
+                self._unadopt(old)
             self._counters["orphans_dropped"] += len(dropped)
+
+    def _unadopt(self, item: Block | Head) -> None:
+        self.orphaned -= 1
+        self.orphaned_bytes -= len(item.body)

@@ -24,6 +24,7 @@ import hashlib
 import hmac
 import struct
 from collections import OrderedDict
+from collections.abc import Container
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
@@ -47,9 +48,9 @@ _HEADER = struct.Struct(">B4sI8s")
 OVERHEAD_BYTES = _HEADER.size + 6 + TAG_BYTES
 #: Largest counter of one epoch; at a million packets a second it lasts nine years.
 COUNTER_MAX = 2**48 - 1
-#: Largest boot epoch.
+#: Largest boot epoch: 32 bits of seconds last until 2106.
 EPOCH_MAX = 2**32 - 1
-#: Derived keys kept ready: one for each node of a large cluster in two epochs under two keys.
+#: Derived keys kept ready, 2.6 KB each: one for each node of a large cluster under two keys.
 _DERIVED_MAX = 32768
 #: Packets that may overtake each other before an old one is taken for a repetition (IPsec's largest common window).
 _WINDOW_BITS = 4096
@@ -98,10 +99,12 @@ class Keyring:
 
     def install(self, key: bytes) -> bytes:
         """Be able to open what is sealed with this key; its id. Raises ``Invalid``, or ``Conflict`` when the ring is
-        full."""
+        full or holds another key of the same id (one in four thousand million): packets name keys by it."""
         if len(key) != KEY_BYTES:
             raise Invalid(f"a cluster key has {KEY_BYTES} bytes, not {len(key)}")
         identifier = key_id(key)
+        if self._keys.get(identifier, key) != key:
+            raise Conflict(f"another key has the id {identifier.hex()}", hint="make a new key")
         if identifier not in self._keys and len(self._keys) >= KEYS_MAX:
             raise Conflict(f"the key ring holds {KEYS_MAX} keys already", hint="remove one that is no longer used")
         self._keys[identifier] = key
@@ -132,6 +135,11 @@ class Keyring:
             return None
         info = _LABEL + sender + struct.pack(">I", epoch)
         return AESGCM(hmac.digest(key, info + b"\x01", "sha256"))
+
+    @property
+    def ready(self) -> int:
+        """How many derived keys are kept."""
+        return len(self._derived)
 
     def keep(self, identifier: bytes, sender: ShortId, epoch: int, cipher: AESGCM) -> None:
         """Have a cipher ready that has proved good: what strangers make up pushes none out."""
@@ -169,9 +177,10 @@ class Sealer:
         return header + cipher.encrypt(counter.rjust(_NONCE_BYTES, b"\0"), payload, header + (to or b""))
 
 
-def unseal(keyring: Keyring, packet: bytes, own: ShortId) -> Opened | None:
+def unseal(keyring: Keyring, packet: bytes, own: ShortId, members: Container[ShortId] | None = None) -> Opened | None:
     """What a packet says to the node ``own``; None when it is none, is for another node, is sealed with a key that the
-    ring has not, or was tampered with."""
+    ring has not, or was tampered with. With ``members``, only their keys are kept ready: whoever has a cluster key can
+    make up senders."""
     if len(packet) <= _HEADER.size + TAG_BYTES:
         return None
     form, key, epoch, sender = _HEADER.unpack_from(packet)
@@ -188,8 +197,22 @@ def unseal(keyring: Keyring, packet: bytes, own: ShortId) -> Opened | None:
         payload = cipher.decrypt(nonce, packet[size:], header + own if direct else header)
     except InvalidTag:
         return None
-    keyring.keep(key, sender, epoch, cipher)
+    if members is None or sender in members:
+        keyring.keep(key, sender, epoch, cipher)
     return Opened(sender, epoch, int.from_bytes(counter, "big"), direct, payload)
+
+
+def next_epoch(former: int, clock_s: int) -> int:
+    """The boot epoch of a start, from that of the start before as it was stored (0: none) and seconds since 1970.
+
+    It must be greater than every former one, or nonces are used twice and the node is deaf to those who knew it: the stored
+    number guards against a clock that went back, the clock against a store that was lost. The result is to be stored, and
+    safe on the disk, before anything is said. Raises ``ValueError`` when no number is left.
+    """
+    epoch = max(former + 1, min(clock_s, EPOCH_MAX - 1))
+    if epoch > EPOCH_MAX:
+        raise ValueError("no boot epoch is left for this identity")
+    return epoch
 
 
 def name_of(packet: bytes) -> bytes:
@@ -211,6 +234,14 @@ class Window:
         self._newest = 0
         self._seen = 0
 
+    def past(self, counter: int) -> bool:
+        """Whether a counter is older than the window."""
+        return self._newest - counter >= _WINDOW_BITS
+
+    def restart(self, counter: int) -> None:
+        """Nothing after this counter was seen, and all up to it."""
+        self._newest, self._seen = counter, (1 << _WINDOW_BITS) - 1
+
     def fresh(self, counter: int) -> bool:
         """Whether this counter was not seen before; it is from now on."""
         ahead = counter - self._newest
@@ -218,7 +249,7 @@ class Window:
             self._seen = ((self._seen << ahead) | 1) & ((1 << _WINDOW_BITS) - 1) if ahead < _WINDOW_BITS else 1
             self._newest = counter
             return True
-        if -ahead >= _WINDOW_BITS:
+        if self.past(counter):
             return False
         bit = 1 << -ahead
         if self._seen & bit:

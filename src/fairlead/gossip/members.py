@@ -24,6 +24,7 @@ import hashlib
 import ipaddress
 import struct
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -46,6 +47,8 @@ from fairlead.gossip.keyring import EPOCH_MAX, ShortId, short
 METADATA_BYTES_MAX = 512
 #: Members at most: what a forger who has a cluster key could make a node remember.
 MEMBERS_MAX = 65536
+#: Largest level on the wire; odd, so that a forger who says it of a living node is contradicted by the node's next card.
+LEVEL_MAX = 2**32 - 1
 _CARD_LABEL = b"fairlead gossip card\0"
 _U64 = 2**64
 
@@ -85,12 +88,14 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What is said of a card of this order: an even level that its node lives, an odd one that it is dead."""
+    """What is said of a card of this order: an even level that its node lives, an odd one that it is dead. ``suspect``:
+    only that it may be (plain SWIM says so to all)."""
 
     id: NodeId
     epoch: int
     incarnation: int
     level: int
+    suspect: bool = False
 
     @property
     def order(self) -> tuple[int, int]:
@@ -182,7 +187,10 @@ class Members:
         #: Ids of all that have not left, dead ones too, ascending: the ring of probes and trees.
         self.ring: list[NodeId] = []
         self._members: dict[NodeId, Member] = {}
-        self._shorts: dict[ShortId, NodeId] = {}
+        #: Beginnings of ids -> whose they are.
+        self.shorts: dict[ShortId, NodeId] = {}
+        #: Hosts of all that have not left -> how many are there.
+        self.hosts: Counter[str] = Counter()
         self._addresses: dict[Address, NodeId] = {}
         #: Ids of the dead.
         self.lost: set[NodeId] = set()
@@ -203,9 +211,14 @@ class Members:
         """One member, None when there is none of that id."""
         return self._members.get(identifier)
 
+    @property
+    def card(self) -> Card:
+        """This node's own."""
+        return self._members[self.own].card
+
     def named(self, name: ShortId) -> Member | None:
         """The member whose id begins so."""
-        identifier = self._shorts.get(name)
+        identifier = self.shorts.get(name)
         return self._members.get(identifier) if identifier else None
 
     def at(self, address: Address) -> Member | None:
@@ -232,7 +245,7 @@ class Members:
             return None
         if known is None and len(self._members) >= MEMBERS_MAX:
             return None
-        if card.epoch <= self.banned.get(card.id, -1):
+        if card.epoch <= self.banned.get(card.id, -1) or self.shorts.get(short(card.id), card.id) != card.id:
             return None
         return self._set(Member(card.id, card))
 
@@ -250,7 +263,7 @@ class Members:
             return None
         level = max(known.level, level)
         level += level & 1
-        if level == known.level and not known.suspected:
+        if level > LEVEL_MAX or (level == known.level and not known.suspected):
             return None
         return self._set(replace(known, level=level, suspected=False))
 
@@ -281,10 +294,13 @@ class Members:
         del self._members[known.id]
         self.sum = (self.sum - _weight(known)) % _U64
         self.lost.discard(known.id)
-        self._shorts.pop(short(known.id), None)
+        self.shorts.pop(short(known.id), None)
         if self._addresses.get(known.card.address) == known.id:
             del self._addresses[known.card.address]
         if not known.card.left:
+            self.hosts[known.card.address.host] -= 1
+            if not self.hosts[known.card.address.host]:
+                del self.hosts[known.card.address.host]
             self.ring.pop(bisect_left(self.ring, known.id))
 
     def _set(self, member: Member) -> Member:
@@ -293,9 +309,10 @@ class Members:
             self._unset(known)
         self._members[member.id] = member
         self.sum = (self.sum + _weight(member)) % _U64
-        self._shorts[short(member.id)] = member.id
+        self.shorts[short(member.id)] = member.id
         if not member.card.left:
             insort(self.ring, member.id)
+            self.hosts[member.card.address.host] += 1
             self._addresses[member.card.address] = member.id
             if member.level & 1:
                 self.lost.add(member.id)

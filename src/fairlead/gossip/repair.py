@@ -25,7 +25,7 @@ from fairlead.gossip.messages import Digest, Have, Item, Message, State, Sync, V
 from fairlead.gossip.outbox import Outbox
 from fairlead.gossip.spread import HAVE_LOGS, Spreading
 from fairlead.gossip.views import CLUSTER
-from fairlead.gossip.wire import encode_item, portions
+from fairlead.gossip.wire import CARDS_MAX, encode_item, portions
 
 #: Seconds without news after which sums are believed to differ for good.
 QUIET_S = 0.05
@@ -43,8 +43,6 @@ PUSHED_MAX = 16
 VECTOR_NAMES = 40
 #: Bytes of one ``State``.
 STATE_BYTES = STREAM_BYTES_MAX // 4
-#: Cards in one ``Want``.
-_CARDS_MAX = 64
 _NOTHING = Version()
 
 
@@ -182,8 +180,8 @@ class Repair:
         cards, opinions = self._holding.lacks(vector.opinions)
         self._gaps.took(self._holding.take(opinions, peer.id.hex()), peer.id, now)
         wanted = self._wanted(known, now)
-        for at in range(0, len(cards), _CARDS_MAX):
-            self._outbox.tell(peer, Want(tuple(cards[at : at + _CARDS_MAX]), {}))
+        for at in range(0, len(cards), CARDS_MAX):
+            self._outbox.tell(peer, Want(tuple(cards[at : at + CARDS_MAX]), {}))
         for part in portions(wanted, HAVE_LOGS):
             self._outbox.tell(peer, Want((), part))
 

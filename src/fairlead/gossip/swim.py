@@ -23,7 +23,7 @@ first contact.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
@@ -50,6 +50,8 @@ LOST_PERIOD_S_MIN = 0.4
 LATE_S = 0.05
 #: Seconds over which the nodes of a cluster spread their own look at an accused one, and what each node adds to it.
 LOOK_S_MAX, LOOK_S_EACH = 0.05, 0.0005
+#: So many numbers are there for pings: nobody who does not hear the question guesses one (32 bits).
+NUMBERS = 2**32
 #: Pings whose answer is still of use, at most: even a late one tells how long answers take.
 NUMBERS_MAX = 4096
 #: Answers of others that are under way at most.
@@ -87,7 +89,7 @@ class Probe:
 
 
 class Swim:
-    """Probes. ``alive`` and ``dead`` are called with what is believed before and after."""
+    """Probes. ``turned`` is called with what is believed before and after, ``tell`` with what all should hear."""
 
     def __init__(
         self,
@@ -101,6 +103,7 @@ class Swim:
         ping: Callable[[Member, int, Opinion | None], Ping],
         turned: Callable[[Member, Member, float], None],
         loss: Callable[[float], None],
+        tell: Callable[[Iterable[Opinion]], None],
     ) -> None:
         self._members = members
         self._outbox = outbox
@@ -110,6 +113,7 @@ class Swim:
         self._ping = ping
         self._turned = turned
         self._loss = loss
+        self._tell = tell
         self.health = 0
         self.rtt: dict[NodeId, float] = {}
         self.lost_since: dict[NodeId, float] = {}
@@ -136,13 +140,8 @@ class Swim:
     def tick(self, now: float) -> None:
         """Do what is due."""
         late = now - self._due
-        if late > LATE_S and self._settings.lifeguard:
-            self._counters["late_ticks"] += 1
-            self._worse()
-            for probe in self._probes.values():
-                # not longer than one more question takes: it must go on asking, not just wait
-                probe.deadline = min(probe.deadline + late, max(probe.deadline, now) + probe.timeout)
-                probe.until += late
+        if late > LATE_S:
+            self._ran_late(late, now)
         self._due = now
         for probe in [probe for probe in self._probes.values() if probe.deadline <= now]:
             self._go_on(probe, now)
@@ -154,6 +153,10 @@ class Swim:
             self._next_lost = now + self._lost_period() * (0.5 + self._chance.random())
             lost = sorted(self._members.lost)
             self.look(lost[self._chance.randrange(len(lost))], now)
+
+    def awaits(self, number: int, sender: NodeId) -> bool:
+        """Whether a ping of this number to a node is not answered yet."""
+        return self._numbers.get(number, (None,))[0] == sender
 
     def acked(self, number: int, sender: NodeId, now: float) -> bool:
         """A node has answered a ping; whether it was one that was under way."""
@@ -307,24 +310,27 @@ class Swim:
     def _ask_others(self, probe: Probe, member: Member, now: float) -> None:
         probe.stage = Stage.INDIRECT
         self._send(probe, now)
-        others = [
-            node
-            for node in self._members.ring
-            if node not in self._members.lost and node not in {probe.subject, self._members.own}
-        ]
-        asked = self._chance.sample(others, min(OBSERVERS, len(others)))
-        probe.asked = len(asked)
-        number = self._number(probe, now)
-        for node in asked:
-            observer = self._members.get(node)
-            if observer is not None:
-                self._outbox.tell(observer, Seek(number, probe.subject))
+        self._have_sought(probe, OBSERVERS, now)
         packet = self._outbox.seal(Try(), member)
         subject = probe.subject
         self._outbox.ask(
             member.card.address, packet, lambda answer, then: self._tried(subject, answer, then), 4 * probe.timeout
         )
         probe.deadline = now + 4 * probe.timeout
+
+    def _have_sought(self, probe: Probe, count: int, now: float) -> None:
+        others = [
+            node
+            for node in self._members.ring
+            if node not in self._members.lost and node not in {probe.subject, self._members.own}
+        ]
+        asked = self._chance.sample(others, min(count, len(others)))
+        probe.asked = len(asked)
+        number = self._number(probe, now)
+        for node in asked:
+            observer = self._members.get(node)
+            if observer is not None:
+                self._outbox.tell(observer, Seek(number, probe.subject))
 
     def _tried(self, subject: NodeId, answer: Message | None, now: float) -> None:
         probe = self._probes.get(subject)
@@ -338,21 +344,24 @@ class Swim:
         if member is None:
             return
         self._worse_by_silence(probe)
-        alone = self._settings.lifeguard and bool(probe.asked) and not probe.failed
+        alone = bool(probe.asked) and not probe.failed
         probe.stage = Stage.ALONE if alone else Stage.SUSPECT
         self._members.suspect(probe.subject)
         self._counters["suspicions"] += 1
         probe.pings = 2
-        self._send(probe, now, member.opinion if self._settings.lifeguard else None)
+        self._send(probe, now, member.opinion)
         probe.until = now + ALONE_S
         probe.deadline = now + probe.timeout
 
     def _bury(self, probe: Probe, now: float) -> None:
-        before = self._members.get(probe.subject)
-        after = self._members.lose(probe.subject, probe.level)
         self._finish(probe, reached=False)
+        self._lose(probe.subject, probe.level, now)
+
+    def _lose(self, subject: NodeId, level: int, now: float) -> None:
+        before = self._members.get(subject)
+        after = self._members.lose(subject, level)
         if before is not None and after is not None:
-            self.lost_since[probe.subject] = now
+            self.lost_since[subject] = now
             self._counters["deaths"] += 1
             self._turned(before, after, now)
 
@@ -378,9 +387,9 @@ class Swim:
             self._outbox.tell(member, self._ping(member, self._number(probe, now), accused))
 
     def _number(self, probe: Probe, now: float) -> int:
-        number = self._chance.randrange(65536)
+        number = self._chance.randrange(NUMBERS)
         while number in self._numbers:
-            number = (number + 1) % 65536
+            number = (number + 1) % NUMBERS
         self._numbers[number] = (probe.subject, now, not probe.sent)
         probe.sent.add(number)
         while len(self._numbers) > NUMBERS_MAX:
@@ -393,7 +402,15 @@ class Swim:
         return min(max(wanted, TIMEOUT_S_MIN), TIMEOUT_S_MAX) * self._stretch()
 
     def _stretch(self) -> int:
-        return 1 + self.health if self._settings.lifeguard else 1
+        return 1 + self.health
+
+    def _ran_late(self, late: float, now: float) -> None:
+        self._counters["late_ticks"] += 1
+        self._worse()
+        for probe in self._probes.values():
+            # not longer than one more question takes: it must go on asking, not just wait
+            probe.deadline = min(probe.deadline + late, max(probe.deadline, now) + probe.timeout)
+            probe.until += late
 
     def _worse(self) -> None:
         self.health = min(self.health + 1, HEALTH_MAX)

@@ -19,6 +19,7 @@ from fairlead.gossip.links import Links
 from fairlead.gossip.members import Member, Members, Opinion, write_card
 from fairlead.gossip.messages import Join, Message, Ping, State, Who
 from fairlead.gossip.outbox import Outbox
+from fairlead.gossip.plain import PlainSwim
 from fairlead.gossip.repair import Repair
 from fairlead.gossip.spread import Spreading
 from fairlead.gossip.swim import Swim
@@ -78,9 +79,9 @@ class Voice:
             lambda scope: self._sum_up(scope, anyhow=True), self._rtt,
         )  # fmt: skip
         self._confirmations = Confirmations(epoch, self.members, self.tables, self._tree, self._outbox)
-        self._swim = Swim(
+        self._swim = (Swim if settings.lifeguard else PlainSwim)(
             self.members, self._outbox, settings, chance, self.counters, now,
-            ping=self._ping, turned=self._turned, loss=self._loss,
+            ping=self._ping, turned=self._turned, loss=self._loss, tell=self._spreading.tell,
         )  # fmt: skip
         self._lifelines = Lifelines(self.members, self._outbox, self._swim, settings.lifelines)
         self._guard = Guard()

@@ -4,9 +4,9 @@ What is here goes inside a sealed packet (``keyring.py``). The first byte is the
 cluster sends, have a fixed form; the rest is written in the letters of ``codec.py``. ``decode`` is total: bytes that are no
 message are None, and the work is bounded by their length.
 
-    ping        number 2 | sum 8                          same       number 2
-    accuse      number 2 | sum 8 | opinion                ack        number 2 | sum 8
-    seek        number 2 | subject 16                     sought     number 2 | reached 1
+    ping        number 4 | sum 8                          same       number 4
+    accuse      number 4 | sum 8 | opinion                ack        number 4 | sum 8
+    seek        number 4 | subject 16                     sought     number 4 | reached 1
     spread      flags 1 | items                           delta      items
     have        flags 1 | versions                        want       cards wanted | versions
     digest      members' sum 8 | scopes with sums         vector     flags 1 | opinions | versions
@@ -15,7 +15,7 @@ message are None, and the work is bounded by their length.
     miss        owner 16 | scope | epoch | spans
     join, sync, state, flood, try, done                   by stream
 
-    items       1 card | 2 opinion | 3 block | 4 head, each after its number
+    items       1 card | 2 opinion | 3 block | 4 head | 5 opinion that is a suspicion, each after its number
     opinion     id 16 | epoch | incarnation | level
     versions    scope, then owner 16 | epoch | seq | head for each; scope after scope
 """
@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from fairlead.gossip import codec
 from fairlead.gossip.blocks import (
@@ -39,7 +40,7 @@ from fairlead.gossip.codec import Malformed, Reader
 from fairlead.gossip.identity import NODE_ID_BYTES, NodeId
 from fairlead.gossip.keyring import EPOCH_MAX
 from fairlead.gossip.log import Version
-from fairlead.gossip.members import Opinion, encode_card, read_card
+from fairlead.gossip.members import LEVEL_MAX, Opinion, encode_card, read_card
 from fairlead.gossip.messages import (
     Ack,
     Back,
@@ -67,35 +68,34 @@ from fairlead.gossip.messages import (
     Who,
 )
 
-_U32 = 2**32 - 1
 #: Bytes of a packet's name (``keyring.name_of``) at most.
 _NAME_MAX = 18
-#: Gaps of a log named in one message.
-_SPANS_MAX = 64
+#: Gaps of a log named in one message, cards asked for, and packets in a flood (half a megabyte of the smallest).
+_SPANS_MAX, CARDS_MAX, _PACKETS_MAX = 64, 64, 16384
 
 _PING, _ACCUSE, _SAME, _ACK, _SEEK, _SOUGHT, _SPREAD, _DELTA, _HAVE, _WANT = range(1, 11)
 _DIGEST, _VECTOR, _TICKET, _BACK, _GOT, _WHO, _JOIN, _SYNC, _STATE, _FLOOD, _TRY, _DONE, _MISS = range(11, 24)
-_CARD, _OPINION, _BLOCK, _HEAD = range(1, 5)
+_CARD, _OPINION, _BLOCK, _HEAD, _SUSPICION = range(1, 6)
 
-_BH = struct.Struct(">BH")
-_BHQ = struct.Struct(">BHQ")
+_BI = struct.Struct(">BI")
+_BIQ = struct.Struct(">BIQ")
 
 
 def encode(message: Message) -> bytes:
     """A message as bytes."""
     match message:
         case Ping(number, total, None):
-            return _BHQ.pack(_PING, number, total)
+            return _BIQ.pack(_PING, number, total)
         case Ping(number, total, accused) if accused is not None:
-            return _BHQ.pack(_ACCUSE, number, total) + _opinion(accused)
+            return _BIQ.pack(_ACCUSE, number, total) + _opinion(accused)
         case Ack(number, None):
-            return _BH.pack(_SAME, number)
+            return _BI.pack(_SAME, number)
         case Ack(number, total) if total is not None:
-            return _BHQ.pack(_ACK, number, total)
+            return _BIQ.pack(_ACK, number, total)
         case Seek(number, subject):
-            return _BH.pack(_SEEK, number) + subject
+            return _BI.pack(_SEEK, number) + subject
         case Sought(number, reached):
-            return _BH.pack(_SOUGHT, number) + bytes((reached,))
+            return _BI.pack(_SOUGHT, number) + bytes((reached,))
         case Spread(items, lossy, seen):
             return bytes((_SPREAD, lossy | seen << 1)) + _items(items)
         case Delta(items):
@@ -157,7 +157,7 @@ def encode_item(item: Item) -> bytes:
     if isinstance(item, Head):
         return bytes((_HEAD,)) + encode_head(item)
     if isinstance(item, Opinion):
-        return bytes((_OPINION,)) + _opinion(item)
+        return bytes((_SUSPICION if item.suspect else _OPINION,)) + _opinion(item)
     return bytes((_CARD,)) + encode_card(item)
 
 
@@ -219,8 +219,8 @@ def _read_id(reader: Reader) -> NodeId:
     return NodeId(reader.take(NODE_ID_BYTES))
 
 
-def _read_u16(reader: Reader) -> int:
-    return int.from_bytes(reader.take(2), "big")
+def _read_u32(reader: Reader) -> int:
+    return int.from_bytes(reader.take(4), "big")
 
 
 def _read_u64(reader: Reader) -> int:
@@ -235,7 +235,11 @@ def _read_flags(reader: Reader, limit: int) -> int:
 
 
 def _read_opinion(reader: Reader) -> Opinion:
-    return Opinion(_read_id(reader), reader.varint(EPOCH_MAX), reader.varint(EPOCH_MAX), reader.varint(_U32))
+    return Opinion(_read_id(reader), reader.varint(EPOCH_MAX), reader.varint(EPOCH_MAX), reader.varint(LEVEL_MAX))
+
+
+def _read_suspicion(reader: Reader) -> Opinion:
+    return replace(_read_opinion(reader), suspect=True)
 
 
 def _read_items(reader: Reader) -> tuple[Item, ...]:
@@ -265,7 +269,7 @@ def _read_vector(reader: Reader) -> Vector:
 
 
 def _read_accuse(reader: Reader) -> Ping:
-    return Ping(_read_u16(reader), _read_u64(reader), _read_opinion(reader))
+    return Ping(_read_u32(reader), _read_u64(reader), _read_opinion(reader))
 
 
 def _read_spread(reader: Reader) -> Spread:
@@ -279,7 +283,7 @@ def _read_have(reader: Reader) -> Have:
 
 
 def _read_want(reader: Reader) -> Want:
-    cards = tuple(_read_id(reader) for _ in range(reader.varint(reader.left)))
+    cards = tuple(_read_id(reader) for _ in range(reader.varint(CARDS_MAX)))
     return Want(cards, _read_versions(reader))
 
 
@@ -312,6 +316,8 @@ def _read_flood(reader: Reader) -> Flood:
     packets: list[bytes] = []
     while reader.left:
         packets.append(reader.blob(reader.left))
+        if len(packets) > _PACKETS_MAX:
+            raise Malformed
     return Flood(tuple(packets))
 
 
@@ -320,15 +326,16 @@ _ITEM_READERS: dict[int, Callable[[Reader], Item]] = {
     _OPINION: _read_opinion,
     _BLOCK: read_block,
     _HEAD: read_head,
+    _SUSPICION: _read_suspicion,
 }
 
 _READERS: dict[int, Callable[[Reader], Message]] = {
-    _PING: lambda reader: Ping(_read_u16(reader), _read_u64(reader)),
+    _PING: lambda reader: Ping(_read_u32(reader), _read_u64(reader)),
     _ACCUSE: _read_accuse,
-    _SAME: lambda reader: Ack(_read_u16(reader), None),
-    _ACK: lambda reader: Ack(_read_u16(reader), _read_u64(reader)),
-    _SEEK: lambda reader: Seek(_read_u16(reader), _read_id(reader)),
-    _SOUGHT: lambda reader: Sought(_read_u16(reader), bool(_read_flags(reader, 1))),
+    _SAME: lambda reader: Ack(_read_u32(reader), None),
+    _ACK: lambda reader: Ack(_read_u32(reader), _read_u64(reader)),
+    _SEEK: lambda reader: Seek(_read_u32(reader), _read_id(reader)),
+    _SOUGHT: lambda reader: Sought(_read_u32(reader), bool(_read_flags(reader, 1))),
     _SPREAD: _read_spread,
     _DELTA: lambda reader: Delta(_read_items(reader)),
     _HAVE: _read_have,

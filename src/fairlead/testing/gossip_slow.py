@@ -1,8 +1,8 @@
-"""Lifeguard's experiment (arXiv 1707.00788, section 5): members that stand still again and again, on a sound network.
+"""Lifeguard's experiment (arXiv 1707.00788, section V): some members do not get at their messages now and then.
 
-A slow member runs for a moment, then stands still for a while, over and over: a busy host, a paused virtual machine.
-When it runs it works through what came meanwhile, finds its own questions unanswered, and may call sound members dead:
-these are the false deaths that count. That it is called dead itself, while it stands still, is just.
+Slow members are *muffled* again and again, for ``MUFFLED_S`` each time, with ``BETWEEN_S`` of health in between: their
+timers run, what they send and what is sent to them waits, as in the paper. Then all that they thought meanwhile comes
+out at once. The network is sound, and nobody dies: whenever a sound member is called dead, by whomever, that is false.
 """
 
 from __future__ import annotations
@@ -16,24 +16,37 @@ from fairlead.testing.gossip_cluster import Cluster, Player
 from fairlead.testing.gossip_crowd import crowd
 from fairlead.testing.gossip_world import Faults
 
-#: Seconds for which a slow member stands still, and runs in between (Lifeguard's durations D and intervals I).
-STILL_S, RUNS_S = (0.5, 8.0), (0.001, 0.05)
-#: Links on which an answer takes longer than a slow member's shortest run.
-LINKS = Faults(delay_s=0.005, jitter_s=0.005)
+#: Seconds for which a slow member is muffled, and is not in between: the spans of the paper's D and I; each time a length
+#: is drawn evenly by its logarithm.
+MUFFLED_S, BETWEEN_S = (0.128, 32.768), (0.001, 16.384)
+#: Links of a data centre.
+LINKS = Faults(delay_s=0.0005, jitter_s=0.0005)
 
 
 @dataclass(frozen=True, slots=True)
 class FalseDeaths:
-    """How often some node called one dead that lives: sound ones, and slow ones while they stood still; and by how many
-    accusers sound ones were first called so."""
+    """How often some node called one dead that lives. Of sound members, each time one of the others says so: by sound
+    members (the paper's FP-), and by slow ones; how many sound ones were ever called so. And how often a slow one was, in
+    which an accuser may be right."""
 
-    of_healthy: int
-    of_slow: int
+    by_sound: int
+    by_slow: int
     victims: int
+    of_slow: int
+
+    @property
+    def of_sound(self) -> int:
+        """False deaths of sound members, whoever says so (the paper's FP)."""
+        return self.by_sound + self.by_slow
 
 
 def slow_members(
-    seed: int, count: int, slow: int, duration_s: float, settings: GossipSettings | None = None
+    seed: int,
+    count: int,
+    slow: int,
+    duration_s: float,
+    settings: GossipSettings,
+    muffled_s: tuple[float, float] = MUFFLED_S,
 ) -> FalseDeaths:
     """Let so many of so many nodes be slow for a while."""
     cluster = crowd(seed, count, faults=replace(LINKS), settings=settings)
@@ -43,14 +56,21 @@ def slow_members(
     cluster.downs.clear()
     afflicted = chance.sample(cluster.players, slow)
     for player in afflicted:
-        _stand_still(cluster, player, chance)
+        _muffle(cluster, player, chance, muffled_s)
     world.run(duration_s)
-    healthy = [about for _, _, about in cluster.downs if about not in afflicted]
-    return FalseDeaths(len(healthy), len(cluster.downs) - len(healthy), len({about.node.index for about in healthy}))
+    sick = {id(player) for player in afflicted}
+    sound = [(by, about) for _, by, about in cluster.downs if id(about) not in sick]
+    by_slow = sum(id(by) in sick for by, _ in sound)
+    victims = len({id(about) for _, about in sound})
+    return FalseDeaths(len(sound) - by_slow, by_slow, victims, len(cluster.downs) - len(sound))
 
 
-def _stand_still(cluster: Cluster, player: Player, chance: Random) -> None:
-    still = chance.uniform(*STILL_S)
-    cluster.pause(player, still)
-    again = cluster.world.now + still + chance.uniform(*RUNS_S)
-    cluster.world.at(again, partial(_stand_still, cluster, player, chance))
+def _muffle(cluster: Cluster, player: Player, chance: Random, muffled_s: tuple[float, float]) -> None:
+    muffled, between = (_between(chance, *span) for span in (muffled_s, BETWEEN_S))
+    cluster.world.muffle(player.node, muffled)
+    again = cluster.world.now + muffled + between
+    cluster.world.at(again, partial(_muffle, cluster, player, chance, muffled_s))
+
+
+def _between(chance: Random, least: float, most: float) -> float:
+    return float(least * (most / least) ** chance.random())

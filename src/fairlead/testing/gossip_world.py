@@ -6,8 +6,8 @@ give the same run to the bit; ``World.digest`` is a checksum over everything tha
 
 A *process* dies (``crash``): its host still answers, so datagrams to it are refused, connections broken. A *host* goes
 dark (``World.cut`` around it): nothing comes back, connections hang, lifelines stand though nobody is there. A *paused*
-process keeps its sockets: what comes waits, in the order it came, and so do its timers. A *slow* one handles one thing
-at a time, each taking long.
+process keeps its sockets: what comes waits, in the order it came, and so do its timers. A *muffled* one keeps its timers,
+but all that it sends and gets waits. A *slow* one handles one thing at a time, each taking long.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ PORT = 7946
 HEADERS_BYTES = 28
 #: Things that wait for a paused process at most: a socket buffer of 212,992 bytes holds so many small datagrams.
 BACKLOG_MAX = 256
+#: Things that a muffled process sends at most, for the same reason; the oldest are lost.
+HELD_MAX = 4096
 #: Items of the story that a failure tells.
 STORY = 50
 #: Seconds a second time is tried: a connection's first packet, and one of its segments (Linux's TCP_TIMEOUT_INIT and
@@ -83,7 +85,10 @@ class Node:
     #: Seconds that each thing takes which comes to it.
     service_s: float = 0.0
     paused: bool = False
+    muffled: bool = False
     backlog: deque[tuple[Any, ...]] = field(default_factory=deque)
+    #: Datagrams and requests that a muffled process has sent.
+    held: deque[Datagram | Request] = field(default_factory=lambda: deque(maxlen=HELD_MAX))
     busy_until: float = 0.0
     armed: float | None = None
     #: Address -> the life of the peer to which a lifeline is held.
@@ -188,7 +193,7 @@ class World(Fabric):
         assert node.core is None, "it runs"
         node.core = core
         node.life += 1
-        node.paused = False
+        node.paused = node.muffled = False
         node.busy_until = self.now
         self._push(self.now, World._start, node)
 
@@ -201,6 +206,7 @@ class World(Fabric):
         node.lines.clear()
         node.requests.clear()
         node.backlog.clear()
+        node.held.clear()
         for other in self.nodes:
             if other.lines.get(node.address) == life:
                 self._push(self.now + self._delay(), World._line_broken, other, node, life)
@@ -212,6 +218,15 @@ class World(Fabric):
             node.paused = True
             self._push(self.now + duration_s, World._resume, node, control=True)
 
+    def muffle(self, node: Node, duration_s: float) -> None:
+        """A process does not get at its messages for a while, in or out, though it runs: what Lifeguard's authors did to
+        their slow members."""
+        if node.core is not None and not node.muffled:
+            self._note("muffle", node)
+            node.muffled = True
+            life = node.life
+            self.at(self.now + duration_s, lambda: self._unmuffle(node, life))
+
     def settle(self, node: Node) -> None:
         """Take a core's wishes and events, and set its alarm. Needed after every call to a core from outside."""
         core = node.core
@@ -219,13 +234,12 @@ class World(Fabric):
             return
         local = node.clock(self.now)
         for wish in core.outgoing(local):
-            if type(wish) is Datagram:
-                self._send(node, wish.to, wish.data)
-            elif type(wish) is Request:
-                self._ask(node, wish)
-            else:
-                assert isinstance(wish, Lifeline)
+            if isinstance(wish, Lifeline):
                 self._line(node, wish)
+            elif node.muffled:
+                node.held.append(wish)
+            else:
+                self._carry(node, wish)
         for event in core.events():
             if self._told is not None:
                 self._told(node, event)
@@ -272,7 +286,7 @@ class World(Fabric):
         if life is not None:
             if life != node.life:
                 return
-            if node.paused:
+            if node.paused or (node.muffled and what not in {World._alarm, World._start}):
                 if len(node.backlog) < BACKLOG_MAX or what is not World._arrive:
                     node.backlog.append(item)
                 return
@@ -323,6 +337,24 @@ class World(Fabric):
     def _delay(self) -> float:
         faults = self.faults
         return faults.delay_s + (self.chance.random() * faults.jitter_s if faults.jitter_s else 0.0)
+
+    def _carry(self, source: Node, wish: Datagram | Request) -> None:
+        if type(wish) is Datagram:
+            self._send(source, wish.to, wish.data)
+        else:
+            assert isinstance(wish, Request)
+            self._ask(source, wish)
+
+    def _unmuffle(self, node: Node, life: int) -> None:
+        if node.life != life:
+            return
+        self._note("unmuffle", node)
+        node.muffled = False
+        waiting, node.backlog = list(node.backlog), deque()
+        for item in waiting:
+            self._again(self.now, item)
+        while node.held:
+            self._carry(node, node.held.popleft())
 
     def _send(self, source: Node, to: Address, data: bytes) -> None:
         traffic, faults, chance = self.traffic, self.faults, self.chance

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,7 +47,7 @@ HEAD = write_head(ALICE, "net", 3, 9, [(1, 2), (4, 9)], complete=True)
 OPINION = Opinion(ALICE.id, 3, 4, 5)
 VERSIONS = {"": {ALICE.id: Version(3, 4, 5)}, "net": {ALICE.id: Version(), NodeId(b"b" * 16): Version(1, 2**40, 3)}}
 VECTOR = Vector((OPINION, OPINION), VERSIONS, members=True, ask=False)
-ITEMS = (CARD, OPINION, BLOCK, HEAD)
+ITEMS = (CARD, OPINION, replace(OPINION, suspect=True), BLOCK, HEAD)
 
 MESSAGES: list[Message] = [
     Ping(7, 2**64 - 1),
