@@ -1,0 +1,49 @@
+"""The cluster's records as keys and values of its store: ``<kind>/<id>``, JSON."""
+
+from __future__ import annotations
+
+import msgspec
+
+from fairlead.model import codes
+from fairlead.model.cluster import Cluster, ClusterNetwork, ClusterNode, Lease
+from fairlead.model.errors import Internal
+
+ClusterRecord = Cluster | ClusterNode | ClusterNetwork | Lease
+
+_KINDS: dict[type[ClusterRecord], str] = {
+    Cluster: "cluster",
+    ClusterNode: "node",
+    ClusterNetwork: "network",
+    Lease: "lease",
+}
+_DECODERS = {f"{kind}/": msgspec.json.Decoder(record_type) for record_type, kind in _KINDS.items()}
+
+
+def prefix_of(record_type: type[ClusterRecord]) -> str:
+    """What the keys of all records of a kind begin with."""
+    return f"{_KINDS[record_type]}/"
+
+
+def key_of(record: ClusterRecord) -> str:
+    """The key of a record."""
+    return prefix_of(type(record)) + record.id
+
+
+def encode(record: ClusterRecord) -> bytes:
+    """A record as the value of its key."""
+    return msgspec.json.encode(record)
+
+
+def decode(key: str, value: bytes) -> ClusterRecord:
+    """The record that a key's value is. Raises ``Internal`` for one that this version cannot read."""
+    decoder = _DECODERS.get(key[: key.find("/") + 1])
+    if decoder is None:
+        raise Internal(f"the cluster's records have an unknown kind: {key}", code=codes.STORE_FAILED)
+    try:
+        return decoder.decode(value)
+    except msgspec.DecodeError as error:
+        raise Internal(
+            f"the cluster's record {key} cannot be read: {error}",
+            hint="was it written by a newer version?",
+            code=codes.STORE_FAILED,
+        ) from error
