@@ -7,8 +7,9 @@ it back would put back more than its own, or give one thing two owners.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
+from fairlead.model.cluster import Lease
 from fairlead.model.endpoint import Endpoint
 from fairlead.model.sandbox import Sandbox
 from fairlead.model.state import Change, Record
@@ -23,6 +24,17 @@ class Held(Exception):
         self.operation = operation
 
 
+class Wanting(Exception):
+    """A lease is needed that this node does not have: ask a manager, tell ``LeasesGranted``, and come again. Nothing was
+    changed. ``count`` more leases of the network, or with ``address`` (bare) this very one."""
+
+    def __init__(self, network_id: str, count: int = 1, address: str = "") -> None:
+        super().__init__(f"network {network_id} wants {address or count}")
+        self.network_id = network_id
+        self.count = count
+        self.address = address
+
+
 class Holds:
     """What each operation under way keeps from others."""
 
@@ -31,9 +43,10 @@ class Holds:
         self._readers: dict[str, set[int]] = {}
         self._of: dict[int, tuple[set[str], set[str]]] = {}
 
-    def check(self, changes: Iterable[Change]) -> None:
-        """Raise ``Held`` if one of the changes is not free to be made."""
-        writes, reads = _claims(changes)
+    def check(self, changes: Iterable[Change], alone: Collection[str] = ()) -> None:
+        """Raise ``Held`` if one of the changes is not free to be made. ``alone``: further keys that they want for
+        themselves."""
+        writes, reads = _claims(changes, alone)
         for key in writes | reads:
             if key in self._writer:
                 raise Held(self._writer[key])
@@ -41,9 +54,9 @@ class Holds:
             if key in self._readers:
                 raise Held(next(iter(self._readers[key])))
 
-    def hold(self, operation: int, changes: Iterable[Change]) -> None:
-        """The changes belong to the operation from now on."""
-        writes, reads = self._of[operation] = _claims(changes)
+    def hold(self, operation: int, changes: Iterable[Change], alone: Collection[str] = ()) -> None:
+        """The changes, and ``alone``, belong to the operation from now on."""
+        writes, reads = self._of[operation] = _claims(changes, alone)
         self._writer.update(dict.fromkeys(writes, operation))
         for key in reads:
             self._readers.setdefault(key, set()).add(operation)
@@ -60,9 +73,15 @@ class Holds:
                 del self._readers[key]
 
 
-def _claims(changes: Iterable[Change]) -> tuple[set[str], set[str]]:
+def scope(network_id: str) -> str:
+    """The key of a network's being in use on this node. The first endpoint and the last one want it for themselves, so
+    that nobody joins what is just being made or taken away."""
+    return f"scope {network_id}"
+
+
+def _claims(changes: Iterable[Change], alone: Collection[str]) -> tuple[set[str], set[str]]:
     """Keys of what is changed, and of what is referred to and not changed."""
-    writes: set[str] = set()
+    writes: set[str] = set(alone)
     reads: set[str] = set()
     for change in changes:
         writes.add(change.id)
@@ -77,6 +96,8 @@ def _owned(record: Record | None) -> set[str]:
     """What only one record can have."""
     if record is None:
         return set()
+    if isinstance(record, Lease):
+        return set()
     if isinstance(record, Endpoint):
         ports = {f"port {binding.proto} {binding.host_port}" for binding in record.bindings}
         return ports | {f"address {record.network_id} {cidr}" for cidr in (record.ipv4, record.ipv6) if cidr}
@@ -85,5 +106,7 @@ def _owned(record: Record | None) -> set[str]:
 
 def _referred(record: Record | None) -> set[str]:
     if isinstance(record, Endpoint):
-        return {record.network_id, record.sandbox_id, record.container_id}
+        return {record.network_id, record.sandbox_id, record.container_id, scope(record.network_id)}
+    if isinstance(record, Lease):
+        return {record.network_id}
     return {record.container_id} if isinstance(record, Sandbox) else set()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from fairlead.discovery.hosts import HostLine
 from fairlead.discovery.resolver import View
+from fairlead.model.cluster import Peer, PeerNames
 from fairlead.model.errors import NetError
 from fairlead.model.events import Event, Notice
 from fairlead.model.runspec import RunSpec
@@ -160,6 +161,56 @@ class ForgetNamespace:
     sandbox_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class JoinScope:
+    """The first endpoint of this node is in a network of the cluster: take part in what gossip tells there. Said again
+    at a restart; nothing to do when that is so already."""
+
+    network_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveScope:
+    """The last endpoint of this node has left a network of the cluster: gossip of it is no more ours."""
+
+    network_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Tell the other nodes of a network where an endpoint is. Done before its process starts."""
+
+    network_id: str
+    peer: Peer
+
+
+@dataclass(frozen=True, slots=True)
+class Retract:
+    """Tell them that an endpoint is gone. When every node has forgotten it, the answer is ``AddressForgotten`` for this
+    lease and generation."""
+
+    network_id: str
+    endpoint_id: str
+    lease_id: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class PublishNames:
+    """Tell them the names of an endpoint: it is ready."""
+
+    network_id: str
+    names: PeerNames
+
+
+@dataclass(frozen=True, slots=True)
+class RetractNames:
+    """Tell them that an endpoint is not ready, or will be gone. Done before its process is told to stop."""
+
+    network_id: str
+    endpoint_id: str
+
+
 Message = (
     Register
     | Unregister
@@ -178,6 +229,12 @@ Message = (
     | Probe
     | Release
     | Discard
+    | JoinScope
+    | LeaveScope
+    | Publish
+    | Retract
+    | PublishNames
+    | RetractNames
 )
 
 

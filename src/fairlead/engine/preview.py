@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fairlead.engine.outcome import Preview
+from fairlead.model.cluster import Lease
 from fairlead.model.container import Container
 from fairlead.model.endpoint import Endpoint
 from fairlead.model.ids import short
@@ -37,3 +38,5 @@ def _named(record: Record) -> str:
             return f"sandbox {short(record.id)}"
         case Container():
             return f"container {record.name} {record.state.status}"
+        case Lease():
+            return f"lease {record.address} of {short(record.network_id)}"

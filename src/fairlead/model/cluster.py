@@ -175,7 +175,8 @@ class Lease:
 
     ``address`` is IPv4 (Docker: a swarm network always has it); ``ipv6`` goes with it, in a segment that has IPv6. Both
     are bare. ``node_id`` is empty for what all nodes share: a virtual address. A lease that is ``resting`` belongs to
-    nobody any more; its address is not given again before all nodes have said that they forgot it.
+    nobody any more; its address is not given again before all nodes have said that they forgot it. Among a node's own
+    records a resting lease is one that ``holder`` has used, and that some node may still remember as his.
     """
 
     network_id: str
@@ -226,3 +227,15 @@ class PeerNames:
     names: tuple[str, ...]
     ipv4: str
     ipv6: str
+
+
+ClusterRecord = Cluster | ClusterNode | ClusterNetwork | Lease | Counters
+
+#: Names of the kinds of records, as in the store: a record's key there is ``<kind>/<id>``.
+KINDS: dict[type[ClusterRecord], str] = {
+    Cluster: "cluster",
+    ClusterNode: "node",
+    ClusterNetwork: "network",
+    Lease: "lease",
+    Counters: "counters",
+}

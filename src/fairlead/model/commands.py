@@ -8,7 +8,7 @@ from fairlead.model.container import ContainerConfig
 from fairlead.model.endpoint import EndpointSettings
 from fairlead.model.health import RestartPolicy
 from fairlead.model.limits import Limits
-from fairlead.model.network import PoolRequest
+from fairlead.model.network import Network, PoolRequest
 from fairlead.model.sandbox import SandboxSettings
 from fairlead.model.target import Foreign
 
@@ -150,6 +150,22 @@ class UpdateContainer:
     restart: RestartPolicy | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class InstallNetwork:
+    """Know a network of the cluster (scope ``swarm``) as a manager says it is; the answer is the ``Network``. Said again
+    it changes nothing. One that is known already may have grown by subnets, or have other labels."""
+
+    network: Network
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawNetwork:
+    """Forget a network of the cluster, and its leases; the answer is the ``Network``, or ``AlreadyThere`` for one that is
+    not known. Refused (``Forbidden``) while endpoints of this node are in it."""
+
+    network_id: str
+
+
 Command = (
     CreateNetwork
     | RemoveNetwork
@@ -165,6 +181,8 @@ Command = (
     | RenameContainer
     | PauseContainer
     | UpdateContainer
+    | InstallNetwork
+    | WithdrawNetwork
 )
 
 

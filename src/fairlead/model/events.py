@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from fairlead.model.cluster import DATA_PATH_PORT, Lease, Peer, PeerNames
 from fairlead.model.errors import NetError
 
 
@@ -118,6 +119,68 @@ class NamespaceGone:
     sandbox_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class DataPath:
+    """Where this node's tunnels begin: its bare ``address`` (IPv4 or IPv6; empty: the node is in no cluster), the UDP
+    ``port`` of VXLAN and the ``mtu`` in bytes of the links that lead to the other nodes. To be told before the engine is
+    restored, or what stands is taken away."""
+
+    address: str
+    port: int = DATA_PATH_PORT
+    mtu: int = 1500
+
+
+@dataclass(frozen=True, slots=True)
+class LeasesGranted:
+    """A manager lets this node use these. What is known already stays as it is; one with a greater generation takes the
+    place of the same address's earlier one. Those of a network that is not known are left out; the outcome's answer is
+    the tuple of leases taken."""
+
+    leases: tuple[Lease, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LeasesRevoked:
+    """These leases (by id) are no more this node's. An endpoint that holds one is taken out of its network at once, since
+    somebody else may have its address; with ``idle`` only those that nobody holds go, and the others stay. The
+    outcome's answer is the tuple of leases that went."""
+
+    ids: tuple[str, ...]
+    idle: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AddressForgotten:
+    """Every node has forgotten who used this lease of this generation: it is free again. Nothing if it is in use."""
+
+    lease_id: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeersSeen:
+    """What gossip tells of endpoints of other nodes in a network, by endpoint id, None: gone. Only changes are told."""
+
+    network_id: str
+    changes: tuple[tuple[str, Peer | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PeersComplete:
+    """Gossip has told all that the others know of a network, once after it was joined (or nobody else is there): what
+    Linux remembers beyond that, from before a restart, is old and is taken away. Until then it is left alone."""
+
+    network_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NamesSeen:
+    """What gossip tells of names of other nodes' endpoints in a network, by endpoint id, None: not ready, or gone."""
+
+    network_id: str
+    changes: tuple[tuple[str, PeerNames | None], ...]
+
+
 Event = (
     HostChanged
     | ResolverFileChanged
@@ -131,15 +194,24 @@ Event = (
     | RestartFailed
     | ProbeDue
     | HealthProbed
+    | DataPath
+    | LeasesGranted
+    | LeasesRevoked
+    | AddressForgotten
+    | PeersSeen
+    | PeersComplete
+    | NamesSeen
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One line of ``fairlead events``: Docker's object type, action, id and attributes. ``at`` is epoch seconds."""
+    """One line of ``fairlead events``: Docker's object type, action, id and attributes. ``at`` is epoch seconds, ``scope``
+    ``swarm`` for what happened to the cluster."""
 
     type: str
     action: str
     id: str
     attributes: dict[str, str] = field(default_factory=dict)
     at: float = 0.0
+    scope: str = "local"

@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from typing import Generic, TypeVar
 
 from fairlead.model import codes
+from fairlead.model.cluster import Lease
 from fairlead.model.container import Container
 from fairlead.model.endpoint import Endpoint
 from fairlead.model.errors import Ambiguous, NotFound
@@ -19,12 +20,18 @@ from fairlead.model.ids import ID_LENGTH
 from fairlead.model.network import Network
 from fairlead.model.sandbox import Sandbox
 
-Record = Network | Endpoint | Sandbox | Container
+Record = Network | Endpoint | Sandbox | Container | Lease
 _R = TypeVar("_R", Network, Container, Sandbox)
 _K = TypeVar("_K", str, tuple[str, str])
 
 #: Names of the kinds of records, as in the store.
-KINDS: dict[type, str] = {Network: "network", Endpoint: "endpoint", Sandbox: "sandbox", Container: "container"}
+KINDS: dict[type, str] = {
+    Network: "network",
+    Endpoint: "endpoint",
+    Sandbox: "sandbox",
+    Container: "container",
+    Lease: "lease",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,11 @@ class State:
         self.endpoints: dict[str, Endpoint] = {}
         self.sandboxes: dict[str, Sandbox] = {}
         self.containers: dict[str, Container] = {}
+        #: Addresses of the cluster's networks that this node may use, by id.
+        self.leases: dict[str, Lease] = {}
+        #: Network id -> ids of this node's leases there; endpoint id -> ids of leases that it has, or had; to read.
+        self.leases_by_network = _Index[str]()
+        self.leases_by_holder = _Index[str]()
         self._network_names: dict[str, str] = {}
         self._container_names: dict[str, str] = {}
         self._by_network = _Index[str]()
@@ -151,6 +163,7 @@ class State:
             "endpoint": self.endpoints,
             "sandbox": self.sandboxes,
             "container": self.containers,
+            "lease": self.leases,
         }
         return tables[kind]
 
@@ -210,6 +223,10 @@ class State:
                 self._by_container.add(record.container_id, record.id)
                 for binding in record.bindings:
                     self._by_port.add(f"{binding.proto}/{binding.host_port}", record.id)
+            case Lease():
+                self.leases[record.id] = record
+                self.leases_by_network.add(record.network_id, record.id)
+                self.leases_by_holder.add(record.holder, record.id)
 
     def _unindex(self, record: Record, *, keep: bool) -> None:
         """Take the names and groups of a record out; the record itself too unless it is to ``keep`` its place."""
@@ -239,6 +256,11 @@ class State:
                 self._by_container.discard(record.container_id, record.id)
                 for binding in record.bindings:
                     self._by_port.discard(f"{binding.proto}/{binding.host_port}", record.id)
+            case Lease():
+                if not keep:
+                    self.leases.pop(record.id, None)
+                    self.leases_by_network.discard(record.network_id, record.id)
+                self.leases_by_holder.discard(record.holder, record.id)
 
 
 def _same_to_others(before: Container, after: Container) -> bool:
@@ -255,12 +277,28 @@ def _asked_addresses(container: Container) -> Iterator[tuple[str, str]]:
                 continue  # refused when the container starts
 
 
+def find_network(ref: str, networks: Mapping[str, Network]) -> Network:
+    """The one of these networks, by id, that ``ref`` (id, name or id prefix) means; raises ``NotFound``, ``Ambiguous``."""
+    return _resolve("network", ref, networks, {network.name: network.id for network in networks.values()})
+
+
 _CODES = {"network": codes.NETWORK_NOT_FOUND, "container": codes.CONTAINER_NOT_FOUND}
 
 
 def bare_sandbox(state: State, ref: str) -> Sandbox:
     """The sandbox without a container that ``ref`` (id, name or id prefix) means; raises ``NotFound``, ``Ambiguous``."""
     return _resolve("sandbox", ref, state.bare_sandboxes, state.sandbox_names)
+
+
+def leases_of_network(state: State, network_id: str) -> list[Lease]:
+    """This node's leases of a network of the cluster, in the order in which they came."""
+    return [state.leases[member] for member in state.leases_by_network.members.get(network_id, ())]
+
+
+def lease_of(state: State, endpoint_id: str) -> Lease | None:
+    """The lease that an endpoint holds."""
+    held = (state.leases[member] for member in state.leases_by_holder.members.get(endpoint_id, ()))
+    return next((lease for lease in held if not lease.resting), None)
 
 
 _LISTINGS = {"network": "fairlead network ls", "container": "fairlead ps --all", "sandbox": "fairlead sandbox ls"}

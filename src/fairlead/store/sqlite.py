@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from fairlead.model import codes
+from fairlead.model.cluster import Lease
 from fairlead.model.container import Container
 from fairlead.model.endpoint import Endpoint
 from fairlead.model.errors import Internal
@@ -34,6 +35,7 @@ _TYPES: dict[str, type[Record]] = {
     "endpoint": Endpoint,
     "sandbox": Sandbox,
     "container": Container,
+    "lease": Lease,
 }
 
 _TABLES = """
