@@ -14,7 +14,7 @@ from tests.sim.gossip_tiny import Tiny
 from fairlead.gossip.aio import GossipServer, Loop, listen
 from fairlead.gossip.contract import STREAM_BYTES_MAX
 from fairlead.gossip.identity import Address
-from fairlead.gossip.streams import INBOUND_HOST_MAX
+from fairlead.gossip.inbound import INBOUND_HOST_MAX
 
 WAIT_S = 10.0
 Start = Callable[..., GossipServer[Tiny]]

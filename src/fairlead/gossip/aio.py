@@ -28,8 +28,9 @@ from typing import Any, Generic, TypeVar
 
 from fairlead.gossip.contract import Datagram, Event, Lifeline, Request
 from fairlead.gossip.doors import Core
+from fairlead.gossip.frames import READ, Sock, Traffic
 from fairlead.gossip.identity import Address
-from fairlead.gossip.streams import READ, Sock, Streams, Traffic
+from fairlead.gossip.streams import Streams
 
 #: Bytes of the UDP socket's buffers: a burst of 1,000 records (a 1.4 KB packet takes 2.3 KB there) while we are busy.
 UDP_BUFFER_BYTES = 4 * 1024 * 1024
@@ -37,7 +38,8 @@ UDP_BUFFER_BYTES = 4 * 1024 * 1024
 DATAGRAM_BYTES_MAX, DATAGRAMS_TURN = 65536, 256
 #: Seconds of silence before the kernel asks whether a connection's far end is there; between questions; how many.
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
-SENDERS_MAX = 65536  # addresses kept ready
+SENDERS_MAX = 16384  # addresses kept ready: those of a large cluster
+ACCEPT_AGAIN_S = 0.5  # until connections are taken again after one could not be
 PORT_ATTEMPTS = 16  # random ports tried until one is free for UDP and TCP
 #: asm-generic/socket.h, linux/in.h, linux/in6.h, linux/errqueue.h: what Python's socket does not name.
 _RCVBUFFORCE, _SNDBUFFORCE, _IP_RECVERR, _IPV6_RECVERR, _BIND_ADDRESS_NO_PORT = 33, 32, 11, 25, 24
@@ -267,11 +269,22 @@ class GossipServer(Generic[C]):
                         self.core.refused(Address(name[0], name[1]), now)
 
     def _accept(self, _mask: int) -> None:
-        with suppress(BlockingIOError, ConnectionAbortedError):
+        try:
             sock, name = self._listener.accept()
-            sock.setblocking(False)
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError:  # no descriptor is left, say: whoever waits there makes the listener ready all the time
+            self._loop.watch(self._listener.fileno(), self._accept, 0)
+            self._loop.at(time.monotonic() + ACCEPT_AGAIN_S, self._accept_again)
+            return
+        sock.setblocking(False)
+        with suppress(OSError):  # it may be gone already
             _tune(sock)
-            self._streams.accept(sock, Address(name[0], name[1]))
+        self._streams.accept(sock, Address(name[0], name[1]))
+
+    def _accept_again(self) -> None:
+        if not self._closed:
+            self._loop.watch(self._listener.fileno(), self._accept)
 
     def _dial(self, to: Address) -> socket.socket:
         sock = self._factory(_family(to), socket.SOCK_STREAM)

@@ -95,8 +95,10 @@ class Gossip(Voice):
     def serve(self, data: bytes, sender: Address, now: float) -> bytes:
         """A request has come by stream; the reply, empty when there is none."""
         opened, message = self._open(data, sender, now)
-        if opened is None or message is None or not self._first(opened, message):
+        if opened is None or message is None:
             return b""
+        if not self._first(opened, message):
+            return self._again(message)
         if isinstance(message, Join):
             self._gaps.took(taken := self._holding.take([message.card], sender.host), None, now)
             self._spreading.tell(taken.news)
@@ -253,6 +255,12 @@ class Gossip(Voice):
         self.counters["replayed"] += 1
         return False
 
+    def _again(self, message: Message) -> bytes:
+        """The reply to a request that was here already, or is of a former life: whoever wants to join learns that it is
+        known in this life or a later one."""
+        member = self.members.get(message.card.id) if isinstance(message, Join) else None
+        return self._outbox.seal(Delta((member.card,)), member) if member else b""
+
     def _doubted(self, opened: Opened, message: Message, now: float) -> None:
         """What a member seems to say again may be new, beside a forgery from the far future (``guard.py``): its answer to a
         question is proof, and for want of one it is asked."""
@@ -262,8 +270,10 @@ class Gossip(Voice):
         if isinstance(message, Ack) and self._swim.awaits(message.number, member.id):
             self._guard.prove(opened)
             self._handle(message, member, now)
-        else:
-            self._swim.look(member.id, now)
+            return
+        if isinstance(message, Ping):  # it may be in the same doubt of this node
+            self._outbox.tell(member, Ack(message.number, self._repair.sum(member.id)))
+        self._swim.look(member.id, now)
 
     def _accept(self, data: bytes, sender: Address, by: Member | None, now: float) -> None:
         opened, message = self._open(data, sender, now)

@@ -202,6 +202,13 @@ class Holding:
         if beyond and genuine(block, card.public_key, self._checked):
             self._outlive(block.epoch)
 
+    def known_before(self, items: Iterable[Item]) -> None:
+        """This node's first word has been answered by its own card: somebody has had that word, or a later one, before."""
+        for item in items:
+            own = isinstance(item, Card) and item.id == self.own and item.order >= self.members.card.order
+            if isinstance(item, Card) and own and genuine_card(item, self._verify):
+                self._outlive(item.epoch)
+
     def _outlive(self, epoch: int) -> None:
         if epoch > self._outlived:
             self._outlived = epoch

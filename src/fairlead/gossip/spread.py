@@ -112,9 +112,10 @@ class Spreading:
 
     def passed(self, packet: bytes, spread: Spread, sealer: NodeId | None, by: Member | None, now: float) -> Taken:
         """A packet of a tree has come, ``by`` way of a neighbour: take it and pass it on if it has news."""
-        source = by.id.hex() if by else sealer.hex() if sealer else ""
+        # Whoever forwards has not checked all that is in a packet; whoever sealed it has.
+        source = sealer.hex() if sealer else by.id.hex() if by else ""
         taken = self._holding.take(spread.items, source)
-        if spread.seen:
+        if spread.seen and taken.news:  # not because a stranger plays an old packet again
             self._lossy_until = max(self._lossy_until, now + CALM_S)
         confirm = spread.lossy or self.lossy(now)
         if by is not None and (confirm or not taken.news):

@@ -17,7 +17,7 @@ from fairlead.gossip.keyring import Keyring
 from fairlead.gossip.lifelines import Lifelines
 from fairlead.gossip.links import Links
 from fairlead.gossip.members import Member, Members, Opinion, write_card
-from fairlead.gossip.messages import Join, Message, Ping, State, Who
+from fairlead.gossip.messages import Delta, Join, Message, Ping, State, Who
 from fairlead.gossip.outbox import Outbox
 from fairlead.gossip.plain import PlainSwim
 from fairlead.gossip.repair import Repair
@@ -226,6 +226,7 @@ class Voice:
             if isinstance(answer, State):
                 self._come(seed, answer, then_now)
             else:
+                self._holding.known_before(answer.items if isinstance(answer, Delta) else ())
                 self._join_due = then_now + again
 
         self._outbox.ask(seed, self._outbox.seal(Join(self._card)), then, JOIN_S)
