@@ -44,11 +44,16 @@ class _Door(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def ask(host: Host, method: str, path: str, timeout_s: float = REQUEST_S_MAX) -> tuple[int, bytes] | None:
-    """(status, body) of one API request; None if nobody answers."""
+def ask(
+    host: Host, method: str, path: str, timeout_s: float = REQUEST_S_MAX, body: object = None
+) -> tuple[int, bytes] | None:
+    """(status, body) of one API request, which carries ``body`` as JSON unless it is None; None if nobody answers."""
     door = _Door(host.socket, timeout_s)
     try:
-        door.request(method, path)
+        if body is None:
+            door.request(method, path)
+        else:
+            door.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
         answer = door.getresponse()
         return answer.status, answer.read()
     except (OSError, http.client.HTTPException):

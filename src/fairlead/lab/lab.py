@@ -9,7 +9,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from fairlead.lab import daemons, identity, sweep, underlay
+from fairlead.lab import daemons, identity, swarm, sweep, underlay
 from fairlead.lab.layout import Host, Layout, check_count, hosts_text, layout_of, resolv_conf_text
 from fairlead.model import codes
 from fairlead.model.errors import Conflict, Forbidden, NotFound
@@ -43,8 +43,9 @@ class Lab:
         self._layout: Layout = layout_of(base, name)
         self._environment = {key: value for key, value in environment.items() if key not in _NOT_INHERITED}
 
-    def up(self, count: int, *, with_daemons: bool = True) -> tuple[Host, ...]:
-        """Make ``count`` hosts and start their daemons; returns when all of them answer.
+    def up(self, count: int, *, with_daemons: bool = True, with_swarm: bool = False) -> tuple[Host, ...]:
+        """Make ``count`` hosts and start their daemons; returns when all of them answer and, with ``with_swarm``, are
+        nodes of one cluster whose manager is the first.
 
         Raises ``Conflict`` if the lab is up, and on any other fault takes down again what it made.
         """
@@ -61,6 +62,8 @@ class Lab:
             hosts = self._furnish(count)
             if with_daemons:
                 self._start(hosts)
+                if with_swarm:
+                    swarm.form(hosts)
         except BaseException:
             self.down()
             raise
