@@ -137,7 +137,14 @@ class RecordChanged:
     after: Record | None
 
 
-Event = Joined | EpochTaken | MemberUp | MemberDown | MemberLeft | MemberChanged | RecordChanged
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """All that the others say in a network has come, once after it was attached (and again after a late join)."""
+
+    network: str
+
+
+Event = Joined | EpochTaken | Settled | MemberUp | MemberDown | MemberLeft | MemberChanged | RecordChanged
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,8 @@ class Views:
     """The claims of all owners, and which of them is seen."""
 
     def __init__(self, authorities: Collection[NodeId]) -> None:
-        self._authorities = frozenset(authorities)
+        #: Whose verdicts are believed.
+        self.authorities = frozenset(authorities)
         self._claims: dict[Name, tuple[Record, ...]] = {}
         self._verdicts: dict[NodeId, dict[str, Verdict]] = {}
         self._removals: list[tuple[NodeId, int]] = []
@@ -117,7 +118,7 @@ class Views:
 
     def is_verdict(self, record: Record) -> bool:
         """Whether a record is a verdict that is believed."""
-        return record.table == VERDICTS and record.scope == CLUSTER and record.owner in self._authorities
+        return record.table == VERDICTS and record.scope == CLUSTER and record.owner in self.authorities
 
     def hold(self, name: str, verdict: Verdict, *, stands: bool) -> None:
         """A verdict stands from now on, or no more."""

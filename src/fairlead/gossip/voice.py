@@ -21,6 +21,7 @@ from fairlead.gossip.messages import Delta, Join, Message, Ping, State, Who
 from fairlead.gossip.outbox import Outbox
 from fairlead.gossip.plain import PlainSwim
 from fairlead.gossip.repair import Repair
+from fairlead.gossip.settling import Settling
 from fairlead.gossip.spread import Spreading
 from fairlead.gossip.swim import Swim
 from fairlead.gossip.tables import Tables
@@ -78,6 +79,7 @@ class Voice:
             self._holding, self._outbox, self._spreading, self._gaps, self.counters,
             lambda scope: self._sum_up(scope, anyhow=True), self._rtt,
         )  # fmt: skip
+        self._settling = Settling(self._holding, self._tree)
         self._confirmations = Confirmations(epoch, self.members, self.tables, self._tree, self._outbox)
         self._swim = (Swim if settings.lifeguard else PlainSwim)(
             self.members, self._outbox, settings, chance, self.counters, now,
@@ -99,8 +101,10 @@ class Voice:
         self._seed = 0
         if self._seeds:
             self._join_due = now
-        else:
-            self._joined = True
+            return
+        self._joined = True
+        for network in self._holding.networks:
+            self._settling.begin(network, now)
 
     def leave(self, now: float) -> None:
         """Say farewell. Nobody looks for this node any more; after the next ``outgoing`` it may end."""
@@ -125,6 +129,7 @@ class Voice:
             self._sum_up(network, anyhow=True)
         self._flush_scope(CLUSTER, now)
         self._pull(network, now)
+        self._settling.begin(network, now)
 
     def detach(self, network: str, now: float) -> None:
         """Take no part in a network any more: what was said there by this node is taken back, the rest forgotten."""
@@ -136,6 +141,7 @@ class Voice:
         self.tables.attach(network, there=False)
         self._flush_scope(CLUSTER, now)
         self._holding.networks.discard(network)
+        self._settling.end(network)
         self._quiet.pop(network, None)
         self._holding.seen(self.tables.forget_scope(network))
 
@@ -155,6 +161,10 @@ class Voice:
         for scope in (CLUSTER, *sorted(self._holding.networks)):
             self._flush_scope(scope, now)
             self._sum_up(scope)
+
+    def trust(self, authorities: Iterable[NodeId], now: float) -> None:
+        """Believe verdicts of these from now on, and of nobody else."""
+        self._holding.seen(self.tables.trust(authorities))
 
     def converged(self, written: Written) -> bool:
         """Whether every living member has confirmed a write. Asking has those asked who have not: ask again later."""
@@ -254,6 +264,7 @@ class Voice:
             self._spreading.tell(_all_said(self.tables, self._identity.id, scope))
             if scope != CLUSTER:
                 self._pull(scope, now)
+                self._settling.begin(scope, now)
         others = self._tree.reachable(CLUSTER)
         for peer in self._chance.sample(others, min(CONTACTS, len(others))):
             self._repair.contact(peer, now, SETTLE_S)
