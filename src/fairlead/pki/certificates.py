@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
@@ -102,6 +102,13 @@ def to_pem(certificate: x509.Certificate) -> str:
 def root_digest(root: str) -> bytes:
     """SHA-256 of the first certificate of a PEM text, over its DER form, so that white space does not matter."""
     return hashlib.sha256(load_certificates(root)[0].public_bytes(Encoding.DER)).digest()
+
+
+def root_info(root: str) -> tuple[bytes, bytes]:
+    """Subject and public key (DER both) of the first certificate of a PEM text, as Docker's TLSInfo shows them."""
+    certificate = load_certificates(root)[0]
+    public = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return certificate.subject.public_bytes(), public
 
 
 def gossip_key_in(names: x509.SubjectAlternativeName) -> str:

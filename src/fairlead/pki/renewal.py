@@ -13,16 +13,22 @@ _RETRY_S, _RETRY_MAX_S = 5.0, 3600.0
 #: (swarmkit: 500 ms).
 FORCED_DELAY_S = 0.5
 
+#: Bits of a drawn fraction: those of a float's significand.
 _DRAW_BITS = 53
 
 
 def renew_at(not_before: float, not_after: float, chance: Chance) -> float:
     """The moment (epoch seconds) to renew a certificate of this time: a random point between half and four fifths."""
-    share = _EARLIEST + (_LATEST - _EARLIEST) * chance.getrandbits(_DRAW_BITS) / 2**_DRAW_BITS
+    share = _EARLIEST + (_LATEST - _EARLIEST) * _fraction(chance)
     return not_before + share * (not_after - not_before)
 
 
 def retry_after_s(failures: int, chance: Chance) -> float:
     """Seconds to wait after so many failures in a row (at least 1): doubling, with the last half left to chance."""
-    longest = min(_RETRY_S * 2 ** min(failures - 1, 32), _RETRY_MAX_S)
-    return longest * (0.5 + 0.5 * chance.getrandbits(_DRAW_BITS) / 2**_DRAW_BITS)
+    longest = min(_RETRY_S * 2.0 ** min(failures - 1, 32), _RETRY_MAX_S)
+    return longest * (0.5 + 0.5 * _fraction(chance))
+
+
+def _fraction(chance: Chance) -> float:
+    """A number from 0 to below 1."""
+    return chance.getrandbits(_DRAW_BITS) / (1 << _DRAW_BITS)

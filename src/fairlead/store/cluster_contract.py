@@ -17,8 +17,8 @@ from typing import Protocol
 from fairlead.model import codes
 from fairlead.model.errors import Conflict, Invalid, NotFound
 
-#: Writes and compares in one transaction (etcd: --max-txn-ops, set to this there), and bytes of its keys and values
-#: (etcd: --max-request-bytes; swarmkit limits a transaction to the same).
+#: Writes, and likewise compares, in one transaction (etcd counts them so, and is started with --max-txn-ops of this), and
+#: bytes of its keys and values (etcd: --max-request-bytes; swarmkit limits a transaction to the same).
 TXN_OPERATIONS_MAX = 1024
 TXN_BYTES_MAX = 1536 * 1024
 #: Revisions of the past that a store keeps for watches: a reader that lags this far behind reads everything anew faster.
@@ -193,9 +193,10 @@ def check_txn(txn: Txn) -> None:
         raise Invalid("a transaction names an empty key")
     if len(set(written)) != len(written):
         raise Invalid("a transaction writes a key twice")
-    if len(keys) > TXN_OPERATIONS_MAX or size > TXN_BYTES_MAX:
+    operations = max(len(txn.compares), len(txn.writes))
+    if operations > TXN_OPERATIONS_MAX or size > TXN_BYTES_MAX:
         raise Invalid(
-            f"a transaction has {len(keys)} operations and {size} bytes; at most {TXN_OPERATIONS_MAX} and "
+            f"a transaction has {operations} writes or compares and {size} bytes; at most {TXN_OPERATIONS_MAX} and "
             f"{TXN_BYTES_MAX} are allowed",
             hint="do it in several",
         )

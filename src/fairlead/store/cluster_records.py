@@ -5,23 +5,15 @@ from __future__ import annotations
 import msgspec
 
 from fairlead.model import codes
-from fairlead.model.cluster import Cluster, ClusterNetwork, ClusterNode, Lease
+from fairlead.model.cluster import KINDS, ClusterRecord
 from fairlead.model.errors import Internal
 
-ClusterRecord = Cluster | ClusterNode | ClusterNetwork | Lease
-
-_KINDS: dict[type[ClusterRecord], str] = {
-    Cluster: "cluster",
-    ClusterNode: "node",
-    ClusterNetwork: "network",
-    Lease: "lease",
-}
-_DECODERS = {f"{kind}/": msgspec.json.Decoder(record_type) for record_type, kind in _KINDS.items()}
+_DECODERS = {f"{kind}/": msgspec.json.Decoder(record_type) for record_type, kind in KINDS.items()}
 
 
 def prefix_of(record_type: type[ClusterRecord]) -> str:
     """What the keys of all records of a kind begin with."""
-    return f"{_KINDS[record_type]}/"
+    return f"{KINDS[record_type]}/"
 
 
 def key_of(record: ClusterRecord) -> str:
