@@ -18,6 +18,7 @@ from fairlead.gossip.members import Member
 from fairlead.gossip.messages import (
     Ack,
     Back,
+    Branches,
     Delta,
     Digest,
     Done,
@@ -78,6 +79,7 @@ class Gossip(Voice):
             Want: repair.want,
             Miss: self._gaps.miss,
             Digest: repair.digest,
+            Branches: repair.branched,
             Vector: repair.vectored,
             Ticket: lambda member, ticket, _: links.give_back(member.id, ticket.number),
             Back: lambda member, back, then: links.back(member.id, back.number, then),
@@ -144,6 +146,7 @@ class Gossip(Voice):
             self._links.tick(now)
             return
         self._swim.tick(now)
+        self._settling.tick(now, joined=self._joined)
         if not self._late(now):
             self._repair.tick(now)
             self._gaps.tick(now)
@@ -162,7 +165,14 @@ class Gossip(Voice):
         asking = (self._repair.deadline(), self._gaps.deadline(), self._confirmations.deadline())
         soonest = min((due for due in asking if due is not None), default=None)
         self._asking = soonest if soonest is None else max(soonest, self._patient_until)
-        dues = [sending, self._asking, self._swim.deadline(), self._join_due, *self._quiet.values()]
+        dues = [
+            sending,
+            self._settling.deadline(joined=self._joined),
+            self._asking,
+            self._swim.deadline(),
+            self._join_due,
+            *self._quiet.values(),
+        ]
         dues.append(self._spreading.deadline(unsaid=bool(self.tables.unsaid())))
         return min((due for due in dues if due is not None), default=None)
 
@@ -323,7 +333,7 @@ class Gossip(Voice):
         ours = self._repair.sum(member.id)
         same = ours == ping.sum
         self._outbox.tell(member, Ack(ping.number, None if same else ours))
-        self._repair.compared(member.id, now, same=same)
+        self._compared(member, now, same=same)
         if not member.reachable:
             self._swim.look(member.id, now)
         if ping.accused is not None:
@@ -335,7 +345,13 @@ class Gossip(Voice):
             return
         if ack.sum is None:
             self._confirmations.same(ack.number, member.id)
-        self._repair.compared(member.id, now, same=ack.sum in {None, self._repair.sum(member.id)})
+        self._compared(member, now, same=ack.sum in {None, self._repair.sum(member.id)})
+
+    def _compared(self, member: Member, now: float, *, same: bool) -> None:
+        """A node has shown whether it holds the same."""
+        self._repair.compared(member.id, now, same=same)
+        if same:
+            self._settling.agree(member.id)
 
     def _on_have(self, member: Member, have: Have, now: float) -> None:
         self._confirmations.has(member.id, have.versions)

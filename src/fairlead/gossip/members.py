@@ -42,6 +42,7 @@ from fairlead.gossip.identity import (
     verified,
 )
 from fairlead.gossip.keyring import EPOCH_MAX, ShortId, short
+from fairlead.gossip.sums import Sums
 
 #: Bytes of what a node says of itself (memberlist's limit).
 METADATA_BYTES_MAX = 512
@@ -50,7 +51,6 @@ MEMBERS_MAX = 65536
 #: Largest level on the wire; odd, so that a forger who says it of a living node is contradicted by the node's next card.
 LEVEL_MAX = 2**32 - 1
 _CARD_LABEL = b"fairlead gossip card\0"
-_U64 = 2**64
 
 
 class Standing(IntEnum):
@@ -182,7 +182,7 @@ class Members:
 
     def __init__(self, own: Card) -> None:
         self.own = own.id
-        self.sum = 0
+        self.sums = Sums()
         self.changes = 0
         #: Ids of all that have not left, dead ones too, ascending: the ring of probes and trees.
         self.ring: list[NodeId] = []
@@ -210,6 +210,11 @@ class Members:
     def get(self, identifier: NodeId) -> Member | None:
         """One member, None when there is none of that id."""
         return self._members.get(identifier)
+
+    @property
+    def sum(self) -> int:
+        """What is believed of all, as eight bytes: the same for those who believe the same."""
+        return self.sums.total
 
     @property
     def card(self) -> Card:
@@ -292,7 +297,7 @@ class Members:
 
     def _unset(self, known: Member) -> None:
         del self._members[known.id]
-        self.sum = (self.sum - _weight(known)) % _U64
+        self.sums.add(known.id, -_weight(known))
         self.lost.discard(known.id)
         self.shorts.pop(short(known.id), None)
         if self._addresses.get(known.card.address) == known.id:
@@ -308,7 +313,7 @@ class Members:
         if known is not None:
             self._unset(known)
         self._members[member.id] = member
-        self.sum = (self.sum + _weight(member)) % _U64
+        self.sums.add(member.id, _weight(member))
         self.shorts[short(member.id)] = member.id
         if not member.card.left:
             insort(self.ring, member.id)

@@ -9,6 +9,7 @@ from fairlead.gossip.blocks import Block, Head, Span
 from fairlead.gossip.identity import NodeId
 from fairlead.gossip.log import Version
 from fairlead.gossip.members import Card, Opinion
+from fairlead.gossip.sums import ROOT
 
 Item = Card | Opinion | Block | Head
 #: Scope -> owner -> how much is held of its log there.
@@ -100,14 +101,25 @@ class Digest:
 
 
 @dataclass(frozen=True, slots=True)
+class Branches:
+    """What the sender holds under some branches (``sums.py``), none of them a leaf, as the sums over the children of each:
+    of the members, unless those are the same, and of scopes."""
+
+    branches: tuple[int, ...]
+    members: tuple[int, ...] | None
+    sums: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class Vector:
-    """What the sender holds, named. It is all that it holds of the scopes in ``versions``, and of the members when
-    ``members`` is set. With ``ask`` the receiver answers with its own."""
+    """What the sender holds under some branches, named. It is all that it holds there of the scopes in ``versions``, and of
+    the members when ``members`` is set. With ``ask`` the receiver answers with its own."""
 
     opinions: tuple[Opinion, ...]
     versions: Versions
     members: bool
     ask: bool
+    branches: tuple[int, ...] = (ROOT,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +188,6 @@ class Done:
 
 
 Message = (
-    Ping | Ack | Seek | Sought | Spread | Delta | Have | Want | Digest | Vector
+    Ping | Ack | Seek | Sought | Spread | Delta | Have | Want | Digest | Branches | Vector
     | Miss | Ticket | Back | Got | Who | Join | Sync | State | Flood | Try | Done
 )  # fmt: skip

@@ -2,9 +2,10 @@
 
 Theory of operation. A ping and its ack carry 8 bytes each: the sum over members, the cluster's scope and the networks that
 both nodes are in. When they differ and nothing has come for ``QUIET_S`` (news that is still on its way differs, too), one
-of the two sends a ``Digest``, a sum for each scope. The other answers with a ``Vector`` of what differs, or, when that is
-long, asks by stream (``Sync``). Whoever has the other's vector knows what both lack: it sends the one and asks for the
-other. Both sums are then the same, or there is news again.
+of the two sends a ``Digest``, a sum for each scope. The other answers with a ``Vector`` of what differs; when that would
+be long, first with the sums over the branches of what differs (``Branches``), and the two descend to where they differ; when
+that is much, it asks by stream (``Sync``). Whoever has the other's vector knows what both lack: it sends the one and asks
+for the other. Both sums are then the same, or there is news again.
 
 What a node gains so is news to the nodes around it, too: it tells them how much it has (``Have``). Cards are pushed.
 """
@@ -21,9 +22,10 @@ from fairlead.gossip.holding import Holding, Taken
 from fairlead.gossip.identity import NodeId
 from fairlead.gossip.log import Version
 from fairlead.gossip.members import Card, Member, Opinion
-from fairlead.gossip.messages import Digest, Have, Item, Message, State, Sync, Vector, Versions, Want
+from fairlead.gossip.messages import Branches, Digest, Have, Item, Message, State, Sync, Vector, Versions, Want
 from fairlead.gossip.outbox import Outbox
 from fairlead.gossip.spread import HAVE_LOGS, Spreading
+from fairlead.gossip.sums import CHILDREN, LEAF_MIN, ROOT, Sums, under
 from fairlead.gossip.views import CLUSTER
 from fairlead.gossip.wire import CARDS_MAX, encode_item, portions
 
@@ -39,8 +41,8 @@ ASKED_S, ASKED_MAX = 0.06, 16384
 STALE_COMPARED = 2
 #: Blocks that are sent to a node that lacks them unasked.
 PUSHED_MAX = 16
-#: Names in one ``Vector``; more go by stream.
-VECTOR_NAMES = 40
+#: Names in one ``Vector``, and branches times tables in one ``Branches``, that fit a packet; more go by stream.
+VECTOR_NAMES, BRANCHED_MAX = 40, 9
 #: Bytes of one ``State``.
 STATE_BYTES = STREAM_BYTES_MAX // 4
 _NOTHING = Version()
@@ -134,18 +136,47 @@ class Repair:
         if not scopes and not members:
             return
         self._counters["differences"] += 1
-        vector = self._vector(scopes, members=members, ask=True)
-        if len(vector.opinions) + sum(map(len, vector.versions.values())) <= VECTOR_NAMES:
-            self._outbox.tell(peer, vector)
+        self._descend(peer, scopes, members, (ROOT,))
+
+    def branched(self, peer: Member, branched: Branches, now: float) -> None:
+        """A node has said what it holds under branches where the two differ: descend into those that do."""
+        tables, shared = self._holding.tables, self._holding.shared(peer.id)
+        below: set[int] = set()
+        members = branched.members is not None and _differ(
+            branched.branches, branched.members, self._holding.members.sums, below
+        )
+        scopes = [
+            scope
+            for scope, theirs in branched.sums.items()
+            if scope in shared and _differ(branched.branches, theirs, tables.sums(scope), below)
+        ]
+        if below:
+            self._descend(peer, scopes, members, sorted(below))
+
+    def _descend(self, peer: Member, scopes: Sequence[str], members: bool, branches: Sequence[int]) -> None:
+        """Two nodes differ under some branches: name what is held there if it is little, else go on with sums."""
+        holding, firsts = self._holding, under(branches)
+        names = sum(member.id[0] in firsts for member in holding.members) if members else 0
+        names += sum(holding.tables.count(scope, firsts) for scope in scopes)
+        if names <= VECTOR_NAMES:
+            self._outbox.tell(peer, self._vector(scopes, members=members, ask=True, branches=branches))
+        elif branches[0] >= LEAF_MIN or len(branches) * (len(scopes) + members) > BRANCHED_MAX:
+            self.sync(peer, scopes, members=members, branches=branches)
         else:
-            self.sync(peer, scopes, members=members)
+            sums = {scope: _children(holding.tables.sums(scope), branches) for scope in scopes}
+            own = _children(holding.members.sums, branches) if members else None
+            self._outbox.tell(peer, Branches(tuple(branches), own, sums))
 
-    def _vector(self, scopes: Iterable[str], *, members: bool, ask: bool) -> Vector:
-        """What is held here, named."""
-        opinions = tuple(member.opinion for member in self._holding.members) if members else ()
-        return Vector(opinions, {scope: self._holding.tables.versions(scope) for scope in scopes}, members, ask)
+    def _vector(self, scopes: Iterable[str], *, members: bool, ask: bool, branches: Sequence[int]) -> Vector:
+        """What is held here under some branches, named."""
+        firsts, holding = under(branches), self._holding
+        opinions = tuple(member.opinion for member in holding.members if member.id[0] in firsts) if members else ()
+        versions = {scope: holding.tables.versions(scope, firsts) for scope in scopes}
+        return Vector(opinions, versions, members, ask, tuple(branches))
 
-    def sync(self, peer: Member, scopes: Sequence[str], *, members: bool, ask: bool = True) -> None:
+    def sync(
+        self, peer: Member, scopes: Sequence[str], *, members: bool, ask: bool = True, branches: Sequence[int] = (ROOT,)
+    ) -> None:
         """Ask a node by stream for all that one lacks; then (``ask``) have it ask for what it lacks."""
         if peer.id in self._syncing:
             return
@@ -158,11 +189,11 @@ class Repair:
             # Who has just come to a scope (it asks without being asked) learns what all others there have.
             self.gain(answer.items, peer, then_now, hint=ask)
             if answer.more:
-                self.sync(peer, scopes, members=members, ask=ask)
+                self.sync(peer, scopes, members=members, ask=ask, branches=branches)
             elif ask and self._holding.members.get(peer.id) is not None:
                 self._outbox.tell(peer, self._digest(peer.id))
 
-        vector = self._vector(scopes, members=members, ask=ask)
+        vector = self._vector(scopes, members=members, ask=ask, branches=branches)
         if not self._outbox.ask(peer.card.address, self._outbox.seal(Sync(vector), peer), then):
             self._syncing.discard(peer.id)
 
@@ -170,12 +201,12 @@ class Repair:
         """A node has said what it holds: send what it lacks, ask for what is lacking here."""
         known = {scope: vector.versions[scope] for scope in self._holding.shared(peer.id) if scope in vector.versions}
         self._spreading.give(peer, self._members_lacking(vector), now)
-        blocks = self._after(self._held(known))
+        blocks = self._after(self._held(known, vector.branches))
         if len(blocks) <= PUSHED_MAX:
             self._spreading.give(peer, blocks, now)
         else:
             # So much may be on its way: the other asks for what it lacks when it has heard that it is here.
-            for part in portions(self._ours(known), HAVE_LOGS):
+            for part in portions(self._ours(known, vector.branches), HAVE_LOGS):
                 self._outbox.tell(peer, Have(part))
         cards, opinions = self._holding.lacks(vector.opinions)
         self._gaps.took(self._holding.take(opinions, peer.id.hex()), peer.id, now)
@@ -191,7 +222,7 @@ class Repair:
         scopes = (CLUSTER, *self._holding.networks)
         known = {scope: vector.versions[scope] for scope in scopes if scope in vector.versions}
         self._behind(known)
-        return state([*self._members_lacking(vector), *self._after(self._held(known))])
+        return state([*self._members_lacking(vector), *self._after(self._held(known, vector.branches))])
 
     def want(self, peer: Member, want: Want, now: float) -> None:
         """A node asks for what comes after what it has."""
@@ -287,8 +318,10 @@ class Repair:
         if not vector.members:
             return []
         items: list[Item] = []
-        theirs = {opinion.id: opinion for opinion in vector.opinions}
+        theirs, firsts = {opinion.id: opinion for opinion in vector.opinions}, under(vector.branches)
         for member in self._holding.members:
+            if member.id[0] not in firsts:
+                continue
             opinion = theirs.get(member.id)
             if opinion is None or opinion.order < member.card.order:
                 items.append(member.card)
@@ -299,17 +332,18 @@ class Repair:
                 items.append(member.opinion)
         return items
 
-    def _held(self, known: Versions) -> Versions:
+    def _held(self, known: Versions, branches: Sequence[int]) -> Versions:
         """For each log held here of these scopes, how much of it somebody has who has said all that it has."""
-        tables = self._holding.tables
+        tables, firsts = self._holding.tables, under(branches)
         return {
-            scope: {owner: owners.get(owner, _NOTHING) for owner in tables.versions(scope)}
+            scope: {owner: owners.get(owner, _NOTHING) for owner in tables.versions(scope, firsts)}
             for scope, owners in known.items()
         }
 
-    def _ours(self, known: Versions) -> Versions:
+    def _ours(self, known: Versions, branches: Sequence[int]) -> Versions:
         """How much is held here of logs of which somebody has less."""
-        held = {scope: self._holding.tables.versions(scope) for scope in known}
+        firsts = under(branches)
+        held = {scope: self._holding.tables.versions(scope, firsts) for scope in known}
         return {
             scope: {owner: version for owner, version in owners.items() if version != known[scope].get(owner)}
             for scope, owners in held.items()
@@ -324,6 +358,22 @@ class Repair:
                     head, blocks = log.since(known)
                     items += [*((head,) if head else ()), *blocks]
         return items
+
+
+def _children(sums: Sums, branches: Iterable[int]) -> tuple[int, ...]:
+    return tuple(total for branch in branches for total in sums.children(branch))
+
+
+def _differ(branches: Iterable[int], theirs: Sequence[int], ours: Sums, below: set[int]) -> bool:
+    """Whether sums over the children of branches differ; those that do are put into ``below``."""
+    differing = [
+        CHILDREN * branch + place
+        for at, branch in enumerate(branches)
+        for place, total in enumerate(ours.children(branch))
+        if total != theirs[CHILDREN * at + place]
+    ]
+    below.update(differing)
+    return bool(differing)
 
 
 def state(items: Iterable[Item]) -> State:

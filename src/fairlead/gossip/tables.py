@@ -17,7 +17,8 @@ from functools import partial
 from fairlead.gossip.blocks import Block, Event, Head
 from fairlead.gossip.identity import Identity, NodeId
 from fairlead.gossip.log import Change, Log, OwnLog, Record, Version
-from fairlead.gossip.views import CLUSTER, Views, decode_verdict
+from fairlead.gossip.sums import Sums
+from fairlead.gossip.views import CLUSTER, VERDICTS, Views, decode_verdict
 
 #: The table of attachments, in the cluster's scope: a network and a node's id in its keys, nothing in its values.
 ATTACHMENTS = "attachments"
@@ -35,7 +36,7 @@ class Logs:
         self._own: dict[str, OwnLog] = {}
         #: How much was said in scopes that were left: numbers are never used twice.
         self._spoken: dict[str, int] = {}
-        self._sums: dict[str, int] = {}
+        self._sums: dict[str, Sums] = {}
         self.views = Views(authorities)
         #: Grows with each change of who takes part in which network.
         self.attachment_changes = 0
@@ -66,10 +67,18 @@ class Logs:
         """What is held of one log, to be read."""
         return self._logs.get(scope, {}).get(owner)
 
-    def versions(self, scope: str) -> dict[NodeId, Version]:
-        """How much is held of every log of a scope that counts."""
+    def versions(self, scope: str, firsts: Collection[int] = range(256)) -> dict[NodeId, Version]:
+        """How much is held of every log of a scope that counts; of owners whose ids begin with one of some bytes."""
         logs = self._logs.get(scope, {})
-        return {owner: log.version for owner, log in logs.items() if log.version and self.counts(owner, scope)}
+        return {
+            owner: log.version
+            for owner, log in logs.items()
+            if owner[0] in firsts and log.version and self.counts(owner, scope)
+        }
+
+    def count(self, scope: str, firsts: Collection[int]) -> int:
+        """How many logs are held of a scope, of owners whose ids begin with one of some bytes."""
+        return sum(owner[0] in firsts for owner in self._logs.get(scope, ()))
 
     def knows(self, block: Block) -> bool:
         """Whether a block is here, or past."""
@@ -78,7 +87,11 @@ class Logs:
 
     def digest(self, scopes: Iterable[str]) -> int:
         """The sum over some scopes, 64 bits: the same for those who hold the same of them."""
-        return sum(self._sums.get(scope, 0) for scope in scopes) % _U64
+        return sum(sums.total for scope in scopes if (sums := self._sums.get(scope)) is not None) % _U64
+
+    def sums(self, scope: str) -> Sums:
+        """The sums over a scope's logs, to be read."""
+        return self._sums.get(scope) or Sums()
 
     def counts(self, owner: NodeId, scope: str) -> bool:
         """Whether an owner has a say in a scope."""
@@ -86,10 +99,13 @@ class Logs:
 
     def _moved(self, log: Log, before: Version) -> None:
         if log.version != before and self.counts(log.owner, log.scope):
-            self._add(log.scope, _weight(log, log.version) - _weight(log, before))
+            self._add(log, _weight(log, log.version) - _weight(log, before))
 
-    def _add(self, scope: str, weight: int) -> None:
-        self._sums[scope] = (self._sums.get(scope, 0) + weight) % _U64
+    def _add(self, log: Log, more: int) -> None:
+        sums = self._sums.get(log.scope)
+        if sums is None:
+            sums = self._sums[log.scope] = Sums()
+        sums.add(log.owner, more)
 
 
 class Tables(Logs):
@@ -146,7 +162,7 @@ class Tables(Logs):
             log = logs.get(owner)
             if log is not None:
                 if self.counts(owner, scope):
-                    self._add(scope, -_weight(log, log.version))
+                    self._add(log, -_weight(log, log.version))
                 del logs[owner]
                 seen += self._see([Change(record, None) for record in list(log.records())])
         return seen
@@ -176,6 +192,21 @@ class Tables(Logs):
         self._logs.pop(scope, None)
         self._sums.pop(scope, None)
         return changes
+
+    def trust(self, authorities: Iterable[NodeId]) -> list[Change]:
+        """Believe verdicts of these from now on, and of nobody else; what readers see change."""
+        trusted, before = frozenset(authorities), self.views.authorities
+        said = [record for log in self._logs.get(CLUSTER, {}).values() for record in log.records()]
+        verdicts = [record for record in said if record.table == VERDICTS]
+        seen: list[Change] = []
+        for record in verdicts:
+            if record.owner in before - trusted:
+                seen += self._judge(Change(record, None))
+        self.views.authorities = trusted
+        for record in verdicts:
+            if record.owner in trusted - before:
+                seen += self._judge(Change(None, record))
+        return seen
 
     def _again(self, owner: NodeId, act: Callable[[], object]) -> list[Change]:
         """See an owner's records with other eyes."""
@@ -209,8 +240,9 @@ class Tables(Logs):
     def _attachment(self, network: str, owner: NodeId, *, there: bool) -> list[Change]:
         """A node takes part in a network from now on, or no more: its log there counts, or is forgotten."""
         log = self._logs.get(network, {}).get(owner)
-        weight = _weight(log, log.version) if log else 0
-        self._add(network, weight if there else -weight)
+        if log is not None:
+            weight = _weight(log, log.version)
+            self._add(log, weight if there else -weight)
         self.attachment_changes += 1
         nodes = self.attached.setdefault(network, set())
         seen = self._again(owner, partial(nodes.add if there else nodes.discard, owner))

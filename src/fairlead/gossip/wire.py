@@ -9,7 +9,8 @@ message are None, and the work is bounded by their length.
     seek        number 4 | subject 16                     sought     number 4 | reached 1
     spread      flags 1 | items                           delta      items
     have        flags 1 | versions                        want       cards wanted | versions
-    digest      members' sum 8 | scopes with sums         vector     flags 1 | opinions | versions
+    digest      members' sum 8 | scopes with sums         vector     flags 1 | branches | opinions | versions
+    branches    flags 1 | branches | members' sums | scopes with sums; 16 sums for each branch
     ticket      number                                    back       number
     got         names of packets                          who        nothing
     miss        owner 16 | scope | epoch | spans
@@ -44,6 +45,7 @@ from fairlead.gossip.members import LEVEL_MAX, Opinion, encode_card, read_card
 from fairlead.gossip.messages import (
     Ack,
     Back,
+    Branches,
     Delta,
     Digest,
     Done,
@@ -67,6 +69,7 @@ from fairlead.gossip.messages import (
     Want,
     Who,
 )
+from fairlead.gossip.sums import BRANCH_MAX, CHILDREN, LEAF_MIN, is_branch
 
 #: Bytes of a packet's name (``keyring.name_of``) at most.
 _NAME_MAX = 18
@@ -74,7 +77,9 @@ _NAME_MAX = 18
 _SPANS_MAX, CARDS_MAX, _PACKETS_MAX = 64, 64, 16384
 
 _PING, _ACCUSE, _SAME, _ACK, _SEEK, _SOUGHT, _SPREAD, _DELTA, _HAVE, _WANT = range(1, 11)
-_DIGEST, _VECTOR, _TICKET, _BACK, _GOT, _WHO, _JOIN, _SYNC, _STATE, _FLOOD, _TRY, _DONE, _MISS = range(11, 24)
+_DIGEST, _VECTOR, _TICKET, _BACK, _GOT, _WHO, _JOIN, _SYNC, _STATE, _FLOOD, _TRY, _DONE, _MISS, _BRANCHES = range(
+    11, 25
+)
 _CARD, _OPINION, _BLOCK, _HEAD, _SUSPICION = range(1, 6)
 
 _BI = struct.Struct(">BI")
@@ -109,6 +114,9 @@ def encode(message: Message) -> bytes:
         case Digest(members, sums):
             named = b"".join(codec.text(scope) + total.to_bytes(8, "big") for scope, total in sums.items())
             return bytes((_DIGEST,)) + members.to_bytes(8, "big") + named
+        case Branches(branches, own, sums):
+            named = b"".join(codec.text(scope) + _sums(totals) for scope, totals in sums.items())
+            return bytes((_BRANCHES, own is not None)) + _numbers(branches) + _sums(own or ()) + named
         case Vector():
             return bytes((_VECTOR,)) + _vector(message)
         case Ticket(number):
@@ -210,9 +218,17 @@ def _versions(versions: Versions) -> bytes:
 
 
 def _vector(vector: Vector) -> bytes:
-    flags = bytes((vector.members | vector.ask << 1,))
+    flags = bytes((vector.members | vector.ask << 1,)) + _numbers(vector.branches)
     opinions = b"".join(map(_opinion, vector.opinions))
     return flags + codec.varint(len(vector.opinions)) + opinions + _versions(vector.versions)
+
+
+def _numbers(numbers: Sequence[int]) -> bytes:
+    return codec.varint(len(numbers)) + b"".join(map(codec.varint, numbers))
+
+
+def _sums(totals: Iterable[int]) -> bytes:
+    return b"".join(total.to_bytes(8, "big") for total in totals)
 
 
 def _read_id(reader: Reader) -> NodeId:
@@ -263,9 +279,34 @@ def _read_versions(reader: Reader) -> dict[str, dict[NodeId, Version]]:
 
 
 def _read_vector(reader: Reader) -> Vector:
-    flags = _read_flags(reader, 3)
+    flags, branches = _read_flags(reader, 3), _read_branches(reader, BRANCH_MAX)
     opinions = tuple(_read_opinion(reader) for _ in range(reader.varint(reader.left)))
-    return Vector(opinions, _read_versions(reader), bool(flags & 1), bool(flags & 2))
+    return Vector(opinions, _read_versions(reader), bool(flags & 1), bool(flags & 2), branches)
+
+
+def _read_branches(reader: Reader, limit: int) -> tuple[int, ...]:
+    """Branches below ``limit``, ascending."""
+    branches = tuple(reader.varint(limit - 1) for _ in range(reader.varint(min(limit, reader.left))))
+    if not all(is_branch(branch) for branch in branches) or list(branches) != sorted(set(branches)):
+        raise Malformed
+    return branches
+
+
+def _read_sums(reader: Reader, count: int) -> tuple[int, ...]:
+    return struct.unpack(f">{count}Q", reader.take(8 * count))
+
+
+def _read_branched(reader: Reader) -> Branches:
+    members, branches = _read_flags(reader, 1), _read_branches(reader, LEAF_MIN)
+    if not branches:
+        raise Malformed
+    count = CHILDREN * len(branches)
+    own = _read_sums(reader, count) if members else None
+    sums: dict[str, tuple[int, ...]] = {}
+    while reader.left:
+        scope = reader.text(NAME_BYTES_MAX)
+        sums[scope] = _read_sums(reader, count)
+    return Branches(branches, own, sums)
 
 
 def _read_accuse(reader: Reader) -> Ping:
@@ -343,6 +384,7 @@ _READERS: dict[int, Callable[[Reader], Message]] = {
     _MISS: _read_miss,
     _DIGEST: _read_digest,
     _VECTOR: _read_vector,
+    _BRANCHES: _read_branched,
     _TICKET: lambda reader: Ticket(reader.varint()),
     _BACK: lambda reader: Back(reader.varint()),
     _GOT: _read_got,

@@ -47,7 +47,7 @@ def acquaint(cores: Sequence[Gossip], *, shared: bool) -> None:
         for name, table in vars(first).items():
             if isinstance(table, dict | set | list):
                 setattr(members, name, table if shared else table.copy())
-        members.sum = first.sum
+        members.sums = first.sums if shared else first.sums.copy()
         members.changes += 1
 
 

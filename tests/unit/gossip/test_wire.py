@@ -16,6 +16,7 @@ from fairlead.gossip.members import Opinion, write_card
 from fairlead.gossip.messages import (
     Ack,
     Back,
+    Branches,
     Delta,
     Digest,
     Done,
@@ -63,7 +64,10 @@ MESSAGES: list[Message] = [
     Want((ALICE.id,), VERSIONS),
     Miss(ALICE.id, "net", 3, ((1, 2), (9, 9))),
     Digest(2**64 - 1, {"": 1, "net": 0}),
+    Branches((1,), tuple(range(16)), {}),
+    Branches((16, 31), None, {"": tuple(range(32)), "net": (2**64 - 1,) * 32}),
     VECTOR,
+    replace(VECTOR, branches=(16, 300, 511)),
     Ticket(2**40),
     Back(0),
     Got((b"x" * 18, b"")),
