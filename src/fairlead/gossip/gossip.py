@@ -242,7 +242,7 @@ class Gossip(Voice):
         return False
 
     def _open(self, data: bytes, sender: Address, now: float) -> tuple[Opened | None, Message | None]:
-        opened = unseal(self._outbox.keyring, data, self._outbox.own, self.members.shorts)
+        opened = unseal(self._outbox.keyring, data, self._outbox.own, self.members.lives)
         if opened is None:
             self.counters["unopened"] += 1
             self._guard.junk(sender, len(data), now)

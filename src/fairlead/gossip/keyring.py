@@ -24,7 +24,7 @@ import hashlib
 import hmac
 import struct
 from collections import OrderedDict
-from collections.abc import Container
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
@@ -177,10 +177,12 @@ class Sealer:
         return header + cipher.encrypt(counter.rjust(_NONCE_BYTES, b"\0"), payload, header + (to or b""))
 
 
-def unseal(keyring: Keyring, packet: bytes, own: ShortId, members: Container[ShortId] | None = None) -> Opened | None:
+def unseal(
+    keyring: Keyring, packet: bytes, own: ShortId, known: Callable[[ShortId, int], bool] | None = None
+) -> Opened | None:
     """What a packet says to the node ``own``; None when it is none, is for another node, is sealed with a key that the
-    ring has not, or was tampered with. With ``members``, only their keys are kept ready: whoever has a cluster key can
-    make up senders."""
+    ring has not, or was tampered with. With ``known``, keys are kept ready of senders and epochs only of which it says so:
+    whoever has a cluster key can make up both."""
     if len(packet) <= _HEADER.size + TAG_BYTES:
         return None
     form, key, epoch, sender = _HEADER.unpack_from(packet)
@@ -197,7 +199,7 @@ def unseal(keyring: Keyring, packet: bytes, own: ShortId, members: Container[Sho
         payload = cipher.decrypt(nonce, packet[size:], header + own if direct else header)
     except InvalidTag:
         return None
-    if members is None or sender in members:
+    if known is None or known(sender, epoch):
         keyring.keep(key, sender, epoch, cipher)
     return Opened(sender, epoch, int.from_bytes(counter, "big"), direct, payload)
 

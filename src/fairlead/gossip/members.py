@@ -226,6 +226,11 @@ class Members:
         identifier = self.shorts.get(name)
         return self._members.get(identifier) if identifier else None
 
+    def lives(self, name: ShortId, epoch: int) -> bool:
+        """Whether a member of this short id is in this epoch by its card."""
+        member = self.named(name)
+        return member is not None and member.card.epoch == epoch
+
     def at(self, address: Address) -> Member | None:
         """The member that said last that it listens there."""
         identifier = self._addresses.get(address)
