@@ -1,4 +1,4 @@
-"""``python -m bench one-host|gossip|gossip-sim [--json FILE] [--markdown] [--only NAME,...] [--quick]``; use ``./run bench``,
+"""``python -m bench one-host|gossip|gossip-sim|cluster|overlay [--json FILE] [--markdown] [--only NAME,...] [--quick]``; use ``./run bench``,
 which installs its needs."""
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import gossip, gossip_sim, one_host
+from bench import cluster, gossip, gossip_sim, one_host, overlay
 from bench.context import FAULTS, Context, progress
 from bench.engines import docker_version
-from bench.goals import GOSSIP, GOSSIP_SIM, ONE_HOST
+from bench.goals import CLUSTER, GOSSIP, GOSSIP_SIM, ONE_HOST, OVERLAY, Goal
 from bench.report import Report, markdown, table, write_json
 
 #: Seconds after which no further measurement is begun.
@@ -86,10 +87,21 @@ def _measure_gossip_sim(context: Context, options: argparse.Namespace) -> Report
     return report
 
 
-def _measure_one_host(context: Context, options: argparse.Namespace) -> Report:
+def _measure_table(
+    goals: Mapping[str, Goal], measurements: Sequence[tuple[tuple[str, ...], one_host.Measurement]]
+) -> Callable[[Context, argparse.Namespace], Report]:
+    return lambda context, options: _measure(goals, measurements, context, options)
+
+
+def _measure(
+    goals: Mapping[str, Goal],
+    measurements: Sequence[tuple[tuple[str, ...], one_host.Measurement]],
+    context: Context,
+    options: argparse.Namespace,
+) -> Report:
     wanted = _wanted(options)
-    report, start = Report(ONE_HOST), time.monotonic()
-    for prefixes, measurement in one_host.MEASUREMENTS:
+    report, start = Report(goals), time.monotonic()
+    for prefixes, measurement in measurements:
         if wanted and not any(
             name.startswith(prefix) or prefix.startswith(name) for name in wanted for prefix in prefixes
         ):
@@ -106,11 +118,19 @@ def _measure_one_host(context: Context, options: argparse.Namespace) -> Report:
     return report
 
 
-_MEASURES = {"one-host": _measure_one_host, "gossip": _measure_gossip, "gossip-sim": _measure_gossip_sim}
+_MEASURES = {
+    "one-host": _measure_table(ONE_HOST, one_host.MEASUREMENTS),
+    "gossip": _measure_gossip,
+    "gossip-sim": _measure_gossip_sim,
+    "cluster": _measure_table(CLUSTER, cluster.MEASUREMENTS),
+    "overlay": _measure_table(OVERLAY, overlay.MEASUREMENTS),
+}
 _PEERS = {
     "one-host": docker_version,
     "gossip": lambda: "networkdb of August 2026, measured before (bench/gossip_anchors.py)",
     "gossip-sim": lambda: "none",
+    "cluster": docker_version,
+    "overlay": docker_version,
 }
 
 if __name__ == "__main__":

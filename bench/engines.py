@@ -21,6 +21,8 @@ _POOL = "base=10.64.0.0/10,size=24"
 #: Seconds for a daemon to answer.
 _READY_S = 60.0
 _STEP_S = 0.002
+#: The programs that containers have.
+_FILES = ("pause", "flow")
 #: Control groups are left by what is killed; they can be removed once the kernel has buried the last process.
 _SWEEP_S = 5.0
 
@@ -88,12 +90,19 @@ class Engine:
         return self.api.timed("POST", f"/networks/{network}/disconnect", {"Container": container, "Force": True})
 
     def container(
-        self, name: str, network: str, *, ports: Mapping[int, int] | None = None, dns: Iterable[str] = ()
+        self,
+        name: str,
+        network: str,
+        *,
+        ports: Mapping[int, int] | None = None,
+        dns: Iterable[str] = (),
+        command: tuple[str, ...] = ("/pause",),
     ) -> float:
-        """Make and start a container; seconds that the start took. ``ports``: of the host -> of the container."""
+        """Make and start a container; seconds that the start took. ``ports``: of the host -> of the container. Its
+        files are our programs."""
         bindings = {f"{inner}/tcp": [{"HostPort": str(outer)}] for outer, inner in (ports or {}).items()}
         host = {"NetworkMode": network, "PortBindings": bindings, "Dns": list(dns)}
-        body = {"Image": self._image(), "Cmd": ["/pause"], "HostConfig": host}
+        body = {"Image": self._image(), "Cmd": list(command), "HostConfig": host}
         body["ExposedPorts"] = {key: {} for key in bindings}
         made: Any = self.api.call("POST", f"/containers/create?name={name}", body)
         self._containers.append(made["Id"])
@@ -123,7 +132,8 @@ class Engine:
     def _prepare(self) -> None:
         rootfs = self.folder / "rootfs"
         rootfs.mkdir()
-        shutil.copy(self._programs["pause"], rootfs / "pause")
+        for name in _FILES:
+            shutil.copy(self._programs[name], rootfs / name)
 
     def _command(self) -> list[str]:
         raise NotImplementedError
@@ -201,7 +211,8 @@ class Docker(Engine):
     def _import(self) -> None:
         tarball = self.folder / "rootfs.tar"
         with tarfile.open(tarball, "w") as archive:
-            archive.add(self.folder / "rootfs/pause", "pause")
+            for name in _FILES:
+                archive.add(self.folder / "rootfs" / name, name)
         target = "/images/create?fromSrc=-&repo=pause"
         status, answer = self.api.exchange("POST", target, tarball.read_bytes(), "application/x-tar")
         if status != 200:

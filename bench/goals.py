@@ -162,3 +162,25 @@ def _gossip_sim() -> dict[str, Goal]:
 
 
 GOSSIP_SIM = _gossip_sim()
+
+CLUSTER: dict[str, Goal] = {
+    "cluster.form": Goal("s", "three hosts from nothing until their manager sees all ready", (_at_most(5),)),
+    "cluster.name_visible.p50": Goal(
+        "ms",
+        "from the start of a container on one host until it is reached by name from another; p50",
+        (_at_most(60), _at_most(0.2, PEER)),
+    ),
+    "cluster.name_visible.p99": Goal("ms", "the same; 99th percentile", (_at_most(250),)),
+    "cluster.alloc.at0": Goal("/s", "addresses allocated by the manager's brain, none held", (_at_least(5000),)),
+    "cluster.alloc.at100000": Goal(
+        "/s", "the same with 100,000 held", (_at_least(5000), _at_least(1 / _FLAT, "cluster.alloc.at0"))
+    ),
+}
+
+OVERLAY: dict[str, Goal] = {
+    "overlay.throughput": Goal("Gbit/s", "one TCP stream between containers of two hosts", (_at_least(0.97, FLOOR),)),
+    "overlay.rtt": Goal("us", "one byte there and back; p50", (_at_most(1.05, FLOOR),)),
+    "overlay.connections": Goal("/s", "short connections, one after the other", (_at_least(0.95, FLOOR),)),
+    "overlay.peers.10000": Goal("ms", "10,000 peers learned on one node", (_at_most(5, FLOOR),)),
+    "overlay.peers.change": Goal("ms", "one of them moves to another node; p50", (_at_most(2),)),
+}

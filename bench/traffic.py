@@ -15,7 +15,7 @@ from bench.report import Reading
 _GIGA = 1e-9
 ECHO_PORT, SERVE_PORT = "7000", "7001"
 #: Seconds for servers to listen.
-_LISTEN_S = 0.3
+LISTEN_S = 0.3
 #: One measurement of flow, in milliseconds, and of iperf3, in seconds.
 SLICE_MS, _STREAM_S = "600", "1"
 
@@ -43,12 +43,12 @@ def between_containers(context: Context) -> Iterator[Reading]:
         for netns in servers:
             serve(stack, context, netns)
             stack.enter_context(background(netns, "iperf3", "-s"))
-        time.sleep(_LISTEN_S)
+        time.sleep(LISTEN_S)
         rtt.why.update(throughput.why)
         rate.why.update(throughput.why)
         rounds = context.count(7, 2)
         flow = context.programs["flow"]
-        streams = {side: partial(_stream, *path) for side, path in paths.items()}
+        streams = {side: partial(stream, *path) for side, path in paths.items()}
         yield interleave(throughput, rounds, streams).reading("bridge.c2c.throughput", _GIGA)
         pings = {side: measure(flow, "ping", path, ECHO_PORT) for side, path in paths.items()}
         yield interleave(rtt, rounds, pings).reading("bridge.c2c.rtt")
@@ -69,7 +69,7 @@ def measure(flow: str, kind: str, path: Path, port: str) -> Callable[[], float]:
     return lambda: float(run(netns, flow, kind, address, port, SLICE_MS))
 
 
-def _stream(netns: str, address: str) -> float:
-    """Bits a second that arrived."""
+def stream(netns: str, address: str) -> float:
+    """A side: bits a second that arrived."""
     said = json.loads(run(netns, "iperf3", "-c", address, "-t", _STREAM_S, "-J"))
     return float(said["end"]["sum_received"]["bits_per_second"])

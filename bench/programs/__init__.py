@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 
 _HERE = Path(__file__).parent
-#: ``pause`` runs in root file systems that hold nothing else.
-_STATIC = frozenset({"pause"})
+#: These run in root file systems that hold nothing else.
+_STATIC = frozenset({"pause", "flow"})
 
 
 class Programs:
