@@ -7,6 +7,8 @@ from fairlead.plan.objects import (
     Bridge,
     Chain,
     Element,
+    Fdb,
+    Neighbour,
     Netns,
     Object,
     Plan,
@@ -16,6 +18,7 @@ from fairlead.plan.objects import (
     Sysctl,
     Table,
     Veth,
+    Vxlan,
 )
 
 TABLE = ("", "inet", "fairlead")
@@ -76,6 +79,29 @@ def sandbox(number: int, *extra: Object, mac: str = "", master: str = "br0", int
             *extra,
         ]
     )
+
+
+#: The namespace of a tunnel, and the tunnel in it.
+OVERLAY, TUNNEL = "ov-1", "vx-001001-1"
+
+
+def overlay(vni: int = 4097, mtu: int = 1450, local: str = "127.0.0.1", *, ns: str = OVERLAY) -> Plan:
+    """A namespace with a bridge and a tunnel whose socket is in the node's own."""
+    return Plan(
+        [
+            Netns(ns),
+            Bridge(ns, "ov0", "02:42:00:00:00:09", mtu, "fairlead:network:1"),
+            Vxlan(ns, TUNNEL, vni, local, 4789, mtu, "fairlead:vxlan:1", "ov0"),
+            Address(ns, "ov0", "10.11.0.1/24"),
+        ]
+    )
+
+
+def peer(number: int, remote: str = "192.0.2.2", *, ns: str = OVERLAY) -> Plan:
+    """An endpoint on another node."""
+    mac = f"02:42:0b:00:{number >> 8:02x}:{number & 255:02x}"
+    address = f"10.11.{number >> 8}.{number & 255}"
+    return Plan([Fdb(ns, TUNNEL, mac, remote), Neighbour(ns, TUNNEL, address, mac)])
 
 
 def ports(first: int, count: int) -> Plan:

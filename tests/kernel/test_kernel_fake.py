@@ -6,11 +6,24 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from tests.kernel.kernel_plans import TABLE, comparable, network, node, ports, sandbox
+from tests.kernel.kernel_plans import OVERLAY, TABLE, TUNNEL, comparable, network, node, overlay, peer, ports, sandbox
 
 from fairlead.kernel.apply import Kernel
 from fairlead.model.errors import NetError
-from fairlead.plan.objects import NOTHING, Address, Chain, Element, Netns, Plan, PortHold, Route, Set, Table, Veth
+from fairlead.plan.objects import (
+    NOTHING,
+    Address,
+    Chain,
+    Element,
+    Exact,
+    Netns,
+    Plan,
+    PortHold,
+    Route,
+    Set,
+    Table,
+    Veth,
+)
 from fairlead.testing.fake_kernel import FakeKernel
 
 Step = Mapping[str, Plan]
@@ -39,6 +52,13 @@ SCENARIOS: dict[str, list[Step]] = {
         {"s": sandbox(2)},
         {"t": Plan([Netns("s3"), Veth("", "v3", "s2", "eth0", "02:42:0a:09:00:03", 1500, "fairlead:t")])},
     ],
+    "overlay up and down": [{"n": overlay(), "p": peer(5)}, {"p": NOTHING}, {"n": NOTHING}, {"n": overlay()}],
+    "peer moves": [{"n": overlay(), "p": peer(5), "q": peer(6)}, {"p": peer(5, "192.0.2.3")}, {"q": NOTHING}],
+    "tunnel made anew": [{"n": overlay(), "p": peer(5)}, {"n": overlay(local="127.0.0.2"), "p": peer(5)}],
+    "tunnel changed": [{"n": overlay(), "p": peer(5)}, {"n": overlay(mtu=1400)}],
+    "number taken": [{"n": overlay()}, {"m": overlay(ns="ov-2")}, {"n": NOTHING, "m": overlay(ns="ov-2")}],
+    "no tunnel": [{"p": peer(5)}],
+    "peers go with the network": [{"n": overlay(), "p": peer(5)}, {"n": NOTHING, "p": NOTHING}],
     "table with all in it": [
         {"x": Plan([Table(*TABLE), Set(*TABLE, "a", "ipv4_addr"), Element(*TABLE, "a", "10.0.0.1")])},
         {"x": NOTHING},
@@ -72,6 +92,23 @@ def test_both_repair_to_the_same(on_kernel: Any) -> None:
         for each in (kernel, fake):
             await each.apply({**BASE, "s": sandbox(2), "p": ports(8000, 2)})
             await each.repair({**BASE, "t": sandbox(3), "p": ports(8001, 2)})
+        assert comparable(await kernel.observe()) == comparable(await fake.observe())
+
+    on_kernel(scenario)
+
+
+def test_both_keep_what_a_tunnel_knew_until_all_is_known(on_kernel: Any) -> None:
+    async def scenario(kernel: Kernel) -> None:
+        fake = FakeKernel()
+        for each in (kernel, fake):
+            await each.apply({"n": overlay(), "p": peer(5), "q": peer(6)})
+            await each.repair({"n": overlay(), "p": peer(5)})
+            assert set(peer(6)) <= set(await each.observe())
+            complete = Plan([*overlay().values(), Exact(OVERLAY, TUNNEL)])
+            await each.apply({"n": complete})
+            assert set(peer(6)).isdisjoint(await each.observe())
+            assert set(peer(5)) <= set(await each.observe())
+            await each.apply({"n": NOTHING, "p": NOTHING})
         assert comparable(await kernel.observe()) == comparable(await fake.observe())
 
     on_kernel(scenario)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from fairlead.kernel import foreign, host, netns, observe, ports, strangers, tables
+from fairlead.kernel import foreign, host, netns, observe, ports, strangers, tables, tunnels
 from fairlead.kernel.errno import Refused, from_os
 from fairlead.kernel.executor import PHASES, STAGES, Executor
 from fairlead.kernel.machine import Machine
@@ -20,8 +21,10 @@ from fairlead.kernel.watch import Damage, DamageWatch, Listener, together
 from fairlead.kernel.worker import Worker
 from fairlead.model.events import HostChanged
 from fairlead.model.faults import Reach, pass_by
-from fairlead.plan.diff import Delete
-from fairlead.plan.objects import Plan, Veth
+from fairlead.plan.diff import Create, Delete, Step
+from fairlead.plan.objects import Exact, Plan, Veth
+
+log = logging.getLogger(__name__)
 
 _R = TypeVar("_R")
 #: What ``sockets_in`` makes: family, type, address, port.
@@ -135,12 +138,26 @@ class Kernel:
     def _apply(self, plans: Mapping[str, Plan]) -> None:
         steps = self._ledger.steps(plans)
         if steps:
-            executor = Executor(self._machine, whole=lambda ns: self._ledger.firewall(ns, plans))
+            executor = Executor(
+                self._machine, whole=lambda ns: self._ledger.firewall(ns, plans), standing=self._ledger.keys
+            )
             executor.run(steps)
             if executor.failures:
                 self._undo(executor, plans)
                 raise executor.failures[0]
         self._ledger.settle(plans)
+        self._sweep(steps)
+
+    def _sweep(self, steps: Sequence[Step]) -> None:
+        """Tunnels of which everything is known now forget what is old. What they keep meanwhile is mended at the next
+        repair."""
+        links = [step.object for step in steps if isinstance(step, Create) and isinstance(step.object, Exact)]
+        if links:
+            try:
+                for words in tunnels.sweep(self._machine, links, self._ledger.peers_of(links)):
+                    log.info("%s: nobody has it any more", words)
+            except OSError as error:
+                log.warning("tunnels could not be compared with the records: %s", error)
 
     def _undo(self, failed: Executor, plans: Mapping[str, Plan]) -> None:
         before = self._ledger.objects(plans)
@@ -148,7 +165,13 @@ class Kernel:
         lost = [step.object for step in failed.touched if isinstance(step, Delete)]
         with suppress(OSError):
             self._machine.trash.take([item for item in lost if isinstance(item, Veth)], ())
-        back = Executor(self._machine, whole=lambda ns: self._ledger.firewall(ns, {}), go_on=True, phase="undo")
+        back = Executor(
+            self._machine,
+            whole=lambda ns: self._ledger.firewall(ns, {}),
+            go_on=True,
+            phase="undo",
+            standing=self._ledger.keys,
+        )
         back.run(inverse(failed.touched, before))
 
     def _listen(self) -> Listener:

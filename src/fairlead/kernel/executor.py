@@ -13,12 +13,13 @@ import functools
 import logging
 import os
 import socket
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from operator import itemgetter
 from typing import TypeVar
 
-from fairlead.kernel import announce, conntrack, netns, requests, sysctl, tables
+from fairlead.kernel import announce, conntrack, netns, requests, sysctl, tables, tunnels
 from fairlead.kernel.errno import HostPortInUse, LinkInTheWay, Refused, from_os, refused, unsettable
 from fairlead.kernel.machine import Machine
 from fairlead.kernel.netlink import BATCH_MAX, Fault, Netlink
@@ -31,8 +32,10 @@ from fairlead.plan.objects import (
     Chain,
     Connections,
     Element,
+    Fdb,
     Flow,
     Key,
+    Neighbour,
     Netns,
     Object,
     PortHold,
@@ -41,6 +44,7 @@ from fairlead.plan.objects import (
     Sysctl,
     Table,
     Veth,
+    Vxlan,
 )
 
 log = logging.getLogger(__name__)
@@ -52,6 +56,8 @@ Whole = Callable[[str], Sequence[Object]]
 #: An answer to a deletion that means it was gone already.
 _GONE = frozenset({errno.ENODEV, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENOENT, errno.ENXIO})
 Failure = Refused | HostPortInUse | LinkInTheWay
+#: What a link is told once it is up, in this order.
+_SETUP = {kind: place for place, kind in enumerate((Bridge, Vxlan, Veth, Address, Route, Fdb, Neighbour, Announce))}
 #: Names of the stages in their order; a fault point comes before each.
 STAGES = (
     "withdraw",
@@ -82,6 +88,7 @@ class Executor:
         go_on: bool = False,
         phase: str = "apply",
         theirs: Collection[str] = (),
+        standing: Container[Key] = (),
     ) -> None:
         self._machine = machine
         self._phase = phase
@@ -89,6 +96,8 @@ class Executor:
         self._go_on = go_on
         #: Namespaces in which a route of others is not replaced: a container's own may be what keeps its traffic in a tunnel.
         self._theirs = theirs
+        #: Keys of what is to stand beside what this run makes: no leftover.
+        self._standing = standing
         self._indices: dict[tuple[str, str], int] = {}
         self._senders: dict[Key, socket.socket] = {}
         #: Links and namespaces that were made, by key, far ends of pairs also.
@@ -134,11 +143,11 @@ class Executor:
         self.failures.append(failure)
 
     def _withdraw(self, gone: Sequence[Object], dead: set[str]) -> None:
-        """Routes, then addresses, of links that stay."""
-        doomed = (item for item in gone if isinstance(item, Bridge | Veth) and not self._adopted(item))
+        """Routes, then addresses, then what tunnels know, of links that stay."""
+        doomed = (item for item in gone if isinstance(item, Bridge | Veth | Vxlan) and not self._adopted(item))
         lost = {end for item in doomed for end in _ends(item)}
-        by_ns: dict[str, list[Address | Route]] = {}
-        for kind in (Route, Address):
+        by_ns: dict[str, list[Address | Route | Fdb | Neighbour]] = {}
+        for kind in (Route, Address, Neighbour, Fdb):
             for item in gone:
                 if isinstance(item, kind):
                     self._touch(Delete(item))
@@ -147,22 +156,26 @@ class Executor:
         for ns, items in by_ns.items():
             self._in_namespace(ns, items, self._withdraw_batch)
 
-    def _withdraw_batch(self, netlink: Netlink, items: Sequence[Address | Route]) -> None:
+    def _withdraw_batch(self, netlink: Netlink, items: Sequence[Address | Route | Fdb | Neighbour]) -> None:
         batch: list[tuple[Object, bytearray]] = []
         for item in items:
             index = self._index(item.ns, item.link)
-            if index and not self._shared(item):
+            if not index:
+                continue
+            if isinstance(item, Fdb | Neighbour):
+                batch.extend((item, request) for request in tunnels.entry(item, index, present=False))
+            elif not self._shared(item):
                 batch.append((item, _request(item, index, present=False)))
         self._send(netlink, batch, "remove", tolerated=_GONE)
 
     def _discard(self, gone: Sequence[Object], dead: set[str]) -> None:
         links = [item for item in gone if isinstance(item, Bridge | Veth)]
-        if not links:
-            return
-        for link in links:
+        ends = [item for item in gone if isinstance(item, Vxlan)]
+        for link in (*ends, *links):
             self._touch(Delete(link))
         ours = [link for link in links if not (self._adopted(link) and self._machine.adoptions.give_back(link.name))]
         try:
+            tunnels.delete(self._machine, ends)
             self._machine.trash.take(ours, dead)
         except OSError as error:
             self._fail(from_os(error, "take links away"))
@@ -257,16 +270,27 @@ class Executor:
         return not self._made.isdisjoint((("netns", item.ns), ("link", item.ns, item.link)))
 
     def _links(self, steps: Sequence[Step]) -> None:
-        for kind in (Bridge, Veth):
-            by_ns: dict[str, list[Bridge | Veth]] = {}
-            for item in _created(steps, kind):
-                if isinstance(item, Bridge | Veth):
-                    by_ns.setdefault(item.ns, []).append(item)
-            for ns, items in by_ns.items():
-                for start in range(0, len(items), BATCH_MAX):
-                    self._in_namespace(ns, items[start : start + BATCH_MAX], self._make_links)
-            if self.failures and not self._go_on:
-                return
+        self._make_all(steps, Bridge)
+        if not self.failures or self._go_on:
+            self._make_tunnels(_created(steps, Vxlan))
+        if not self.failures or self._go_on:
+            self._make_all(steps, Veth)
+
+    def _make_tunnels(self, items: Sequence[Vxlan]) -> None:
+        for item in items:
+            try:
+                tunnels.make(self._machine, item, self._standing)
+                self._touch(Create(item))
+            except Refused as failure:
+                self._fail(failure)
+
+    def _make_all(self, steps: Sequence[Step], kind: type[Bridge] | type[Veth]) -> None:
+        by_ns: dict[str, list[Bridge | Veth]] = {}
+        for item in _created(steps, kind):
+            by_ns.setdefault(item.ns, []).append(item)
+        for ns, items in by_ns.items():
+            for start in range(0, len(items), BATCH_MAX):
+                self._in_namespace(ns, items[start : start + BATCH_MAX], self._make_links)
 
     def _make_links(self, netlink: Netlink, items: Sequence[Bridge | Veth]) -> None:
         made: list[tuple[Object, bytearray]] = []
@@ -336,22 +360,28 @@ class Executor:
     def _addressing(self, steps: Sequence[Step]) -> None:
         """Links up, then addresses, then routes, in one batch for each namespace, the node's own first."""
         by_ns: dict[str, list[Step]] = {"": []}
-        for kind in (Bridge, Veth, Address, Route, Announce):
-            for step in steps:
-                item = step.after if isinstance(step, Change) else step.object
-                if isinstance(step, Delete) or not isinstance(item, kind):
-                    continue
-                by_ns.setdefault(item.ns, []).append(step)
-                if isinstance(item, Veth) and item.peer_ns != item.ns:
-                    by_ns.setdefault(item.peer_ns, []).append(step)
+        placed: list[tuple[int, Step]] = []
+        for step in steps:
+            place = None if isinstance(step, Delete) else _SETUP.get(type(_aim(step)))
+            if place is not None:
+                placed.append((place, step))
+        placed.sort(key=itemgetter(0))
+        for _, step in placed:
+            item = _aim(step)
+            if isinstance(item, Netns | PortHold):
+                continue
+            by_ns.setdefault(item.ns, []).append(step)
+            if isinstance(item, Veth) and item.peer_ns != item.ns:
+                by_ns.setdefault(item.peer_ns, []).append(step)
         for ns, group in by_ns.items():
             if group:
                 self._in_namespace(ns, group, functools.partial(self._address_batch, ns))
 
     def _address_batch(self, ns: str, netlink: Netlink, steps: Sequence[Step]) -> None:
         batch: list[tuple[Object, bytearray]] = []
+        places: dict[str, int] = {}
         for step in steps:
-            item = step.after if isinstance(step, Change) else step.object
+            item = _aim(step)
             if isinstance(item, Announce):
                 self._open_sender(item)
             elif isinstance(item, Address | Route):
@@ -363,14 +393,28 @@ class Executor:
                     batch.append((item, _request(item, index, present=True, strict=strict, marked=marked)))
                 elif not index:
                     self._fail(refused(f"make {_words(item)}: there is no link {item.link}", errno.ENODEV, item=item))
-            elif isinstance(item, Bridge | Veth):
+            elif isinstance(item, Fdb | Neighbour):
+                self._touch(step)
+                index = places.get(item.link) or places.setdefault(item.link, self._index(ns, item.link))
+                if index:
+                    batch.extend((item, request) for request in tunnels.entry(item, index, present=True))
+                else:
+                    self._fail(refused(f"make {_words(item)}: there is no link {item.link}", errno.ENODEV, item=item))
+            elif isinstance(item, Bridge | Veth | Vxlan):
                 if isinstance(step, Change):
                     self._touch(step)
                 batch.extend((item, request) for request in self._up_requests(step, item, ns))
         self._send(netlink, batch, "set up")
 
-    def _up_requests(self, step: Step, item: Bridge | Veth, ns: str) -> Iterator[bytearray]:
-        if self._adopted(item):
+    def _up_requests(self, step: Step, item: Bridge | Veth | Vxlan, ns: str) -> Iterator[bytearray]:
+        if isinstance(item, Vxlan):
+            index, master = self._index(ns, item.name), self._index(ns, item.master)
+            if index and master:
+                yield from requests.adjust_vxlan(item, index, master)
+            else:
+                lacking = item.master if index else item.name
+                self._fail(refused(f"make {_words(item)}: there is no link {lacking}", errno.ENODEV, item=item))
+        elif self._adopted(item):
             yield requests.raise_link(self._index(ns, item.name))
         elif item.ns == ns:
             index = self._index(ns, item.name)
@@ -481,10 +525,15 @@ def _fresh(steps: Iterable[Step], kind: type[_T]) -> list[_T]:
 def _places(item: Object) -> set[Key]:
     if isinstance(item, Netns):
         return {item.key}
-    return {("link", *end) for end in _ends(item)} if isinstance(item, Bridge | Veth) else set()
+    return {("link", *end) for end in _ends(item)} if isinstance(item, Bridge | Veth | Vxlan) else set()
 
 
-def _ends(link: Bridge | Veth) -> Iterator[tuple[str, str]]:
+def _aim(step: Step) -> Object:
+    """What is to be, or goes."""
+    return step.after if isinstance(step, Change) else step.object
+
+
+def _ends(link: Bridge | Veth | Vxlan) -> Iterator[tuple[str, str]]:
     yield link.ns, link.name
     if isinstance(link, Veth):
         yield link.peer_ns, link.peer
@@ -506,7 +555,7 @@ def _words(item: Object) -> str:
             return f"address {item.cidr} on {item.link}"
         case Route():
             return f"route to {item.destination} on {item.link}"
-        case Bridge() | Veth():
+        case Bridge() | Veth() | Vxlan():
             return f"link {item.name}"
         case _:
             return " ".join(item.key)

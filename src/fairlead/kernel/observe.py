@@ -14,12 +14,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fairlead.kernel import messages as m
-from fairlead.kernel import netns, requests, ruleset
+from fairlead.kernel import netns, requests, ruleset, tunnels
 from fairlead.kernel.adoption import Adopted
 from fairlead.kernel.machine import Machine
 from fairlead.kernel.netlink import Netlink
 from fairlead.model.addresses import link_local
-from fairlead.plan.objects import ALIAS_MARK, FOREIGN_MARK, LOOPBACK, Address, Bridge, Netns, Object, Route, Veth
+from fairlead.plan.objects import (
+    ALIAS_MARK,
+    FOREIGN_MARK,
+    LOOPBACK,
+    Address,
+    Bridge,
+    Netns,
+    Object,
+    Route,
+    Veth,
+    Vxlan,
+)
 
 _MARK = ALIAS_MARK.encode()
 #: IFA_PROTO, and the address attributes, <linux/if_addr.h>.
@@ -27,7 +38,7 @@ _IFA_ADDRESS, _IFA_LOCAL, _IFA_PROTO = 1, 2, requests.IFA_PROTO
 #: Attributes of links, of their kind, and of bridge ports, <linux/if_link.h>; of routes, <linux/rtnetlink.h>.
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER = 1, 3, 4, 5, 10
 _IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_GROUP = 18, 20, 27
-_INFO_KIND, _INFO_SLAVE_DATA, _BRPORT_MODE, _BRPORT_ISOLATED = 1, 5, 4, 33
+_INFO_KIND, _INFO_DATA, _INFO_SLAVE_DATA, _BRPORT_MODE, _BRPORT_ISOLATED = 1, 2, 5, 4, 33
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY = 1, 4, 5, 6
 #: Where attributes begin: after struct nlmsghdr (16) and struct ifinfomsg (16), ifaddrmsg (8) or rtmsg (12).
 _LINK_BODY, _ADDRESS_BODY, _ROUTE_BODY = 32, 24, 28
@@ -52,6 +63,7 @@ class SeenLink:
     master: str
     isolated: bool
     hairpin: bool
+    tunnel: tunnels.Settings | None = None
 
     @property
     def peer(self) -> bool:
@@ -75,7 +87,7 @@ class Seen:
 
     objects: list[Object] = field(default_factory=list)
     links: list[SeenLink] = field(default_factory=list)
-    down: list[Bridge | Veth] = field(default_factory=list)
+    down: list[Bridge | Veth | Vxlan] = field(default_factory=list)
     far_down: list[Veth] = field(default_factory=list)
     trash: list[SeenLink] = field(default_factory=list)
 
@@ -111,6 +123,9 @@ def look(machine: Machine, only: Collection[str] | None = None) -> Seen:
             names = {1: LOOPBACK} if ns.startswith(FOREIGN_MARK) else {}
             names |= {link.index: link.name for link in good}
             names |= {index: place.bridge.name for index, place in adopted.items()}
+            for link in good:
+                if link.tunnel is not None:
+                    seen.objects.extend(tunnels.known(netlink, ns, link.name, link.index))
             if good:
                 seen.objects.extend(_addresses(netlink, ns, {link.index: link for link in good}))
             for place in adopted.values():
@@ -170,6 +185,7 @@ def read_link(data: bytes, ns: str) -> SeenLink:
         master=_name(master),
         isolated=bool(master and _number(port, _BRPORT_ISOLATED)),
         hairpin=bool(master and _number(port, _BRPORT_MODE)),
+        tunnel=tunnels.read(info.get(_INFO_DATA, b"")) if _text(info, _INFO_KIND) == "vxlan" else None,
     )
 
 
@@ -204,6 +220,13 @@ def _pair(seen: Seen) -> None:
             seen.objects.append(bridge)
             if not link.up:
                 seen.down.append(bridge)
+            continue
+        if link.tunnel is not None:
+            end = link.tunnel
+            tunnel = Vxlan(link.ns, link.name, end.vni, end.local, end.port, link.mtu, link.alias, link.master)
+            seen.objects.append(tunnel)
+            if not link.up:
+                seen.down.append(tunnel)
             continue
         peer = peers.get((link.index, link.partner))
         master = "" if (link.ns, link.master) in doomed else link.master

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 
 from fairlead.plan.diff import Change, Create, Delete, Step, diff
 from fairlead.plan.objects import (
@@ -13,7 +13,10 @@ from fairlead.plan.objects import (
     Bridge,
     Chain,
     Element,
+    Exact,
+    Fdb,
     Key,
+    Neighbour,
     Object,
     Plan,
     Route,
@@ -21,7 +24,11 @@ from fairlead.plan.objects import (
     Sysctl,
     Table,
     Veth,
+    Vxlan,
 )
+
+#: What Linux drops with the link that it is on.
+_ON_LINKS = (Address, Route, Sysctl, Announce, Fdb, Neighbour)
 
 
 class Ledger:
@@ -79,6 +86,21 @@ class Ledger:
             owner for owner, plan in self._plans.items() if any(_touches(item, known, spaces) for item in plan.values())
         ]
 
+    @property
+    def keys(self) -> Container[Key]:
+        """Keys of all that stands."""
+        return self._holders
+
+    def peers_of(self, links: Collection[Exact]) -> dict[Key, Object]:
+        """What these tunnels are to know, by key."""
+        wanted = {(link.ns, link.link) for link in links}
+        return {
+            key: item
+            for plan in self._plans.values()
+            for key, item in plan.items()
+            if isinstance(item, Fdb | Neighbour) and (item.ns, item.link) in wanted
+        }
+
     def firewall(self, ns: str, changed: Mapping[str, Plan]) -> list[Object]:
         """The firewall objects of a namespace as they will be when ``changed`` is applied."""
         plans = {**self._plans, **changed}
@@ -110,9 +132,13 @@ def inverse(steps: Iterable[Step], before: Mapping[Key, Object]) -> list[Step]:
 def _touches(item: Object, links: Collection[str], spaces: Collection[str]) -> bool:
     match item:
         case Veth():
-            return item.peer_ns in spaces or (not item.ns and (item.name in links or item.master in links))
+            return not {item.ns, item.peer_ns}.isdisjoint(spaces) or (
+                not item.ns and (item.name in links or item.master in links)
+            )
         case Bridge():
-            return not item.ns and item.name in links
+            return item.ns in spaces or (not item.ns and item.name in links)
+        case Vxlan() | Fdb() | Neighbour():
+            return item.ns in spaces
         case Address() | Route():
             return item.ns in spaces or (not item.ns and item.link in links)
         case _:
@@ -136,7 +162,7 @@ def _with_dependents(steps: list[Step], after: Iterable[Object]) -> list[Step]:
         if not isinstance(step, Delete):
             continue
         item = step.object
-        if isinstance(item, Veth | Bridge) and item.key in created:
+        if isinstance(item, Veth | Bridge | Vxlan) and item.key in created:
             remade.add((item.ns, item.name))
             if isinstance(item, Veth):
                 remade.add((item.peer_ns, item.peer))
@@ -146,7 +172,7 @@ def _with_dependents(steps: list[Step], after: Iterable[Object]) -> list[Step]:
         return steps
     extra: list[Step] = []
     for item in after:
-        if item.key in created or not isinstance(item, Address | Route | Sysctl | Announce) or not item.link:
+        if item.key in created or not isinstance(item, _ON_LINKS) or not item.link:
             continue
         link = (item.ns, item.link)
         if link in remade:

@@ -19,8 +19,11 @@ from fairlead.plan.objects import (
     Chain,
     Connections,
     Element,
+    Exact,
+    Fdb,
     Flow,
     Key,
+    Neighbour,
     Netns,
     Object,
     Plan,
@@ -30,10 +33,13 @@ from fairlead.plan.objects import (
     Sysctl,
     Table,
     Veth,
+    Vxlan,
 )
 from fairlead.plan.render import line
 
-_OBSERVED = (Netns, Bridge, Veth, Address, Route)
+_OBSERVED = (Netns, Bridge, Veth, Vxlan, Address, Route, Fdb, Neighbour)
+#: What others may damage without taking the namespace along.
+_MENDED = _OBSERVED[1:]
 
 
 def repair(machine: Machine, desired: Mapping[Key, Object]) -> list[str]:
@@ -49,7 +55,7 @@ def repair(machine: Machine, desired: Mapping[Key, Object]) -> list[str]:
     except OSError as error:
         raise from_os(error, "look at the network") from error
     standing = {item.name for item in seen.objects if isinstance(item, Netns)}
-    executor = Executor(machine, go_on=True, phase="repair", theirs=theirs_in(desired.values()))
+    executor = Executor(machine, go_on=True, phase="repair", theirs=theirs_in(desired.values()), standing=desired)
     words += _firewall(machine, desired, standing, executor)
     wanted = _names(desired.values()) if seen.trash else set()
     in_the_way = [link for link in seen.trash if (link.ns, link.name) in wanted]
@@ -59,7 +65,7 @@ def repair(machine: Machine, desired: Mapping[Key, Object]) -> list[str]:
     _doubt(machine, desired.values())
     with suppress(OSError):
         words += _clear_trash(machine, [link for link in seen.trash if link not in in_the_way])
-    words += [_words(step) for step in steps if not isinstance(_object(step), PortHold | Announce)]
+    words += [_words(step) for step in steps if not isinstance(_object(step), PortHold | Announce | Exact)]
     words += [f"could not mend: {failure}" for failure in executor.failures]
     return words
 
@@ -89,7 +95,7 @@ def _doubt(machine: Machine, desired: Collection[Object]) -> None:
 def mend(machine: Machine, desired: Mapping[Key, Object], theirs: Collection[str]) -> list[str]:
     """As ``repair``, for some owners only and what is theirs alone: what others added is left alone, and so are sandboxes
     that are not there, since those end with what lives in them. ``theirs``: see ``theirs_in``. Raises ``Refused``."""
-    wanted = {key: item for key, item in desired.items() if isinstance(item, Bridge | Veth | Address | Route)}
+    wanted = {key: item for key, item in desired.items() if isinstance(item, _MENDED)}
     spaces = {space for item in wanted.values() for space in _spaces(item)} - {""}
     try:
         seen = observe.look(machine, spaces)
@@ -112,7 +118,7 @@ def _spaces(item: Object) -> set[str]:
         {item.ns, item.peer_ns}
         if isinstance(item, Veth)
         else {item.ns}
-        if isinstance(item, Bridge | Address | Route)
+        if isinstance(item, Bridge | Vxlan | Address | Route | Fdb | Neighbour)
         else {""}
     )
 
@@ -135,8 +141,8 @@ def _clear_files(machine: Machine) -> list[str]:
 
 
 def _steps(machine: Machine, seen: observe.Seen, desired: Mapping[Key, Object]) -> list[Step]:
-    actual = Plan(seen.objects)
     wanted = Plan(item for item in desired.values() if isinstance(item, _OBSERVED))
+    actual = Plan(item for item in seen.objects if not doubtful(item, desired))
     theirs = theirs_in(desired.values())
     steps = _mending(seen, actual, wanted, theirs)
     steps += [Delete(hold) for hold in machine.holds.held if hold.key not in desired]
@@ -144,6 +150,13 @@ def _steps(machine: Machine, seen: observe.Seen, desired: Mapping[Key, Object]) 
     steps += [Create(item) for item in desired.values() if isinstance(item, Announce)]
     steps += [Create(item) for item in _unset(machine, desired.values(), actual)]
     return _sparing(steps, theirs)
+
+
+def doubtful(item: Object, desired: Mapping[Key, Object]) -> bool:
+    """Whether a tunnel that stays knows it from before, and who has it now is still to be told."""
+    if not isinstance(item, Fdb | Neighbour) or item.key in desired:
+        return False
+    return ("link", item.ns, item.link) in desired and ("exact", item.ns, item.link) not in desired
 
 
 def _mending(seen: observe.Seen, actual: Plan, wanted: Plan, theirs: Collection[str]) -> list[Step]:
@@ -201,14 +214,16 @@ def _reattached(steps: Iterable[Step], actual: Plan, wanted: Plan) -> list[Step]
     """Addresses and routes that stand on a link which is made anew, and are lost with it."""
     lost: set[tuple[str, str]] = set()
     for step in steps:
-        if isinstance(step, Delete) and isinstance(step.object, Veth | Bridge):
+        if isinstance(step, Delete) and isinstance(step.object, Veth | Bridge | Vxlan):
             lost.add((step.object.ns, step.object.name))
             if isinstance(step.object, Veth):
                 lost.add((step.object.peer_ns, step.object.peer))
     return [
         Create(item)
         for item in wanted.values()
-        if isinstance(item, Address | Route) and (item.ns, item.link) in lost and actual.get(item.key) == item
+        if isinstance(item, Address | Route | Fdb | Neighbour)
+        and (item.ns, item.link) in lost
+        and actual.get(item.key) == item
     ]
 
 
@@ -264,7 +279,7 @@ def _names(desired: Iterable[Object]) -> set[tuple[str, str]]:
     """Where links are to be, and how they are called there: a half-made one that has the name already must go first."""
     names: set[tuple[str, str]] = set()
     for item in desired:
-        if isinstance(item, Bridge | Veth):
+        if isinstance(item, Bridge | Veth | Vxlan):
             names.add((item.ns, item.name))
         if isinstance(item, Veth):
             names.add((item.peer_ns, item.peer))

@@ -10,7 +10,7 @@ import socket
 import sys
 
 from fairlead.kernel import messages as m
-from fairlead.plan.objects import Address, Bridge, Route, Veth
+from fairlead.plan.objects import Address, Bridge, Fdb, Neighbour, Route, Veth, Vxlan
 
 #: Ours among the makers of routes (rtm_protocol; 0-4 are the kernel's, routing daemons use 8-192 and 196 by
 #: /etc/iproute2/rt_protos): routes of ours are found by it.
@@ -32,8 +32,11 @@ SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST = 0, 253, 254
 TABLE_LOCAL, TABLE_MAIN = 255, 254
 _RTN_UNICAST, _RTN_LOCAL = 1, 2
 _IFA_F_NODAD = 0x02
-#: A neighbour that is never asked for, <linux/neighbour.h>.
-_NUD_PERMANENT = 0x80
+#: A neighbour that is never asked for; an entry of a bridge that never ages (to a bridge, a permanent one is its own),
+#: <linux/neighbour.h>.
+NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
+#: An entry of the device itself, of the bridge that it is a port of, <linux/neighbour.h>.
+NTF_SELF, NTF_MASTER = 0x02, 0x04
 #: Leave counters out of link dumps (half their size), <linux/rtnetlink.h>.
 _EXT_FILTER_SKIP_STATS = 8
 
@@ -195,9 +198,118 @@ def adjust_peer(item: Veth, index: int) -> bytearray:
 
 def neighbour(index: int, address: str, mac: str) -> bytearray:
     """Know for good which MAC an address has on a link."""
-    fields = {"family": family_of(address), "ifindex": index, "state": _NUD_PERMANENT}
+    fields = {"family": family_of(address), "ifindex": index, "state": NUD_PERMANENT}
     flags = m.NLM_F_CREATE | m.NLM_F_REPLACE
     return m.encode(m.NEIGHBOUR, m.RTM_NEWNEIGH, flags, fields, [("NDA_DST", address), ("NDA_LLADDR", mac)])
+
+
+def vxlan(item: Vxlan, ns: int) -> bytearray:
+    """Make a tunnel, down and in no bridge yet, in the namespace of descriptor ``ns``; its socket will be in the one where
+    this is said."""
+    data: m.Attributes = [
+        ("IFLA_VXLAN_ID", item.vni),
+        ("IFLA_VXLAN_LOCAL6" if ":" in item.local else "IFLA_VXLAN_LOCAL", item.local),
+        ("IFLA_VXLAN_PORT", item.port),
+        ("IFLA_VXLAN_LEARNING", 0),
+        ("IFLA_VXLAN_PROXY", 1),
+        ("IFLA_VXLAN_UDP_CSUM", 0),  # RFC 7348 section 4: should be sent as zero
+    ]
+    if ":" in item.local:
+        # RFC 6935: as with IPv4, the outer checksum is left out and its absence accepted; the frame inside has its own
+        data += [("IFLA_VXLAN_UDP_ZERO_CSUM6_TX", 1), ("IFLA_VXLAN_UDP_ZERO_CSUM6_RX", 1)]
+    attributes: m.Attributes = [
+        ("IFLA_IFNAME", item.name),
+        ("IFLA_MTU", item.mtu),
+        ("IFLA_GROUP", MAKING_GROUP),
+        ("IFLA_NET_NS_FD", ns),
+        ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "vxlan"), ("IFLA_INFO_DATA", {"attrs": data})]}),
+    ]
+    return m.encode(m.LINK, m.RTM_NEWLINK, m.NLM_F_CREATE | m.NLM_F_EXCL, {}, attributes)
+
+
+def adjust_vxlan(item: Vxlan, index: int, master: int) -> list[bytearray]:
+    """Mark a tunnel and bring it up as a port of its bridge, which neither learns from it nor sends it frames for MACs
+    that it does not know. Two requests: port settings need the master to be set already."""
+    attributes: m.Attributes = [
+        ("IFLA_GROUP", 0),
+        ("IFLA_MTU", item.mtu),
+        ("IFLA_IFALIAS", item.alias),
+        ("IFLA_MASTER", master),
+    ]
+    fields = {"index": index, "flags": IFF_UP, "change": IFF_UP}
+    port = [("IFLA_BRPORT_LEARNING", 0), ("IFLA_BRPORT_UNICAST_FLOOD", 0)]
+    settings: m.Attributes = [
+        ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", {"attrs": port})]})
+    ]
+    return [
+        m.encode(m.LINK, m.RTM_NEWLINK, 0, fields, attributes),
+        m.encode(m.LINK, m.RTM_NEWLINK, 0, {"index": index}, settings),
+    ]
+
+
+def delete_link(index: int) -> bytearray:
+    """Delete a link; the kernel answers when it is gone."""
+    return m.encode(m.LINK, m.RTM_DELLINK, 0, {"index": index})
+
+
+def fdb(item: Fdb, index: int, *, present: bool) -> list[bytearray]:
+    """Make a way to a MAC be there, or not: in the tunnel, and in the bridge that it is a port of."""
+    mac = _mac(item.mac)
+    if not present:
+        shape = _fdb_template(0, present)
+        return [shape[flag].fill(index=_u32(index), mac=mac) for flag in (NTF_MASTER, NTF_SELF)]
+    shape = _fdb_template(family_of(item.remote), present)
+    return [
+        shape[NTF_SELF].fill(index=_u32(index), mac=mac, remote=_ip(item.remote)),
+        shape[NTF_MASTER].fill(index=_u32(index), mac=mac),
+    ]
+
+
+@functools.cache
+def _fdb_template(family: int, present: bool) -> dict[int, m.Template]:
+    found: dict[int, m.Template] = {}
+    for flag, state in ((NTF_SELF, NUD_PERMANENT | NUD_NOARP), (NTF_MASTER, NUD_NOARP)):
+        attributes: m.Attributes = [("NDA_LLADDR", _MAC)]
+        stand_ins = {"index": _u32(_INDEX), "mac": _mac(_MAC)}
+        if family and flag == NTF_SELF:
+            remote = _ADDRESSES[socket.AddressFamily(family)]
+            attributes.append(("NDA_DST", remote))
+            stand_ins["remote"] = _ip(remote)
+        fields = {"family": socket.AF_BRIDGE, "ifindex": _INDEX, "state": state, "flags": flag}
+        kind, flags = (m.RTM_NEWNEIGH, m.NLM_F_CREATE | m.NLM_F_REPLACE) if present else (m.RTM_DELNEIGH, 0)
+        found[flag] = m.Template(m.encode(m.NEIGHBOUR, kind, flags, fields, attributes), **stand_ins)
+    return found
+
+
+def peer(item: Neighbour, index: int, *, present: bool) -> bytearray:
+    """Make a neighbour be known for good, or not at all."""
+    template = _peer_template(family_of(item.address), present)
+    if not present:
+        return template.fill(index=_u32(index), address=_ip(item.address))
+    return template.fill(index=_u32(index), address=_ip(item.address), mac=_mac(item.mac))
+
+
+@functools.cache
+def _peer_template(family: int, present: bool) -> m.Template:
+    text = _ADDRESSES[socket.AddressFamily(family)]
+    attributes: m.Attributes = [("NDA_DST", text)]
+    stand_ins = {"index": _u32(_INDEX), "address": _ip(text)}
+    if present:
+        attributes.append(("NDA_LLADDR", _MAC))
+        stand_ins["mac"] = _mac(_MAC)
+    fields = {"family": family, "ifindex": _INDEX, "state": NUD_PERMANENT if present else 0}
+    kind, flags = (m.RTM_NEWNEIGH, m.NLM_F_CREATE | m.NLM_F_REPLACE) if present else (m.RTM_DELNEIGH, 0)
+    return m.Template(m.encode(m.NEIGHBOUR, kind, flags, fields, attributes), **stand_ins)
+
+
+def list_fdb(index: int) -> bytes:
+    """Ask for what a tunnel, and the bridge that it is a port of, know of where MACs are."""
+    return bytes(m.encode(m.NEIGHBOUR, m.RTM_GETNEIGH, m.NLM_F_DUMP, {"family": socket.AF_BRIDGE, "ifindex": index}))
+
+
+def list_neighbours(index: int, family: int) -> bytes:
+    """Ask for the neighbours of a link."""
+    return bytes(m.encode(m.NEIGHBOUR, m.RTM_GETNEIGH, m.NLM_F_DUMP, {"family": family}, [("NDA_IFINDEX", index)]))
 
 
 def discard(index: int, trash_name: str, alias: str, group: int) -> bytearray:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fairlead.plan.objects import Bridge, Chain, Key, Object, Sysctl, Table, Veth
+from fairlead.plan.objects import Bridge, Chain, Fdb, Key, Neighbour, Object, Sysctl, Table, Veth, Vxlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ Step = Delete | Create | Change
 def changes_in_place(before: Object, after: Object) -> bool:
     """Whether Linux can turn ``before`` into ``after`` without a moment in which neither exists."""
     match before, after:
-        case (Sysctl(), Sysctl()) | (Table(), Table()):
+        case (Sysctl(), Sysctl()) | (Table(), Table()) | (Fdb(), Fdb()) | (Neighbour(), Neighbour()):
             return True
         case Chain(), Chain():
             return before.hook == after.hook
@@ -51,6 +51,8 @@ def changes_in_place(before: Object, after: Object) -> bool:
         case Veth(), Veth():
             same = (before.peer_ns, before.peer, before.peer_mac) == (after.peer_ns, after.peer, after.peer_mac)
             return same
+        case Vxlan(), Vxlan():
+            return (before.vni, before.local, before.port) == (after.vni, after.local, after.port)
         case _:
             return False
 

@@ -122,6 +122,78 @@ class Veth:
 
 
 @dataclass(frozen=True, slots=True)
+class Vxlan:
+    """A VXLAN tunnel (RFC 7348), up, a port of the bridge ``master`` of the same namespace, with its UDP socket in the
+    node's own: ``local`` is the source address there, ``port`` the destination's. It learns nothing: what is on the other
+    side is said by ``Fdb`` and ``Neighbour``, from which it answers ARP and neighbour solicitations itself; a frame for
+    anyone else is dropped. ``mtu`` is that of the frames inside."""
+
+    rank: ClassVar[int] = 6
+    ns: str
+    name: str
+    vni: int
+    local: str
+    port: int
+    mtu: int
+    alias: str
+    master: str
+
+    @property
+    def key(self) -> Key:
+        """Identity."""
+        return ("link", self.ns, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Fdb:
+    """Where frames for a MAC go: through the tunnel ``link`` to the node with the address ``remote``; the bridge knows it
+    as well, so that they go nowhere else. Never ages."""
+
+    rank: ClassVar[int] = 8
+    ns: str
+    link: str
+    mac: str
+    remote: str
+
+    @property
+    def key(self) -> Key:
+        """Identity."""
+        return ("fdb", self.ns, self.link, self.mac)
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """The MAC of an address behind a link, for good; a tunnel answers who asks for it."""
+
+    rank: ClassVar[int] = 8
+    ns: str
+    link: str
+    address: str
+    mac: str
+
+    @property
+    def key(self) -> Key:
+        """Identity."""
+        return ("neighbour", self.ns, self.link, self.address)
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """All that a tunnel is to know is in the plans. An act, like ``Flow``: when the object appears, ``Fdb`` and
+    ``Neighbour`` entries that no plan has are taken away; without it a repair leaves them alone, since who they belong to
+    may not be known yet."""
+
+    rank: ClassVar[int] = 9
+    ns: str
+    link: str
+
+    @property
+    def key(self) -> Key:
+        """Identity."""
+        return ("exact", self.ns, self.link)
+
+
+@dataclass(frozen=True, slots=True)
 class Address:
     """An address (``address/length``) on a link; IPv6 without duplicate detection, since we assigned it."""
 
@@ -302,6 +374,10 @@ Object = (
     | Flow
     | Connections
     | Announce
+    | Vxlan
+    | Fdb
+    | Neighbour
+    | Exact
 )
 
 

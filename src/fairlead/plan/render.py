@@ -12,7 +12,10 @@ from fairlead.plan.objects import (
     Chain,
     Connections,
     Element,
+    Exact,
+    Fdb,
     Flow,
+    Neighbour,
     Netns,
     Object,
     Plan,
@@ -22,6 +25,7 @@ from fairlead.plan.objects import (
     Sysctl,
     Table,
     Veth,
+    Vxlan,
 )
 
 
@@ -66,6 +70,14 @@ def line(item: Object) -> str:
             return f"bridge {item.name}{_at(item.ns)} mac {item.mac} mtu {item.mtu} alias {item.alias}{adopt}"
         case Veth():
             return _veth(item)
+        case Vxlan():
+            end = f"[{item.local}]" if ":" in item.local else item.local
+            return (
+                f"vxlan {item.name}{_at(item.ns)} vni {item.vni} local {end}:{item.port} master {item.master}"
+                f" mtu {item.mtu} alias {item.alias}"
+            )
+        case Fdb() | Neighbour() | Exact():
+            return _peer(item)
         case Address():
             return f"address {item.cidr} on {item.link}{_at(item.ns)}"
         case Route():
@@ -84,6 +96,16 @@ def line(item: Object) -> str:
             return (
                 f"announce {addresses} on {item.link}{_at(item.ns)} {item.messages} times every {item.interval_ms} ms"
             )
+
+
+def _peer(item: Fdb | Neighbour | Exact) -> str:
+    match item:
+        case Fdb():
+            return f"fdb {item.mac} -> {item.remote} on {item.link}{_at(item.ns)}"
+        case Neighbour():
+            return f"neighbour {item.address} mac {item.mac} on {item.link}{_at(item.ns)}"
+        case Exact():
+            return f"nothing else known to {item.link}{_at(item.ns)}"
 
 
 def _veth(item: Veth) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from fairlead.kernel.errno import Refused, from_bind, refused
 from fairlead.kernel.reckoning import Ledger, everything
+from fairlead.kernel.repair import doubtful
 from fairlead.model.events import HostChanged
 from fairlead.plan.diff import Change, Create, Delete, Step, diff
 from fairlead.plan.objects import (
@@ -24,8 +25,11 @@ from fairlead.plan.objects import (
     Chain,
     Connections,
     Element,
+    Exact,
+    Fdb,
     Flow,
     Key,
+    Neighbour,
     Netns,
     Object,
     Plan,
@@ -35,6 +39,7 @@ from fairlead.plan.objects import (
     Sysctl,
     Table,
     Veth,
+    Vxlan,
 )
 from fairlead.plan.render import line
 
@@ -51,14 +56,22 @@ _ORDER = (
     Chain,
     Element,
     Bridge,
+    Vxlan,
     Veth,
     Sysctl,
     Address,
     Route,
+    Fdb,
+    Neighbour,
     Flow,
     Connections,
     Announce,
+    Exact,
 )
+#: What Linux removes with the link that it is on.
+_ON_LINKS = (Address, Route, Sysctl, Fdb, Neighbour)
+#: What is no state.
+_ACTS = (Flow, Connections, Announce, Exact)
 _NAME_MAX = 15
 
 #: A host with one address, from the range for documentation (RFC 5737).
@@ -94,19 +107,23 @@ class FakeKernel:
 
     async def apply(self, plans: Mapping[str, Plan]) -> None:
         """As the real one: all or nothing."""
-        self._carry_out(self._ledger.steps(plans))
+        steps = self._ledger.steps(plans)
+        self._carry_out(steps)
         self._ledger.settle(plans)
+        links = [step.object for step in steps if isinstance(step, Create) and isinstance(step.object, Exact)]
+        wanted = self._ledger.peers_of(links)
+        exact = {(link.ns, link.link) for link in links}
+        for item in list(self.objects.values()):
+            old = isinstance(item, Fdb | Neighbour) and (item.ns, item.link) in exact
+            if old and item.key not in wanted:
+                del self.objects[item.key]
 
     async def repair(self, plans: Mapping[str, Plan]) -> list[str]:
         """As the real one, except that a refusal is raised."""
         desired = everything(plans)
         steps = diff(
-            self._state(),
-            {
-                key: item
-                for key, item in desired.items()
-                if not isinstance(item, Sysctl | Flow | Connections | Announce)
-            },
+            {key: item for key, item in self._state().items() if not doubtful(item, desired)},
+            {key: item for key, item in desired.items() if not isinstance(item, (Sysctl, *_ACTS))},
         )
         self._carry_out(steps)
         for item in desired.values():
@@ -147,11 +164,7 @@ class FakeKernel:
         self._watchers = []
 
     def _state(self) -> dict[Key, Object]:
-        return {
-            key: item
-            for key, item in self.objects.items()
-            if not isinstance(item, Sysctl | Flow | Connections | Announce)
-        }
+        return {key: item for key, item in self.objects.items() if not isinstance(item, (Sysctl, *_ACTS))}
 
     def _carry_out(self, steps: Sequence[Step]) -> None:
         before = dict(self.objects)
@@ -177,7 +190,7 @@ class FakeKernel:
         if item.key in self.objects and isinstance(step, Create) and not isinstance(item, Sysctl | Address | Route):
             raise refused(f"make {line(item)}", errno.EEXIST, item=item)
         self._check(item)
-        if not isinstance(item, Flow | Connections | Announce):
+        if not isinstance(item, _ACTS):
             self.objects[item.key] = item
 
     def _check(self, item: Object) -> None:
@@ -202,7 +215,11 @@ class FakeKernel:
             case Element():
                 owner = ("set", item.ns, item.family, item.table, item.set)
                 self._need(owner in self.objects, item, errno.ENOENT)
-            case Flow() | Connections() | Announce():
+            case Vxlan():
+                self._check_tunnel(item)
+            case Fdb() | Neighbour():
+                self._need(self._has_link(item.ns, item.link), item, errno.ENODEV)
+            case Flow() | Connections() | Announce() | Exact():
                 return
 
     def _check_port(self, item: PortHold) -> None:
@@ -210,7 +227,7 @@ class FakeKernel:
             if isinstance(other, PortHold) and _collide(item, other):
                 raise from_bind(item, OSError(errno.EADDRINUSE, "in use"))
 
-    def _check_link(self, item: Bridge | Veth) -> None:
+    def _check_link(self, item: Bridge | Veth | Vxlan) -> None:
         names = [(item.ns, item.name)]
         if isinstance(item, Veth):
             names.append((item.peer_ns, item.peer))
@@ -222,6 +239,13 @@ class FakeKernel:
             self._need(0 < len(name) <= _NAME_MAX, item, errno.ERANGE)
             holder = self._link(ns, name)
             self._need(holder is None or holder.key == item.key, item, errno.EEXIST)
+
+    def _check_tunnel(self, item: Vxlan) -> None:
+        self._check_link(item)
+        self._need(isinstance(self.objects.get(("link", item.ns, item.master)), Bridge), item, errno.ENODEV)
+        for other in self.objects.values():
+            if isinstance(other, Vxlan) and other.key != item.key:
+                self._need((other.vni, other.port) != (item.vni, item.port), item, errno.EEXIST)
 
     def _check_route(self, item: Route) -> None:
         self._need(self._has_link(item.ns, item.link), item, errno.ENODEV)
@@ -256,9 +280,9 @@ class FakeKernel:
     def _need_namespace(self, ns: str, item: Object) -> None:
         self._need(not ns or ("netns", ns) in self.objects, item, errno.ENOENT)
 
-    def _link(self, ns: str, name: str) -> Bridge | Veth | None:
+    def _link(self, ns: str, name: str) -> Bridge | Veth | Vxlan | None:
         for item in self.objects.values():
-            if isinstance(item, Bridge | Veth) and (item.ns, item.name) == (ns, name):
+            if isinstance(item, Bridge | Veth | Vxlan) and (item.ns, item.name) == (ns, name):
                 return item
             if isinstance(item, Veth) and (item.peer_ns, item.peer) == (ns, name):
                 return item
@@ -271,12 +295,12 @@ class FakeKernel:
         """Remove an object and what Linux removes with it."""
         self.objects.pop(gone.key, None)
         ends: set[tuple[str, str]] = set()
-        if isinstance(gone, Bridge | Veth):
+        if isinstance(gone, Bridge | Veth | Vxlan):
             ends.add((gone.ns, gone.name))
         if isinstance(gone, Veth):
             ends.add((gone.peer_ns, gone.peer))
         for item in list(self.objects.values()):
-            if _inside(item, gone) or (isinstance(item, Address | Route | Sysctl) and (item.ns, item.link) in ends):
+            if _inside(item, gone) or (isinstance(item, _ON_LINKS) and (item.ns, item.link) in ends):
                 self._remove(item)
             elif isinstance(gone, Bridge) and isinstance(item, Veth) and (item.ns, item.master) == (gone.ns, gone.name):
                 self.objects[item.key] = _freed(item)
