@@ -130,11 +130,11 @@ class Gossip(Voice):
         """Whether a member is at a host: its connections are not a stranger's."""
         return host in self.members.hosts
 
-    def refused(self, peer: Address, now: float) -> None:
+    def refused(self, peer: Address, now: float, *, sure: bool) -> None:
         """A host said that nobody listens at this address."""
         member = self.members.at(peer)
         if member is not None:
-            self._swim.refused(member.id, now)
+            self._swim.refused(member.id, now, sure=sure)
 
     def lifeline_lost(self, peer: Address, now: float) -> None:
         """A lifeline broke or could not be made: look at once."""
@@ -221,7 +221,7 @@ class Gossip(Voice):
             networks=networks,
             versions={scope: self.tables.versions(scope) for scope in scopes},
             sums={scope: self.tables.digest([scope]) for scope in scopes},
-            members_sum=self.members.sum,
+            members_sum=self.members.sums.total,
             queued_packets=self._links.queued,
             orphaned_blocks=self._holding.orphaned,
             lag_s=self._confirmations.lag_s(now),

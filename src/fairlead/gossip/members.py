@@ -182,6 +182,7 @@ class Members:
 
     def __init__(self, own: Card) -> None:
         self.own = own.id
+        #: Over what is believed of each: the same for those who believe the same.
         self.sums = Sums()
         self.changes = 0
         #: Ids of all that have not left, dead ones too, ascending: the ring of probes and trees.
@@ -210,11 +211,6 @@ class Members:
     def get(self, identifier: NodeId) -> Member | None:
         """One member, None when there is none of that id."""
         return self._members.get(identifier)
-
-    @property
-    def sum(self) -> int:
-        """What is believed of all, as eight bytes: the same for those who believe the same."""
-        return self.sums.total
 
     @property
     def card(self) -> Card:

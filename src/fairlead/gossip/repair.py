@@ -16,18 +16,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from fairlead.gossip.contract import STREAM_BYTES_MAX
-from fairlead.gossip.gaps import BLOCKS_MAX, Gaps
+from fairlead.gossip.gaps import Gaps
 from fairlead.gossip.holding import Holding, Taken
 from fairlead.gossip.identity import NodeId
+from fairlead.gossip.lacking import NOTHING, Lacking
 from fairlead.gossip.log import Version
 from fairlead.gossip.members import Card, Member, Opinion
 from fairlead.gossip.messages import Branches, Digest, Have, Item, Message, State, Sync, Vector, Versions, Want
 from fairlead.gossip.outbox import Outbox
 from fairlead.gossip.spread import HAVE_LOGS, Spreading
 from fairlead.gossip.sums import CHILDREN, LEAF_MIN, ROOT, Sums, under
-from fairlead.gossip.views import CLUSTER
-from fairlead.gossip.wire import CARDS_MAX, encode_item, portions
+from fairlead.gossip.wire import CARDS_MAX, portions
 
 #: Seconds without news after which sums are believed to differ for good.
 QUIET_S = 0.05
@@ -43,9 +42,6 @@ STALE_COMPARED = 2
 PUSHED_MAX = 16
 #: Names in one ``Vector``, and branches times tables in one ``Branches``, that fit a packet; more go by stream.
 VECTOR_NAMES, BRANCHED_MAX = 40, 9
-#: Bytes of one ``State``.
-STATE_BYTES = STREAM_BYTES_MAX // 4
-_NOTHING = Version()
 
 
 @dataclass(slots=True)
@@ -56,8 +52,8 @@ class _Difference:
     sure: bool = False
 
 
-class Repair:
-    """Compares, asks and answers. ``former`` is told when others know this node's log in a scope by its former life only."""
+class Repair(Lacking):
+    """Compares, asks and answers."""
 
     def __init__(
         self,
@@ -69,12 +65,10 @@ class Repair:
         former: Callable[[str], None],
         rtt: Callable[[NodeId], float],
     ) -> None:
-        self._holding = holding
+        super().__init__(holding, spreading, former)
         self._outbox = outbox
-        self._spreading = spreading
         self._gaps = gaps
         self._counters = counters
-        self._former = former
         self._rtt = rtt
         #: Nodes that hold something else, as far as known; and those with which that was talked about of late.
         self._differences: dict[NodeId, _Difference] = {}
@@ -86,7 +80,7 @@ class Repair:
     def sum(self, with_node: NodeId) -> int:
         """What is held of what a node and this one share, as eight bytes."""
         shared = self._holding.shared(with_node)
-        return (self._holding.members.sum + self._holding.tables.digest(shared)) % 2**64
+        return (self._holding.members.sums.total + self._holding.tables.digest(shared)) % 2**64
 
     def compared(self, peer: NodeId, now: float, *, same: bool) -> None:
         """A ping or an ack has shown whether a node holds the same."""
@@ -132,7 +126,7 @@ class Repair:
         holding = self._holding
         shared = holding.shared(peer.id)
         scopes = [scope for scope in shared if digest.sums.get(scope) != holding.tables.digest([scope])]
-        members = digest.members != holding.members.sum
+        members = digest.members != holding.members.sums.total
         if not scopes and not members:
             return
         self._counters["differences"] += 1
@@ -216,21 +210,6 @@ class Repair:
         for part in portions(wanted, HAVE_LOGS):
             self._outbox.tell(peer, Want((), part))
 
-    def synced(self, vector: Vector) -> State:
-        """The answer to a ``Sync``."""
-        # A node that has just attached asks before its attachment has come here.
-        scopes = (CLUSTER, *self._holding.networks)
-        known = {scope: vector.versions[scope] for scope in scopes if scope in vector.versions}
-        self._behind(known)
-        return state([*self._members_lacking(vector), *self._after(self._held(known, vector.branches))])
-
-    def want(self, peer: Member, want: Want, now: float) -> None:
-        """A node asks for what comes after what it has."""
-        members = self._holding.members
-        items: list[Item] = [member.card for card in want.cards if (member := members.get(card)) is not None]
-        items += self._after(want.versions)[:BLOCKS_MAX]
-        self._spreading.give(peer, items, now)
-
     def have(self, peer: Member, have: Have, now: float) -> None:
         """A node says how much it holds of some logs."""
         wanted = self._wanted(have.versions, now)
@@ -241,7 +220,7 @@ class Repair:
             for scope, owners in have.versions.items():
                 for owner in owners:
                     log = self._holding.tables.log(owner, scope)
-                    held.setdefault(scope, {})[owner] = log.version if log else _NOTHING
+                    held.setdefault(scope, {})[owner] = log.version if log else NOTHING
             self._outbox.tell(peer, Have(held))
 
     def gain(self, items: Iterable[Item], peer: Member, now: float, *, hint: bool = True) -> Taken:
@@ -267,7 +246,7 @@ class Repair:
     def _digest(self, peer: NodeId) -> Digest:
         tables = self._holding.tables
         sums = {scope: tables.digest([scope]) for scope in self._holding.shared(peer)[: HAVE_LOGS // 2]}
-        return Digest(self._holding.members.sum, sums)
+        return Digest(self._holding.members.sums.total, sums)
 
     def _compare(self, peer: NodeId, difference: _Difference, now: float) -> None:
         member = self._holding.members.get(peer)
@@ -288,76 +267,11 @@ class Repair:
         for scope, owners in self._behind(versions).items():
             for owner, ours in owners.items():
                 theirs = versions[scope][owner]
-                asked, until = self._asked.get((owner, scope), (_NOTHING, now))
+                asked, until = self._asked.get((owner, scope), (NOTHING, now))
                 if now >= until or asked != theirs:
                     self._asked[owner, scope] = (theirs, now + ASKED_S)
                     found.setdefault(scope, {})[owner] = ours
         return found
-
-    def _behind(self, versions: Versions) -> dict[str, dict[NodeId, Version]]:
-        """Of which logs somebody has more."""
-        found: dict[str, dict[NodeId, Version]] = {}
-        holding = self._holding
-        for scope, owners in versions.items():
-            if scope != CLUSTER and scope not in holding.networks:
-                continue
-            for owner, theirs in owners.items():
-                log = holding.tables.log(owner, scope)
-                ours = log.version if log else _NOTHING
-                if owner == holding.own and not ours:
-                    self._former(scope)
-                newer = (theirs.epoch, theirs.seq) > (ours.epoch, ours.seq) or (
-                    theirs.epoch == ours.epoch and theirs.head > ours.head
-                )
-                if newer and owner != holding.own and theirs.epoch > holding.members.banned.get(owner, -1):
-                    found.setdefault(scope, {})[owner] = ours
-        return found
-
-    def _members_lacking(self, vector: Vector) -> list[Item]:
-        """What somebody lacks of members who has said all that it has."""
-        if not vector.members:
-            return []
-        items: list[Item] = []
-        theirs, firsts = {opinion.id: opinion for opinion in vector.opinions}, under(vector.branches)
-        for member in self._holding.members:
-            if member.id[0] not in firsts:
-                continue
-            opinion = theirs.get(member.id)
-            if opinion is None or opinion.order < member.card.order:
-                items.append(member.card)
-                known = 0
-            else:
-                known = opinion.level if opinion.order == member.card.order else member.level
-            if member.level > known:
-                items.append(member.opinion)
-        return items
-
-    def _held(self, known: Versions, branches: Sequence[int]) -> Versions:
-        """For each log held here of these scopes, how much of it somebody has who has said all that it has."""
-        tables, firsts = self._holding.tables, under(branches)
-        return {
-            scope: {owner: owners.get(owner, _NOTHING) for owner in tables.versions(scope, firsts)}
-            for scope, owners in known.items()
-        }
-
-    def _ours(self, known: Versions, branches: Sequence[int]) -> Versions:
-        """How much is held here of logs of which somebody has less."""
-        firsts = under(branches)
-        held = {scope: self._holding.tables.versions(scope, firsts) for scope in known}
-        return {
-            scope: {owner: version for owner, version in owners.items() if version != known[scope].get(owner)}
-            for scope, owners in held.items()
-        }
-
-    def _after(self, versions: Versions) -> list[Item]:
-        items: list[Item] = []
-        for scope, owners in versions.items():
-            for owner, known in owners.items():
-                log = self._holding.tables.log(owner, scope)
-                if log is not None and log.version != known:
-                    head, blocks = log.since(known)
-                    items += [*((head,) if head else ()), *blocks]
-        return items
 
 
 def _children(sums: Sums, branches: Iterable[int]) -> tuple[int, ...]:
@@ -374,15 +288,3 @@ def _differ(branches: Iterable[int], theirs: Sequence[int], ours: Sums, below: s
     ]
     below.update(differing)
     return bool(differing)
-
-
-def state(items: Iterable[Item]) -> State:
-    """As much as one message by stream holds."""
-    chosen: list[Item] = []
-    size = 0
-    for item in items:
-        size += len(encode_item(item))
-        if chosen and size > STATE_BYTES:
-            return State(tuple(chosen), more=True)
-        chosen.append(item)
-    return State(tuple(chosen), more=False)

@@ -89,7 +89,7 @@ def told(village: Village, kind: type[Told]) -> list[Told]:
 
 
 def state(village: Village) -> list[object]:
-    return [(node.members.sum, node.tables.digest([CLUSTER, NET])) for node in village.nodes.values()]
+    return [(node.members.sums.total, node.tables.digest([CLUSTER, NET])) for node in village.nodes.values()]
 
 
 # -- nonces and epochs
@@ -351,6 +351,22 @@ def test_a_made_up_epoch_or_counter_does_not_silence_a_member(epoch: int, counte
     village.run(0.2)
     village.cut = lambda _one, _other: False
     village.run_until(lambda: village.all_have("k", "by repair"), 5.0)
+
+
+def test_a_stranger_who_says_that_nobody_listens_there_buries_nobody() -> None:
+    """ICMP's "port unreachable" quotes two addresses and two ports, which any stranger knows. A connection that is refused
+    quotes a number that only the host has seen."""
+    village = tapped(6)
+    village.put(1, "k", "v")
+    village.run(2.0)
+    for _ in range(400):
+        for at in (0, 2, 3, 4, 5):
+            village.do(at, lambda node: node.refused(address_of(1), village.now, sure=False))
+        village.run(0.01)
+    assert sum(node.snapshot().counters.get("refusals", 0) for node in village.nodes.values()) > 10
+    assert not told(village, MemberDown)
+    village.stop(1)
+    assert village.run_until(lambda: village.all_see(1, Standing.DEAD), 5.0) < 0.3
 
 
 def test_made_up_senders_fill_nothing_and_push_out_no_member() -> None:

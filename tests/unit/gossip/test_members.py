@@ -127,15 +127,15 @@ def test_what_is_seen_counts_more_than_what_is_heard() -> None:
 
 def test_a_suspicion_is_nobodys_business_until_it_is_sure() -> None:
     members = met(card(BOB))
-    before = members.sum
+    before = members.sums.total
     members.suspect(BOB.id)
     assert standing(members) == Standing.SUSPECT
-    assert members.sum == before
+    assert members.sums.total == before
     assert list(members.lost) == []
     assert members.lose(BOB.id)
     assert list(members.lost) == [BOB.id]
     assert members.lose(BOB.id) is None
-    assert members.sum != before
+    assert members.sums.total != before
 
 
 def test_a_farewell_is_final_until_the_next_card() -> None:
@@ -150,9 +150,9 @@ def test_a_farewell_is_final_until_the_next_card() -> None:
 
 def test_who_is_removed_is_forgotten_until_its_next_life() -> None:
     members = met(card(BOB))
-    empty = met().sum
+    empty = met().sums.total
     assert members.remove(BOB.id, 1)
-    assert members.sum == empty
+    assert members.sums.total == empty
     assert members.ring == [ALICE.id]
     assert members.at(HERE) is None or members.at(HERE) == members.get(ALICE.id)
     assert members.meet(card(BOB, incarnation=9)) is None
@@ -176,6 +176,6 @@ def test_the_same_news_in_any_order_ends_in_the_same_belief_and_sum(seed: int) -
                 members.meet(item)
             else:
                 members.judge(item)
-        sums.add(members.sum)
+        sums.add(members.sums.total)
         standings.add(standing(members))
     assert len(sums) == len(standings) == 1

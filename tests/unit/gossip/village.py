@@ -151,7 +151,7 @@ class Village:
         return all(self.standing(at, of) is standing for at in self.nodes if at not in {of, *but})
 
     def agree(self) -> bool:
-        sums = {(node.members.sum, node.tables.digest(["", NET])) for node in self.nodes.values()}
+        sums = {(node.members.sums.total, node.tables.digest(["", NET])) for node in self.nodes.values()}
         return len(sums) == 1 and all(len(node.members.ring) == len(self.nodes) for node in self.nodes.values())
 
     def settled(self, seconds: float = 5.0) -> Village:
@@ -182,7 +182,7 @@ class Village:
         there = self.at.get(wish.to)
         if there is None:
             if number in self.nodes and number not in self.holes:
-                self.nodes[number].refused(wish.to, self.now)
+                self.nodes[number].refused(wish.to, self.now, sure=False)
                 self.drain(number)
         elif there in self.nodes and not self.apart(number, there):
             self.nodes[there].receive(wish.data, source, self.now)
@@ -200,6 +200,8 @@ class Village:
         def arrive() -> None:
             there = self.at.get(wish.to)
             if there is None:
+                if number in self.nodes and number not in self.holes:
+                    self.nodes[number].refused(wish.to, self.now, sure=True)
                 answer(None)
                 return
             if there not in self.nodes or self.apart(number, there):
