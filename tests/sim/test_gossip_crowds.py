@@ -55,7 +55,7 @@ def test_all_that_start_at_once_know_all_soon() -> None:
 
 @pytest.mark.parametrize("lost", [0.0, 0.1])
 def test_halves_that_were_apart_agree_soon_and_nobody_who_is_near_was_hidden(lost: float) -> None:
-    cluster = Cluster(5, Faults(jitter_s=0.001, loss=lost))
+    cluster = Cluster(6, Faults(jitter_s=0.001, loss=lost))
     world = cluster.world
     with world.telling():
         for player in [cluster.add() for _ in range(16)]:

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from fairlead.gossip.blocks import Said
 from fairlead.gossip.contract import Event, GossipSettings, Peer, Snapshot, Wish
 from fairlead.gossip.identity import Address, Identity
 from fairlead.gossip.keyring import Keyring, Opened, short, unseal
-from fairlead.gossip.members import Member
+from fairlead.gossip.members import Member, Opinion
 from fairlead.gossip.messages import (
     Ack,
     Back,
@@ -102,12 +103,7 @@ class Gossip(Voice):
         if not self._first(opened, message):
             return self._again(message)
         if isinstance(message, Join):
-            self._gaps.took(taken := self._holding.take([message.card], sender.host), None, now)
-            self._spreading.tell(taken.news)
-            joined = self.members.get(message.card.id)
-            if joined is None or short(joined.id) != opened.sender:
-                return b""
-            return self._outbox.seal(self._repair.synced(Vector((), {CLUSTER: {}}, members=True, ask=False)), joined)
+            return self._welcome(message, opened, sender, now)
         member = self.members.named(opened.sender)
         if member is None:
             self.counters["strangers"] += 1
@@ -122,9 +118,29 @@ class Gossip(Voice):
             self._handle(message, member, now)
         return self._outbox.seal(reply, member)
 
+    def _welcome(self, join: Join, opened: Opened, sender: Address, now: float) -> bytes:
+        """A node joins: have all know it and what it says, and answer with what it lacks."""
+        identifier = join.card.id
+        if short(identifier) != opened.sender:
+            return b""
+        its = [item for item in join.items if isinstance(item, Said) and item.owner == identifier]
+        taken = self._holding.take([join.card, *its], sender.host)
+        self._gaps.took(taken, None, now)
+        self._spreading.tell(taken.news)
+        joined = self.members.get(identifier)
+        if joined is None:
+            return b""
+        logs = {scope: self.tables.log(identifier, scope) for scope in self._holding.shared(identifier)}
+        known = {scope: {identifier: log.version} if log else {} for scope, log in logs.items()}
+        its_own = Opinion(identifier, *join.card.order, 0)
+        return self._outbox.seal(self._repair.synced(Vector((its_own,), known, members=True, ask=False)), joined)
+
     def answered(self, request_id: int, data: bytes | None, now: float) -> None:
         """The reply to a ``Request`` has come; None: it failed."""
         self._outbox.answered(request_id, data, now)
+        while self._joined and self._early:
+            early, sender = self._early.popleft()
+            self._accept(early, sender, self.members.at(sender), now)
 
     def known(self, host: str) -> bool:
         """Whether a member is at a host: its connections are not a stranger's."""
@@ -154,8 +170,7 @@ class Gossip(Voice):
         self._links.tick(now)
         if self._join_due is not None and self._join_due <= now:
             self._ask_seed(now)
-        for scope in [scope for scope, due in self._quiet.items() if due <= now]:
-            self._sum_up(scope)
+        self._say_signed(self._summed_up([scope for scope, due in self._quiet.items() if due <= now]))
 
     def next_deadline(self) -> float | None:
         """When ``tick`` is wanted, on the clock that ``now`` is of."""
@@ -179,6 +194,7 @@ class Gossip(Voice):
     def outgoing(self, now: float) -> list[Wish]:
         """What is to be sent; the caller's from now on."""
         self._now = now
+        self._spreading.pass_on(now)
         if self._spreading.may_send(now):
             self._flush(now)
             self._spreading.flush(now)
@@ -305,9 +321,13 @@ class Gossip(Voice):
             if not isinstance(message, Spread):
                 return
         if isinstance(message, Spread):
-            sealer = member.id if member else None
-            taken = self._spreading.passed(data, message, sealer, by, now)
-            self._gaps.took(taken, by.id if by else sealer, now)
+            if member is None and self._join_due is not None and not self._joined:
+                # It goes on along the tree of a node that is known once the cluster's state has come.
+                self._early.append((data, sender))
+                return
+            taken = self._spreading.passed(data, message, opened.sender, by or sender, now)
+            source = by or member
+            self._gaps.took(taken, source.id if source else None, now)
         elif member is not None and opened.epoch == member.card.epoch:
             if not opened.direct:
                 if isinstance(message, Delta):

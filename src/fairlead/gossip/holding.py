@@ -10,7 +10,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from fairlead.gossip.blocks import Block, Checked, Head, genuine, genuine_head
+from fairlead.gossip.blocks import Block, Checked, Head, genuine
 from fairlead.gossip.contract import (
     EpochTaken,
     Event,
@@ -223,7 +223,7 @@ class Holding:
         if member is None:
             self._adopt(head, by, taken)
             return
-        if not genuine_head(head, member.card.public_key, self._verify):
+        if not genuine(head, member.card.public_key, self._checked):
             self.forged(by, "heads")
             return
         self._offer(head, head, [], taken)

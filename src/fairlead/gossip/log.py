@@ -14,8 +14,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from fairlead.gossip.blocks import Block, Event, Head, Span, write_blocks, write_head
-from fairlead.gossip.identity import Identity, NodeId
+from fairlead.gossip.blocks import Block, Event, Head, Said, Span, draft_blocks, draft_head
+from fairlead.gossip.identity import NodeId
 
 #: Blocks kept that cannot be applied yet; more are dropped, since they can be asked for again.
 WAITING_MAX = 2048
@@ -264,11 +264,10 @@ class OwnLog(Log):
     """A node's own log in one scope: what it says is gathered, signed and applied here first. ``seq`` is what it has said
     of this epoch already, if it has been in the scope before."""
 
-    def __init__(self, identity: Identity, scope: str, epoch: int, seq: int = 0) -> None:
-        super().__init__(identity.id, scope)
+    def __init__(self, owner: NodeId, scope: str, epoch: int, seq: int = 0) -> None:
+        super().__init__(owner, scope)
         self.epoch = epoch
         self.seq = seq
-        self._identity = identity
         self._said: dict[Name, Event] = {}
         self._complete = False
 
@@ -285,21 +284,28 @@ class OwnLog(Log):
             self._said[name] = event
 
     def flush(self) -> tuple[list[Block], list[Change]]:
-        """Sign what was said; the blocks to send and what changed."""
+        """Write down what was said: blocks to be signed, and what changed."""
         events, self._said = list(self._said.values()), {}
-        blocks = write_blocks(self._identity, self.scope, self.epoch, self.seq + 1, events) if events else []
+        blocks = draft_blocks(self.owner, self.scope, self.epoch, self.seq + 1, events)
         return blocks, self.offer(None, blocks)
 
     def sum_up(self, *, complete: bool, anyhow: bool = False) -> tuple[Head | None, list[Change]]:
-        """A head, if it would tell anybody anything: that blocks may be dropped, or that the epoch is complete; with
+        """A head to be signed, if it would tell anybody anything: that blocks may be dropped, or that the epoch is complete; with
         ``anyhow`` if there is none yet: it tells that an epoch has begun."""
         news = (complete and not self._complete) or (anyhow and self.head is None)
         if not self._dead and not news:
             return None, []
         self._complete = self._complete or complete
         seqs = sorted(record.seq for record in self._records.values())
-        head = write_head(self._identity, self.scope, self.epoch, self.seq, _spans(seqs), complete=self._complete)
+        head = draft_head(self.owner, self.scope, self.epoch, self.seq, _spans(seqs), complete=self._complete)
         return head, self.offer(head, ())
+
+    def signed(self, said: Said) -> None:
+        """Hold what is signed in the place of its draft."""
+        if isinstance(said, Head):
+            self.head = said
+        elif said.first in self._blocks:
+            self._blocks[said.first] = said
 
     def compact(self) -> int:
         """Say again what stands in blocks of which less than half stands, once they are the greater part; how many

@@ -150,9 +150,10 @@ class Who:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """By stream: I belong to you; the reply is a ``State``."""
+    """By stream: I belong to you, and this is what I say; the reply is a ``State``."""
 
     card: Card
+    items: tuple[Item, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,10 @@ from math import exp
 
 from fairlead.gossip.blocks import PACKET_BYTES, Block, Head
 from fairlead.gossip.holding import Holding, Taken
-from fairlead.gossip.identity import NodeId
-from fairlead.gossip.keyring import OVERHEAD_BYTES, name_of
+from fairlead.gossip.identity import Address, NodeId
+from fairlead.gossip.keyring import OVERHEAD_BYTES, ShortId, name_of
 from fairlead.gossip.links import Links
-from fairlead.gossip.members import Member
+from fairlead.gossip.members import Card, Member
 from fairlead.gossip.messages import Delta, Have, Item, Spread
 from fairlead.gossip.outbox import Outbox
 from fairlead.gossip.tree import Tree
@@ -56,6 +56,8 @@ class Spreading:
         self._waiting = 0
         #: Scope -> owners of logs that the children are to be told about.
         self._hints: dict[str, dict[NodeId, None]] = {}
+        #: Packets to be sent on, with their scopes, sealers, the neighbours they came from, and whether hops are confirmed.
+        self._passing: list[tuple[bytes, str, ShortId, NodeId | None, bool]] = []
         self._last_sent = self._last_hints = float("-inf")
         self._lossy_until = self._seen_until = float("-inf")
         #: Packets of news a second, over about a second, at a time.
@@ -103,6 +105,8 @@ class Spreading:
         news, self._news, self._waiting = self._news, {}, 0
         self._last_sent = now
         for scope, items in news.items():
+            # Cards first: those who pass it on should know of whom the tree consists.
+            items.sort(key=lambda item: not isinstance(item, Card))
             children = self._tree.children(scope, self._holding.own)
             for group in filled(items, ITEMS_BYTES) if children else ():
                 confirm = self._confirmed(now)
@@ -110,26 +114,36 @@ class Spreading:
                 for child in children:
                     self._links.push(child, packet, now, confirm=confirm)
 
-    def passed(self, packet: bytes, spread: Spread, sealer: NodeId | None, by: Member | None, now: float) -> Taken:
-        """A packet of a tree has come, ``by`` way of a neighbour: take it and pass it on if it has news."""
+    def passed(self, packet: bytes, spread: Spread, sealer: ShortId, source: Member | Address, now: float) -> Taken:
+        """A packet of a tree has come from a neighbour (its address, when it is not known): take it, and if it has news,
+        have it passed on."""
         # Whoever forwards has not checked all that is in a packet; whoever sealed it has.
-        source = sealer.hex() if sealer else by.id.hex() if by else ""
-        taken = self._holding.take(spread.items, source)
+        author = self._holding.members.named(sealer)
+        taken = self._holding.take(spread.items, author.id.hex() if author else sealer.hex())
         if spread.seen and taken.news:  # not because a stranger plays an old packet again
             self._lossy_until = max(self._lossy_until, now + CALM_S)
         confirm = spread.lossy or self.lossy(now)
+        # Its card may have come just now.
+        by = source if isinstance(source, Member) else self._holding.members.at(source)
         if by is not None and (confirm or not taken.news):
             self._links.confirm(by.id, name_of(packet))
-        if not taken.news:
-            return taken
-        self._confirmed(now)
-        first = next((item for item in spread.items if isinstance(item, (Block, Head))), None)
-        scope = first.scope if first else CLUSTER
-        # The card of a sealer that is not known may be on its way: whoever lacks the news is told by repair.
-        for child in self._tree.children(scope, sealer) if sealer else ():
-            if by is None or child != by.id:
-                self._links.push(child, packet, now, confirm=confirm)
+        if taken.news:
+            self._confirmed(now)
+            first = next((item for item in spread.items if isinstance(item, Block | Head)), None)
+            self._passing.append((packet, first.scope if first else CLUSTER, sealer, by.id if by else None, confirm))
         return taken
+
+    def pass_on(self, now: float) -> None:
+        """Send on what has come, along the trees over all nodes that are known by now."""
+        if not self._passing:
+            return
+        passing, self._passing = self._passing, []
+        for packet, scope, sealer, by, confirm in passing:
+            root = self._holding.members.named(sealer)
+            # The card of a sealer that is not known may be on its way: whoever lacks the news is told by repair.
+            for child in self._tree.children(scope, root.id) if root else ():
+                if child != by:
+                    self._links.push(child, packet, now, confirm=confirm)
 
     def give(self, to: Member, items: Iterable[Item], now: float) -> None:
         """Send one node what it lacks."""

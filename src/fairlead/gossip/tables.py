@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 
-from fairlead.gossip.blocks import Block, Event, Head
+from fairlead.gossip.blocks import Block, Event, Head, Said, sign
 from fairlead.gossip.identity import Identity, NodeId
 from fairlead.gossip.log import Change, Log, OwnLog, Record, Version
 from fairlead.gossip.sums import Sums
@@ -55,7 +55,7 @@ class Logs:
         """This node's own log in a scope, made when there is none."""
         log = self._own.get(scope)
         if log is None:
-            log = self._own[scope] = OwnLog(self._identity, scope, self._epoch, self._spoken.get(scope, 0))
+            log = self._own[scope] = OwnLog(self._identity.id, scope, self._epoch, self._spoken.get(scope, 0))
             self._logs.setdefault(scope, {})[self._identity.id] = log
         return log
 
@@ -124,7 +124,7 @@ class Tables(Logs):
         self.put(CLUSTER, ATTACHMENTS, attachment_key(network, self._identity.id), b"" if there else None)
 
     def flush(self, scope: str) -> tuple[list[Block], list[Change]]:
-        """Sign what was put in a scope: the blocks to send, and what readers see change."""
+        """Write down what was put in a scope: blocks to be signed (``sign``), and what readers see change."""
         log = self.own(scope)
         before = log.version
         blocks, changes = log.flush()
@@ -132,13 +132,21 @@ class Tables(Logs):
         return blocks, self._see(changes)
 
     def sum_up(self, scope: str, *, complete: bool, anyhow: bool = False) -> tuple[Head | None, list[Change]]:
-        """This node's next head in a scope, when there is something to sum up (or ``anyhow``); what readers see change."""
+        """This node's next head in a scope, to be signed, when there is something to sum up (or ``anyhow``); what readers
+        see change."""
         log = self.own(scope)
         before = log.version
         log.compact()
         head, changes = log.sum_up(complete=complete, anyhow=anyhow)
         self._moved(log, before)
         return head, self._see(changes)
+
+    def sign(self, drafts: Sequence[Said]) -> list[Said]:
+        """What this node has written down, signed together, to be sent."""
+        signed = sign(self._identity, drafts)
+        for said in signed:
+            self.own(said.scope).signed(said)
+        return signed
 
     def offer(self, owner: NodeId, scope: str, head: Head | None, blocks: Sequence[Block]) -> list[Change]:
         """Take what was received of a log (checked); what readers see change."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from random import Random
 
-from fairlead.gossip.blocks import NAME_BYTES_MAX, VALUE_BYTES_MAX, Block, Head
+from fairlead.gossip.blocks import NAME_BYTES_MAX, VALUE_BYTES_MAX, Said
 from fairlead.gossip.confirm import Confirmations
 from fairlead.gossip.contract import GossipSettings, Joined, Written
 from fairlead.gossip.gaps import Gaps
@@ -16,6 +16,7 @@ from fairlead.gossip.identity import Address, Identity, NodeId
 from fairlead.gossip.keyring import Keyring
 from fairlead.gossip.lifelines import Lifelines
 from fairlead.gossip.links import Links
+from fairlead.gossip.log import Version
 from fairlead.gossip.members import Member, Members, Opinion, write_card
 from fairlead.gossip.messages import Delta, Join, Message, Ping, State, Who
 from fairlead.gossip.outbox import Outbox
@@ -35,6 +36,10 @@ JOIN_AGAIN_S, JOIN_AGAIN_S_MAX = 0.1, 5.0
 GREET_S, GREET_S_MAX = 2.0, 30.0
 #: Seconds for a seed to answer.
 JOIN_S = 2.0
+#: Bytes of what a node says of its own when it joins; what does not fit is pushed afterwards.
+JOIN_BYTES = 64 * 1024
+#: Packets that are kept until the cluster's state has come.
+EARLY_MAX = 256
 #: Other members with which a node that has joined compares what it got.
 CONTACTS = 2
 #: Seconds of quiet after which a log is summed up.
@@ -77,7 +82,7 @@ class Voice:
         )
         self._repair = Repair(
             self._holding, self._outbox, self._spreading, self._gaps, self.counters,
-            lambda scope: self._sum_up(scope, anyhow=True), self._rtt,
+            lambda scope: self._say_signed(self._summed_up([scope], anyhow=True)), self._rtt,
         )  # fmt: skip
         self._settling = Settling(self._holding, self._tree)
         self._confirmations = Confirmations(epoch, self.members, self.tables, self._tree, self._outbox)
@@ -93,6 +98,8 @@ class Voice:
         self._seeds: tuple[Address, ...] = ()
         self._seed = 0
         self._join_due: float | None = None
+        #: What was pushed here, and from where, before it was known who there is.
+        self._early: deque[tuple[bytes, Address]] = deque(maxlen=EARLY_MAX)
         self._quiet: dict[str, float] = {CLUSTER: now + SUM_UP_S}
 
     def join(self, seeds: Sequence[Address], now: float) -> None:
@@ -126,8 +133,7 @@ class Voice:
         self.tables.attach(network)
         self._quiet[network] = now + SUM_UP_S
         if self.tables.own(network).seq:
-            self._sum_up(network, anyhow=True)
-        self._flush_scope(CLUSTER, now)
+            self._say_signed(self._summed_up([network], anyhow=True))
         self._pull(network, now)
         self._settling.begin(network, now)
 
@@ -137,9 +143,9 @@ class Voice:
             return
         for record in list(self.tables.own(network).records()):
             self.tables.put(network, record.table, record.key, None)
-        self._flush_scope(network, now)
+        self._say_signed(self._written([network], now))
         self.tables.attach(network, there=False)
-        self._flush_scope(CLUSTER, now)
+        self._say_signed(self._written([CLUSTER], now))
         self._holding.networks.discard(network)
         self._settling.end(network)
         self._quiet.pop(network, None)
@@ -158,9 +164,8 @@ class Voice:
     def complete(self, now: float) -> None:
         """All records that this node has are put: what stood by its former lives stands no more."""
         self._complete = True
-        for scope in (CLUSTER, *sorted(self._holding.networks)):
-            self._flush_scope(scope, now)
-            self._sum_up(scope)
+        scopes = (CLUSTER, *sorted(self._holding.networks))
+        self._say_signed([*self._written(scopes, now), *self._summed_up(scopes)])
 
     def trust(self, authorities: Iterable[NodeId], now: float) -> None:
         """Believe verdicts of these from now on, and of nobody else."""
@@ -193,23 +198,34 @@ class Voice:
 
     def _flush(self, now: float) -> None:
         """Sign what was put, and have it sent."""
-        for scope in self.tables.unsaid():
-            self._flush_scope(scope, now)
+        self._say_signed(self._written(self.tables.unsaid(), now))
 
-    def _flush_scope(self, scope: str, now: float) -> None:
-        blocks, changes = self.tables.flush(scope)
-        self._holding.seen(changes)
-        if blocks:
-            self._spreading.tell(blocks)
-            self._confirmations.said(scope, now)
-            self._quiet[scope] = now + SUM_UP_S
+    def _written(self, scopes: Iterable[str], now: float) -> list[Said]:
+        """What was put in some scopes, to be signed."""
+        drafts: list[Said] = []
+        for scope in scopes:
+            blocks, changes = self.tables.flush(scope)
+            self._holding.seen(changes)
+            if blocks:
+                drafts += blocks
+                self._confirmations.said(scope, now)
+                self._quiet[scope] = now + SUM_UP_S
+        return drafts
 
-    def _sum_up(self, scope: str, *, anyhow: bool = False) -> None:
-        self._quiet.pop(scope, None)
-        head, changes = self.tables.sum_up(scope, complete=self._complete, anyhow=anyhow)
-        self._holding.seen(changes)
-        if head is not None:
-            self._spreading.tell([head])
+    def _summed_up(self, scopes: Iterable[str], *, anyhow: bool = False) -> list[Said]:
+        """Heads of some scopes that tell anybody anything, to be signed."""
+        drafts: list[Said] = []
+        for scope in scopes:
+            self._quiet.pop(scope, None)
+            head, changes = self.tables.sum_up(scope, complete=self._complete, anyhow=anyhow)
+            self._holding.seen(changes)
+            if head is not None:
+                drafts.append(head)
+        return drafts
+
+    def _say_signed(self, drafts: Sequence[Said]) -> None:
+        """Have what was written sent, under one signature: others check it once."""
+        self._spreading.tell(self.tables.sign(drafts))
 
     def _introduce(self, now: float, *, left: bool = False) -> None:
         """Say that one is there, above all that others say of it; or that one is not any more."""
@@ -230,16 +246,33 @@ class Voice:
         again = min(JOIN_AGAIN_S * 2**rounds, JOIN_AGAIN_S_MAX)
         self._join_due = now + JOIN_S + again
 
+        self._flush(now)
+        items, told = self._introduction()
+
         def then(answer: Message | None, then_now: float) -> None:
             if self._joined or self._left:
                 return
             if isinstance(answer, State):
-                self._come(seed, answer, then_now)
+                self._come(seed, answer, told, then_now)
             else:
                 self._holding.known_before(answer.items if isinstance(answer, Delta) else ())
                 self._join_due = then_now + again
 
-        self._outbox.ask(seed, self._outbox.seal(Join(self._card)), then, JOIN_S)
+        self._outbox.ask(seed, self._outbox.seal(Join(self._card, items)), then, JOIN_S)
+
+    def _introduction(self) -> tuple[tuple[Said, ...], dict[str, Version]]:
+        """What this node has said so far, as far as it is little, and up to where that is."""
+        items: list[Said] = []
+        told: dict[str, Version] = {}
+        size = 0
+        for scope in (CLUSTER, *sorted(self._holding.networks)):
+            said = _said_since(self.tables, scope, Version())
+            size += sum(len(item.body) for item in said)
+            if size > JOIN_BYTES:
+                break
+            items += said
+            told[scope] = self.tables.own(scope).version
+        return tuple(items), told
 
     def _greet(self, now: float) -> None:
         """Ask seeds where no member is who is there: they may have been beyond a cut, with a cluster of their own, when
@@ -250,20 +283,22 @@ class Voice:
         self._seed += 1
         self._join_due = now + min(GREET_S * 2**self._seed, GREET_S_MAX) if strangers else None
 
-    def _come(self, seed: Address, state: State, now: float) -> None:
-        """The cluster's state has come from a seed."""
+    def _come(self, seed: Address, state: State, told: dict[str, Version], now: float) -> None:
+        """The cluster's state has come from a seed, which was ``told`` what this node had said, and has passed it on."""
         taken = self._holding.take(state.items, str(seed))
         self._gaps.took(taken, None, now)
         self._joined, self._join_due, self._seed = True, now + GREET_S, 0
         self._holding.events.append(Joined(seed))
         member = self.members.at(seed)
+        shared = self._holding.shared(member.id) if member else []
         if member is not None and state.more:
-            self._repair.sync(member, [CLUSTER], members=True)
+            self._repair.sync(member, shared, members=True)
         for scope in (CLUSTER, *sorted(self._holding.networks)):
-            self._flush_scope(scope, now)
-            self._spreading.tell(_all_said(self.tables, self._identity.id, scope))
-            if scope != CLUSTER:
+            known = told.get(scope, Version()) if scope in shared else Version()
+            self._spreading.tell(_said_since(self.tables, scope, known))
+            if scope not in shared:
                 self._pull(scope, now)
+            if scope != CLUSTER:
                 self._settling.begin(scope, now)
         others = self._tree.reachable(CLUSTER)
         for peer in self._chance.sample(others, min(CONTACTS, len(others))):
@@ -313,9 +348,6 @@ def _check_name(what: str, name: str) -> None:
         raise Invalid(f"a {what} of {len(name.encode())} bytes; at most {NAME_BYTES_MAX}")
 
 
-def _all_said(tables: Tables, own: NodeId, scope: str) -> list[Block | Head]:
-    log = tables.log(own, scope)
-    if log is None:
-        return []
-    head, blocks = log.since(type(log.version)())
+def _said_since(tables: Tables, scope: str, known: Version) -> list[Said]:
+    head, blocks = tables.own(scope).since(known)
     return [*((head,) if head else ()), *blocks]

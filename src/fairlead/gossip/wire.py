@@ -125,8 +125,8 @@ def encode(message: Message) -> bytes:
             return bytes((_BACK,)) + codec.varint(number)
         case Got(names):
             return bytes((_GOT,)) + b"".join(codec.blob(name) for name in names)
-        case Join(card):
-            return bytes((_JOIN,)) + encode_card(card)
+        case Join(card, items):
+            return bytes((_JOIN,)) + encode_card(card) + _items(items)
         case Sync(vector):
             return bytes((_SYNC,)) + _vector(vector)
         case State(items, more):
@@ -389,7 +389,7 @@ _READERS: dict[int, Callable[[Reader], Message]] = {
     _BACK: lambda reader: Back(reader.varint()),
     _GOT: _read_got,
     _WHO: lambda _: Who(),
-    _JOIN: lambda reader: Join(read_card(reader)),
+    _JOIN: lambda reader: Join(read_card(reader), _read_items(reader)),
     _SYNC: lambda reader: Sync(_read_vector(reader)),
     _STATE: _read_state,
     _FLOOD: _read_flood,

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from random import Random
 
 import pytest
-from tests.unit.gossip.village import KEY, NET, Village, address_of, identity_of
+from tests.unit.gossip.village import KEY, NET, Village, address_of, identity_of, write_blocks
 
-from fairlead.gossip.blocks import Event, write_blocks
+from fairlead.gossip.blocks import Event
 from fairlead.gossip.contract import Datagram, EpochTaken, MemberDown, RecordChanged, Request, Wish
 from fairlead.gossip.contract import Event as Told
 from fairlead.gossip.gossip import Gossip
@@ -176,7 +176,7 @@ def test_a_whole_life_played_again_changes_nothing_and_asks_for_nothing() -> Non
     village.delete(1, "k1")
     village.run(2.0)
     before, tape = state(village), list(village.tape)
-    assert len(tape) > 200
+    assert len(tape) > 150
     events = {number: len(some) for number, some in village.events.items()}
     made = village.play(tape)
     assert state(village) == before

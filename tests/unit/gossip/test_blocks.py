@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.gossip.village import write_blocks, write_head
 
 from fairlead.gossip.blocks import (
     BLOCK_BYTES,
@@ -12,14 +15,14 @@ from fairlead.gossip.blocks import (
     Block,
     Checked,
     Event,
+    draft_blocks,
+    draft_head,
     encode_block,
     encode_head,
     genuine,
-    genuine_head,
     read_block,
     read_head,
-    write_blocks,
-    write_head,
+    sign,
 )
 from fairlead.gossip.codec import Malformed, Reader
 from fairlead.gossip.identity import Identity
@@ -86,6 +89,30 @@ def test_a_proof_of_another_block_proves_nothing() -> None:
     assert not genuine(swapped, ALICE.public_key, Checked())
 
 
+def test_what_is_said_at_one_time_is_checked_once() -> None:
+    drafts = [
+        *draft_blocks(ALICE.id, "", 1, 1, [Event(1, "t", "k", b"v")]),
+        *draft_blocks(ALICE.id, "net", 1, 1, [Event(1, "t", "k", b"v")]),
+        draft_head(ALICE.id, "net", 1, 1, [(1, 1)], complete=True),
+    ]
+    asked = []
+
+    def verify(public_key: bytes, signature: bytes, message: bytes) -> bool:
+        asked.append(message)
+        return ALICE.verified(public_key, signature, message)
+
+    checked = Checked(verify)
+    assert all(genuine(said, ALICE.public_key, checked) for said in sign(ALICE, drafts))
+    assert len(asked) == 1
+
+
+def test_a_head_is_no_block_and_a_block_no_head() -> None:
+    (block,) = write_blocks(ALICE, "net", 1, 1, [Event(1, "t", "k", b"v")])
+    head = write_head(ALICE, "net", 1, 1, [(1, 1)], complete=True)
+    assert not genuine(replace(head, body=block.body, proof=block.proof), ALICE.public_key, Checked())
+    assert not genuine(replace(block, body=head.body, proof=head.proof), ALICE.public_key, Checked())
+
+
 @given(st.binary(max_size=400))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     for read in (read_block, read_head):
@@ -106,8 +133,8 @@ def test_heads(steps: list[tuple[int, int]], complete: bool) -> None:  # hypothe
         last = spans[-1][1]
     head = write_head(ALICE, "net", 2, last + 1, spans, complete=complete)
     assert read_head(Reader(encode_head(head))) == head
-    assert genuine_head(head, ALICE.public_key)
-    assert not genuine_head(head, BOB.public_key)
+    assert genuine(head, ALICE.public_key, Checked())
+    assert not genuine(head, BOB.public_key, Checked())
 
 
 def test_a_head_cannot_claim_more_than_was_said() -> None:

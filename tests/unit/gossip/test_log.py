@@ -15,7 +15,7 @@ ALICE = Identity(b"A" * 32)
 
 
 def own(epoch: int = 1) -> OwnLog:
-    return OwnLog(ALICE, "net", epoch)
+    return OwnLog(ALICE.id, "net", epoch)
 
 
 def put(log: OwnLog, key: str, value: str, lamport: int = 0) -> None:

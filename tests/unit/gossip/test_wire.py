@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.gossip.village import write_blocks, write_head
 
-from fairlead.gossip.blocks import PACKET_BYTES, Event, write_blocks, write_head
+from fairlead.gossip.blocks import PACKET_BYTES, Event
 from fairlead.gossip.identity import Address, Identity, NodeId
 from fairlead.gossip.keyring import OVERHEAD_BYTES
 from fairlead.gossip.log import Version
@@ -73,6 +74,7 @@ MESSAGES: list[Message] = [
     Got((b"x" * 18, b"")),
     Who(),
     Join(CARD),
+    Join(CARD, (BLOCK, HEAD)),
     Sync(VECTOR),
     State(ITEMS, more=True),
     Flood((b"one", b"two" * 900)),

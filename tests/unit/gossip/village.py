@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from random import Random
 
+from fairlead.gossip import blocks
+from fairlead.gossip.blocks import Block, Head, Span, draft_blocks, draft_head, sign
 from fairlead.gossip.contract import Datagram, Event, GossipSettings, Lifeline, Request
 from fairlead.gossip.gossip import Gossip
 from fairlead.gossip.identity import Address, Identity, NodeId
@@ -25,6 +27,21 @@ def address_of(number: int) -> Address:
 
 def identity_of(number: int) -> Identity:
     return Identity(number.to_bytes(4, "big") * 8)
+
+
+def write_blocks(identity: Identity, scope: str, epoch: int, first: int, events: Iterable[blocks.Event]) -> list[Block]:
+    """Signed blocks."""
+    drafts = draft_blocks(identity.id, scope, epoch, first, events)
+    return [said for said in sign(identity, drafts) if isinstance(said, Block)]
+
+
+def write_head(
+    identity: Identity, scope: str, epoch: int, version: int, live: Sequence[Span], *, complete: bool
+) -> Head:
+    """A signed head."""
+    (head,) = sign(identity, [draft_head(identity.id, scope, epoch, version, live, complete=complete)])
+    assert isinstance(head, Head)
+    return head
 
 
 class Village:
