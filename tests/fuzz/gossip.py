@@ -179,7 +179,7 @@ def streams(one: Cluster, count: int, seed: int) -> Tally:
     members = tally.before["members"]
     with ExitStack() as stack:
         crowd = []
-        for number in range(800):
+        for number in range(300 * NODES):
             crowd.append(stack.enter_context(_connect(chance, host(number % NODES))))
             if number % 2:
                 crowd[-1].sendall(struct.pack(">I", 60_000)[: 1 + number % 4])

@@ -97,7 +97,9 @@ class Victims:
         """How they are."""
         gc.collect()
         states = {
-            self._ask(node, lambda core: (core.members.sum, core.tables.digest(["", NETWORK]), len(core.members.ring)))
+            self._ask(
+                node, lambda core: (core.members.sums.total, core.tables.digest(["", NETWORK]), len(core.members.ring))
+            )
             for node in self._nodes
         }
         buffers: dict[str, int] = {}

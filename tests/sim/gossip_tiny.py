@@ -41,7 +41,7 @@ class Tiny:
     def known(self, host: str) -> bool:
         return host in self.members
 
-    def refused(self, peer: Address, now: float) -> None:
+    def refused(self, peer: Address, now: float, *, sure: bool) -> None:
         self.refusals.append((now, peer))
 
     def lifeline_lost(self, peer: Address, now: float) -> None:

@@ -266,7 +266,7 @@ class GossipServer(Generic[C]):
                 _, notes, _, name = self._udp.recvmsg(0, 512, socket.MSG_ERRQUEUE)
                 for _, _, note in notes:
                     if name and _ERROR.unpack_from(note)[0] == errno.ECONNREFUSED:
-                        self.core.refused(Address(name[0], name[1]), now)
+                        self.core.refused(Address(name[0], name[1]), now, sure=False)
 
     def _accept(self, _mask: int) -> None:
         try:

@@ -32,8 +32,9 @@ class Core(Protocol):
         """Whether a member is at a host. ``now`` is not wanted, and nothing changes."""
         ...
 
-    def refused(self, peer: Address, now: float) -> None:
-        """The host of a peer said that nobody listens there."""
+    def refused(self, peer: Address, now: float, *, sure: bool) -> None:
+        """The host of a peer said that nobody listens there: ``sure`` when it refused a connection, for which it must have
+        seen the number in our packet; of a datagram anybody can say it (ICMP quotes what all can guess)."""
         ...
 
     def lifeline_lost(self, peer: Address, now: float) -> None:

@@ -59,7 +59,7 @@ class PlainSwim(Swim):
         if reached:
             super().sought(number, reached, now)
 
-    def refused(self, subject: NodeId, now: float) -> None:
+    def refused(self, subject: NodeId, now: float, *, sure: bool) -> None:
         """A refusal is no evidence here."""
 
     def forget(self, subject: NodeId) -> None:

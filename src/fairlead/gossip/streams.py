@@ -115,7 +115,7 @@ class Streams:
             self._all.discard(stream)
         self._asking -= 1
         if error == errno.ECONNREFUSED:
-            self._tell(self._core.refused, request.to)
+            self._tell(partial(self._core.refused, sure=True), request.to)
         self._tell(self._core.answered, request.id, replies[0] if replies else None)
         if self._waiting and self._asking < ASKING_MAX:
             waiting = self._waiting.popleft()
@@ -131,7 +131,7 @@ class Streams:
         if self._lines.pop(to, self) is self:
             return
         if error == errno.ECONNREFUSED:
-            self._tell(self._core.refused, to)
+            self._tell(partial(self._core.refused, sure=True), to)
         self._tell(self._core.lifeline_lost, to)
 
 

@@ -12,7 +12,8 @@ other find out. A probe goes through these stages:
     alone      nobody answered at all             suspect, and doubt oneself                   an ack; or ALONE_S: dead
     rumour     another says that it is dead       ping three times                             an ack: contradicted; or 3 T: dead
 
-T comes from measured round trips. A refusal (nobody listens on the port) ends a probe at once. Lifeguard (arXiv
+T comes from measured round trips. A connection that is refused (nobody listens on the
+port) ends a probe at once; a datagram that is refused has one tried, for any stranger can say so of a datagram. Lifeguard (arXiv
 1707.00788): a node that finds itself slow, by answers that others do not miss or by clock ticks that come late, stretches
 its periods and time-outs; whoever is accused is told first.
 
@@ -82,6 +83,8 @@ class Probe:
     asked: int = 0
     failed: int = 0
     level: int = 0
+    #: Whether a connection is being tried, or was.
+    tried: bool = False
     #: When a probe that nobody answers is given up (``ALONE``).
     until: float = 0.0
     sent: set[int] = field(default_factory=set)
@@ -240,13 +243,16 @@ class Swim:
         self._send(self._probes[subject], now)
         self._probes[subject].deadline = now + self._probes[subject].timeout
 
-    def refused(self, subject: NodeId, now: float) -> None:
-        """Nobody listens where a node should: when it is being probed, it is dead."""
+    def refused(self, subject: NodeId, now: float, *, sure: bool) -> None:
+        """Nobody listens where a node should: when it is being probed, it is dead. Who is not ``sure`` connects to be."""
         member, probe = self._members.get(subject), self._probes.get(subject)
         if member is None or probe is None:
             return
         self._counters["refusals"] += 1
-        if member.reachable and (probe.stage is not Stage.LOOK or probe.askers):
+        if not sure:
+            if not probe.tried:
+                self._try(probe, member)
+        elif member.reachable and (probe.stage is not Stage.LOOK or probe.askers):
             self._bury(probe, now)
         elif probe.stage is Stage.LOOK:
             self._finish(probe, reached=False)
@@ -311,11 +317,7 @@ class Swim:
         probe.stage = Stage.INDIRECT
         self._send(probe, now)
         self._have_sought(probe, OBSERVERS, now)
-        packet = self._outbox.seal(Try(), member)
-        subject = probe.subject
-        self._outbox.ask(
-            member.card.address, packet, lambda answer, then: self._tried(subject, answer, then), 4 * probe.timeout
-        )
+        self._try(probe, member)
         probe.deadline = now + 4 * probe.timeout
 
     def _have_sought(self, probe: Probe, count: int, now: float) -> None:
@@ -331,6 +333,14 @@ class Swim:
             observer = self._members.get(node)
             if observer is not None:
                 self._outbox.tell(observer, Seek(number, probe.subject))
+
+    def _try(self, probe: Probe, member: Member) -> None:
+        probe.tried = True
+        packet = self._outbox.seal(Try(), member)
+        subject = probe.subject
+        self._outbox.ask(
+            member.card.address, packet, lambda answer, then: self._tried(subject, answer, then), 4 * probe.timeout
+        )
 
     def _tried(self, subject: NodeId, answer: Message | None, now: float) -> None:
         probe = self._probes.get(subject)

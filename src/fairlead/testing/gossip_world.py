@@ -385,7 +385,7 @@ class World(Fabric):
 
     def _refused(self, node: Node, peer: Address) -> None:
         assert node.core is not None
-        node.core.refused(peer, node.clock(self.now))
+        node.core.refused(peer, node.clock(self.now), sure=False)
 
     def _alarm(self, node: Node, when: float) -> None:
         assert node.core is not None
@@ -454,7 +454,7 @@ class World(Fabric):
     def _turned_away(self, node: Node, request_id: int, peer: Address) -> None:
         assert node.core is not None
         if request_id in node.requests:
-            node.core.refused(peer, node.clock(self.now))
+            node.core.refused(peer, node.clock(self.now), sure=True)
             self._replied(node, request_id, None)
 
     def _replied(self, node: Node, request_id: int, data: bytes | None) -> None:
@@ -479,7 +479,7 @@ class World(Fabric):
         if target is not None and self.joined(node, target):
             if target.core is None:
                 del node.lines[to]
-                node.core.refused(to, node.clock(self.now))
+                node.core.refused(to, node.clock(self.now), sure=True)
                 node.core.lifeline_lost(to, node.clock(self.now))
             else:
                 node.lines[to] = target.life

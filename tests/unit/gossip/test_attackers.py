@@ -359,11 +359,11 @@ def test_a_stranger_who_says_that_nobody_listens_there_buries_nobody() -> None:
     village = tapped(6)
     village.put(1, "k", "v")
     village.run(2.0)
-    for _ in range(400):
+    for _ in range(3000):
         for at in (0, 2, 3, 4, 5):
             village.do(at, lambda node: node.refused(address_of(1), village.now, sure=False))
-        village.run(0.01)
-    assert sum(node.snapshot().counters.get("refusals", 0) for node in village.nodes.values()) > 10
+        village.run(0.001)
+    assert sum(node.snapshot().counters.get("refusals", 0) for node in village.nodes.values()) >= 5
     assert not told(village, MemberDown)
     village.stop(1)
     assert village.run_until(lambda: village.all_see(1, Standing.DEAD), 5.0) < 0.3
