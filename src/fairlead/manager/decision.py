@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fairlead.model.cluster import Cluster, ClusterNetwork, ClusterNode, Counters, Lease
+from fairlead.model.cluster import ClusterRecord
 from fairlead.model.errors import NetError
 from fairlead.model.events import Notice
 from fairlead.model.session import ManagerMessage
-
-ClusterRecord = Cluster | ClusterNode | ClusterNetwork | Lease | Counters
-
-#: Names of the kinds of records, as in the store: a record's key there is ``<kind>/<id>``.
-KINDS: dict[type[ClusterRecord], str] = {
-    Cluster: "cluster",
-    ClusterNode: "node",
-    ClusterNetwork: "network",
-    Lease: "lease",
-    Counters: "counters",
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -655,6 +655,31 @@ ADDRESS_RESERVED = Code(
     ("Start that node again, or remove it: `fairlead node rm NODE`.",),
 )
 
+# 2040: a node's part in its cluster
+GOSSIP_PORT = Code(
+    2040,
+    "the node cannot listen for the other nodes",
+    "Nodes tell each other what is where over port 7946, TCP and UDP. Another program has it, or the address is not one "
+    "of this host's.",
+    ("`ss -lntup` shows who listens there.", "`fairlead swarm join --listen-addr ADDRESS` takes another address."),
+)
+NOT_A_MEMBER = Code(
+    2041,
+    "the node is in no cluster",
+    "What was asked for is told by members of a cluster only.",
+    ("`fairlead swarm init` makes a cluster, `fairlead swarm join` joins one; `fairlead info` shows the state.",),
+)
+NO_MANAGER = Code(
+    2042,
+    "no manager answers",
+    "The node's own stock does not suffice for this, and a manager of the cluster must be asked. Containers, names and "
+    "traffic go on without managers, and new containers too as long as the node has addresses in reserve.",
+    (
+        "`fairlead gossip peers` shows which nodes are there; start the daemon of a manager.",
+        "The command can be tried again then: nothing was changed.",
+    ),
+)
+
 
 def catalogue() -> tuple[Code, ...]:
     """Every code, by number."""

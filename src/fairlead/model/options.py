@@ -36,6 +36,10 @@ ENABLE_FAMILY = {False: _PREFIX + "enable_ipv4", True: _PREFIX + "enable_ipv6"}
 ANTI_SPOOF = "fairlead.anti_spoof"
 #: Bytes of the largest packet on the network's links; 0 means the node's default.
 MTU = _PREFIX + "driver.mtu"
+#: VXLAN network identifiers of an overlay network, comma separated: one for each segment, in order (Docker).
+VXLAN_IDS = _PREFIX + "driver.overlay.vxlanid_list"
+#: Whether an overlay network's traffic between nodes is to be encrypted; any value but ``false`` means it (Docker).
+ENCRYPTED = "encrypted"
 #: First part of interface names inside sandboxes (default ``eth``).
 IFNAME_PREFIX = _PREFIX + "container_iface_prefix"
 #: Exact interface name inside the sandbox, an option of an endpoint.

@@ -68,13 +68,14 @@ class NetworkGrant:
 
 @dataclass(frozen=True, slots=True)
 class LeaseWish:
-    """Node: let me have ``total`` leases of this network (those that I have counted), or with ``address`` (IPv4 or IPv6) this
-    very one. The answer is the tuple of leases newly given; they also come as an assignment. Raises ``Exhausted``,
-    ``Forbidden`` (in use), ``Invalid`` (outside). A partly met wish is answered with what there is."""
+    """Node: let me have ``total`` leases of this network (those that I have counted), or with ``address`` (IPv4) or
+    ``ipv6`` or both this very one. The answer is the tuple of leases newly given; they also come as an assignment. Raises
+    ``Exhausted``, ``Forbidden`` (in use), ``Invalid`` (outside). A partly met wish is answered with what there is."""
 
     network_id: str
     total: int = 0
     address: str = ""
+    ipv6: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +203,8 @@ class Forget:
 class Assignments:
     """Manager: what a node is to have. ``full``: all of it, what is not named is no longer so. Else a change: networks and
     leases named are new or changed, those in ``*_gone`` (ids) are withdrawn; None means unchanged. ``forget`` is what
-    is to be forgotten and confirmed, in addition."""
+    is to be forgotten and confirmed, in addition. Of the leases in ``recall`` (ids) each is to be returned if it is
+    free, else its use is to be told."""
 
     results_in: str
     applies_to: str = ""
@@ -215,6 +217,7 @@ class Assignments:
     node: NodeView | None = None
     settings: Settings | None = None
     forget: tuple[Forget, ...] = ()
+    recall: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

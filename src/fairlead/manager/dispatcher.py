@@ -1,0 +1,194 @@
+"""Dispatcher: what each node is told of what the records say. A change costs what it concerns, not what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from fairlead.manager import forgetting, keys
+from fairlead.manager.core import Session, Turn
+from fairlead.manager.state import Change
+from fairlead.model.cluster import Cluster, ClusterNetwork, ClusterNode, Lease
+from fairlead.model.session import Assignments, Keys, ManagerView, NetworkAssignment, NodeView, Settings
+from fairlead.pki import rotation
+from fairlead.pki.authority import issuer_id, trusted
+
+
+@dataclass(slots=True)
+class _Delta:
+    """What is to be told in one session."""
+
+    networks: dict[str, None] = field(default_factory=dict)
+    leases: dict[str, Lease | None] = field(default_factory=dict)
+    keys: bool = False
+    node: bool = False
+    settings: bool = False
+
+
+def full(turn: Turn, session: Session) -> None:
+    """Tell a node everything."""
+    networks = turn.state.networks_of(session.node_id)
+    session.networks = set(networks)
+    session.told += 1
+    turn.push(
+        session,
+        Assignments(
+            results_in=session.sequence(),
+            full=True,
+            networks=tuple(_network(turn, network_id) for network_id in networks),
+            leases=tuple(turn.state.places.of(session.node_id)),
+            keys=_keys(turn),
+            node=_node(turn, session.node_id),
+            settings=_settings(turn),
+            forget=forgetting.pending(turn.core),
+        ),
+    )
+
+
+def tell(turn: Turn, changes: Iterable[Change], fresh: frozenset[str]) -> None:
+    """Tell every node what has changed for it, but those in ``fresh``, who are told everything."""
+    deltas: dict[str, _Delta] = {}
+    for change in changes:
+        _note(turn, change, deltas)
+    concerned = {*deltas, *turn.recalls, *turn.disowned}
+    if turn.forgets:
+        concerned.update(turn.core.sessions)
+    for node_id in concerned - fresh:
+        session = turn.core.sessions.get(node_id)
+        delta = deltas.get(node_id, _Delta())
+        is_more = turn.forgets or node_id in turn.recalls or node_id in turn.disowned
+        if session is not None and (is_more or delta != _Delta()):
+            _push(turn, session, delta)
+
+
+def _push(turn: Turn, session: Session, delta: _Delta) -> None:
+    node_id, before = session.node_id, session.networks
+    for lease in delta.leases.values():
+        if lease is not None and lease.network_id not in before:
+            delta.networks[lease.network_id] = None
+    session.networks = set(turn.state.networks_of(node_id)) if delta.leases or delta.networks else before
+    applies_to = session.sequence()
+    session.told += 1
+    turn.push(
+        session,
+        Assignments(
+            results_in=session.sequence(),
+            applies_to=applies_to,
+            networks=tuple(_network(turn, one) for one in delta.networks if one in session.networks),
+            networks_gone=tuple(before - session.networks),
+            leases=tuple(lease for lease in delta.leases.values() if lease is not None),
+            leases_gone=(
+                *(lease_id for lease_id, lease in delta.leases.items() if lease is None),
+                *turn.disowned.get(node_id, ()),
+            ),
+            keys=_keys(turn) if delta.keys else None,
+            node=_node(turn, node_id) if delta.node else None,
+            settings=_settings(turn) if delta.settings else None,
+            forget=tuple(turn.forgets),
+            recall=tuple(turn.recalls.get(node_id, ())),
+        ),
+    )
+
+
+def _note(turn: Turn, change: Change, deltas: dict[str, _Delta]) -> None:
+    sessions = turn.core.sessions
+    match change.before, change.after:
+        case (Lease() | None) as before, (Lease() | None) as after if before is not None or after is not None:
+            _note_lease(turn, before, after, deltas)
+        case _, ClusterNetwork() as network:
+            if change.before is not None:
+                _note_network(turn, change.before, network, deltas)
+        case (ClusterNode() | None) as before, (ClusterNode() | None) as after:
+            _note_node(turn, before, after, deltas)
+        case (Cluster() | None) as before, Cluster() as after:
+            has_keys = before is None or _rings(before) != _rings(after)
+            has_settings = before is None or _common(before) != _common(after)
+            has_authority = before is None or before.authority != after.authority
+            for node_id in sessions if has_keys or has_settings else ():
+                delta = deltas.setdefault(node_id, _Delta())
+                delta.keys |= has_keys
+                delta.settings |= has_settings
+                delta.node |= has_authority
+                if has_keys:
+                    delta.networks |= dict.fromkeys(turn.state.networks_of(node_id))
+
+
+def _note_lease(turn: Turn, before: Lease | None, after: Lease | None, deltas: dict[str, _Delta]) -> None:
+    if before is not None and before.node_id in turn.core.sessions and not before.resting:
+        deltas.setdefault(before.node_id, _Delta()).leases[before.id] = None
+    if after is not None and after.node_id in turn.core.sessions and not after.resting:
+        is_known = before is not None and (before.node_id, before.generation) == (after.node_id, after.generation)
+        delta = deltas.setdefault(after.node_id, _Delta())
+        if is_known:  # what it is used for, the node has told itself
+            del delta.leases[after.id]
+        else:
+            delta.leases[after.id] = after
+
+
+def _note_network(turn: Turn, before: object, network: ClusterNetwork, deltas: dict[str, _Delta]) -> None:
+    assert isinstance(before, ClusterNetwork)
+    if (before.network, before.removing) == (network.network, network.removing):
+        return
+    for node_id in turn.state.places.nodes(network.id):
+        if node_id in turn.core.sessions:
+            deltas.setdefault(node_id, _Delta()).networks[network.id] = None
+
+
+def _note_node(turn: Turn, before: ClusterNode | None, after: ClusterNode | None, deltas: dict[str, _Delta]) -> None:
+    if _serves(before) != _serves(after):
+        for node_id in turn.core.sessions:
+            deltas.setdefault(node_id, _Delta()).settings = True
+    if after is not None and after.id in turn.core.sessions:
+        is_same = before is not None and (before.spec, before.issuer) == (after.spec, after.issuer)
+        if not is_same:
+            deltas.setdefault(after.id, _Delta()).node = True
+
+
+def _serves(node: ClusterNode | None) -> str:
+    return node.manager_address if node is not None else ""
+
+
+def _rings(cluster: Cluster) -> object:
+    return cluster.gossip_keys, cluster.data_keys
+
+
+def _common(cluster: Cluster) -> object:
+    return (
+        cluster.authority,
+        cluster.removed,
+        cluster.spec.heartbeat_s,
+        cluster.spec.certificate_s,
+    )
+
+
+def _network(turn: Turn, network_id: str) -> NetworkAssignment:
+    known = turn.state.networks[network_id]
+    return NetworkAssignment(known.network, keys.network_ring(turn.state.cluster, network_id), known.removing)
+
+
+def _keys(turn: Turn) -> Keys:
+    cluster = turn.state.cluster
+    return Keys(cluster.gossip_keys, cluster.data_keys)
+
+
+def _node(turn: Turn, node_id: str) -> NodeView:
+    node, authority = turn.state.nodes[node_id], turn.state.cluster.authority
+    is_old = rotation.is_rotating(authority) and node.issuer != issuer_id(authority)
+    spec = node.spec
+    return NodeView(node.id, spec.role, spec.availability, spec.name, spec.labels, renew=is_old)
+
+
+def _settings(turn: Turn) -> Settings:
+    cluster = turn.state.cluster
+    return Settings(
+        cluster_id=cluster.id,
+        managers=tuple(
+            ManagerView(node.id, node.manager_address) for node in turn.state.nodes.values() if node.manager_address
+        ),
+        roots=trusted(cluster.authority),
+        intermediate=cluster.authority.cross,
+        heartbeat_s=cluster.spec.heartbeat_s,
+        certificate_s=cluster.spec.certificate_s,
+        data_path_port=cluster.data_path_port,
+        removed=tuple(cluster.removed),
+    )
