@@ -17,6 +17,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from tests.fuzz.hostile import buffers_of
+
 from fairlead.gossip.aio import GossipServer, Loop, listen
 from fairlead.gossip.contract import Datagram, Event, GossipSettings, Joined, MemberDown, RecordChanged, Wish
 from fairlead.gossip.gossip import Gossip
@@ -104,7 +106,7 @@ class Victims:
         }
         buffers: dict[str, int] = {}
         for node in self._nodes:
-            for name, size in self._ask(node, _buffers).items():
+            for name, size in self._ask(node, buffers_of).items():
                 buffers[name] = max(size, buffers.get(name, 0))
             for name in ("half_read", "turned_away", "unsent"):
                 buffers[f"traffic {name}"] = max(getattr(node.traffic, name), buffers.get(f"traffic {name}", 0))
@@ -148,31 +150,6 @@ class _Catcher(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._faults.append(logging.Formatter().format(record))
-
-
-def _buffers(core: Recorded) -> dict[str, int]:
-    """The size of everything that others could make grow."""
-    guard, holding, swim, links, repair = core._guard, core._holding, core._swim, core._links, core._repair
-    return {
-        **{f"guard {name}": size for name, size in guard.sizes().items()},
-        "ciphers": core._outbox.keyring.ready,
-        "orphans": holding.orphaned,
-        "orphan bytes": holding.orphaned_bytes,
-        "members": len(core.members),
-        "claims": len(core.tables.views._claims),
-        "logs": sum(len(logs) for logs in core.tables._logs.values()),
-        "roots checked": len(holding._checked._roots),
-        "probes": len(swim._probes),
-        "ping numbers": len(swim._numbers),
-        "queued packets": links.queued,
-        "unconfirmed packets": len(links._unconfirmed),
-        "questions asked": len(repair._asked),
-        "differences": len(repair._differences),
-        "gaps": len(core._gaps._gaps),
-        "confirmations": sum(map(len, core._confirmations._confirmed.values())),
-        "requests": len(core._outbox._waiting),
-        "trees": len(core._tree._children),
-    }
 
 
 def main() -> None:

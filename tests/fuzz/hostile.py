@@ -4,13 +4,16 @@ who have the cluster's key and no identity of a member."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from random import Random
 
-from fairlead.gossip.blocks import Event, write_blocks, write_head
+from fairlead.gossip.blocks import Event, draft_blocks, draft_head, sign
+from fairlead.gossip.gossip import Gossip
+from fairlead.gossip.holding import ORPHANS_BYTES_MAX, ORPHANS_MAX
 from fairlead.gossip.identity import Address, Identity, NodeId
 from fairlead.gossip.keyring import COUNTER_MAX, EPOCH_MAX, Keyring, Sealer, key_id, short
+from fairlead.gossip.links import QUEUED_MAX, UNCONFIRMED_MAX
 from fairlead.gossip.log import Version
 from fairlead.gossip.members import LEVEL_MAX, Opinion, write_card
 from fairlead.gossip.messages import (
@@ -21,6 +24,7 @@ from fairlead.gossip.messages import (
     Flood,
     Got,
     Have,
+    Item,
     Message,
     Miss,
     Ping,
@@ -32,6 +36,9 @@ from fairlead.gossip.messages import (
     Want,
     Who,
 )
+from fairlead.gossip.outbox import REQUESTS_MAX
+from fairlead.gossip.repair import ASKED_MAX
+from fairlead.gossip.swim import NUMBERS_MAX
 from fairlead.gossip.wire import encode
 
 #: Bytes of the largest datagram that is sent.
@@ -192,19 +199,53 @@ class Attacker:
             )
         )
 
-    def _forgeries(self) -> list:  # type: ignore[type-arg] # items of a Spread
-        found = []
+    def _forgeries(self) -> list[Item]:
+        found: list[Item] = []
         for number, identifier in enumerate((*self._victims.ids, *(NodeId(bytes([n]) * 16) for n in range(60)))):
             forger = Identity(f"forger {number:025}".encode())
-            forger.id = identifier
             for scope in ("", self._victims.network, "elsewhere"):
-                value = bytes(self._chance.randrange(900))
-                found += write_blocks(forger, scope, EPOCH_MAX - number % 3, 1, [Event(2**50, "t", "k", value)])
-                found.append(write_head(forger, scope, EPOCH_MAX, 9, [(9, 9)], complete=True))
+                events = [Event(2**50, "t", "k", bytes(self._chance.randrange(900)))]
+                found += sign(forger, draft_blocks(identifier, scope, EPOCH_MAX - number % 3, 1, events))
+                found += sign(forger, [draft_head(identifier, scope, EPOCH_MAX, 9, [(9, 9)], complete=True)])
         for number in range(len(self._victims.ids)):
             forger = Identity(f"nobody {number:025}".encode())
             card = write_card(forger, EPOCH_MAX, 9, self._victims.addresses[0], left=True)
-            found.append(
-                type(card)(**{**{name: getattr(card, name) for name in card.__slots__}, "signature": bytes(64)})
-            )
+            found.append(replace(card, signature=bytes(64)))
         return found
+
+
+def buffers_of(core: Gossip) -> dict[str, int]:
+    """The size of everything that others could make grow."""
+    guard, holding, swim, links, repair = core._guard, core._holding, core._swim, core._links, core._repair
+    return {
+        **{f"guard {name}": size for name, size in guard.sizes().items()},
+        "ciphers": core._outbox.keyring.ready,
+        "orphans": holding.orphaned,
+        "orphan bytes": holding.orphaned_bytes,
+        "members": len(core.members),
+        "claims": len(core.tables.views._claims),
+        "logs": sum(len(logs) for logs in core.tables._logs.values()),
+        "roots checked": len(holding._checked._roots),
+        "probes": len(swim._probes),
+        "ping numbers": len(swim._numbers),
+        "queued packets": links.queued,
+        "unconfirmed packets": len(links._unconfirmed),
+        "questions asked": len(repair._asked),
+        "differences": len(repair._differences),
+        "gaps": len(core._gaps._gaps),
+        "confirmations": sum(map(len, core._confirmations._confirmed.values())),
+        "requests": len(core._outbox._waiting),
+        "trees": len(core._tree._children),
+    }
+
+
+def overgrown(buffers: Mapping[str, int], members: int) -> list[str]:
+    """Which buffers of a node are larger than they may be in a cluster of so many members and one network."""
+    limits = {
+        "guard windows": members, "guard strangers": 1024, "guard sources": 1024, "ciphers": 2 * members,
+        "orphans": ORPHANS_MAX, "orphan bytes": ORPHANS_BYTES_MAX, "members": members, "logs": 2 * members,
+        "roots checked": 4096, "probes": members, "ping numbers": NUMBERS_MAX, "queued packets": QUEUED_MAX,
+        "unconfirmed packets": UNCONFIRMED_MAX, "questions asked": ASKED_MAX + 24, "differences": members,
+        "gaps": 2 * members, "confirmations": 2 * members, "requests": REQUESTS_MAX, "trees": 8192,
+    }  # fmt: skip
+    return [f"{name}: {buffers[name]}, at most {limit}" for name, limit in limits.items() if buffers[name] > limit]

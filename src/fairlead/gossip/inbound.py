@@ -21,8 +21,8 @@ from fairlead.gossip.identity import Address
 INBOUND_MAX, INBOUND_HOST_MAX = 2048, 64
 #: Connections of strangers at most: of all, and of one host; a large cluster that starts at once has many.
 STRANGERS_MAX, STRANGERS_HOST_MAX = 256, 32
-#: Bytes of a stranger's message at most, and seconds from its connection until all of it is here.
-STRANGER_BYTES_MAX, STRANGER_S = 64 * 1024, 5.0
+#: Bytes of a stranger's message at most (``voice.JOIN_BYTES``, a card and a seal), and seconds until all of it is here.
+STRANGER_BYTES_MAX, STRANGER_S = 68 * 1024, 5.0
 #: Seconds between two looks at what has taken too long.
 SWEEP_S = 0.5
 

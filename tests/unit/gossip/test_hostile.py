@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from random import Random
+from typing import get_args
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.fuzz.hostile import Attacker, Victims, buffers_of, overgrown
 from tests.unit.gossip.test_wire import MESSAGES
-from tests.unit.gossip.village import KEY, NET, Village, address_of
+from tests.unit.gossip.village import KEY, NET, Village, address_of, identity_of
 
-from fairlead.gossip.contract import MemberDown
+from fairlead.gossip.contract import Datagram, MemberDown, RecordChanged
+from fairlead.gossip.frames import FrameReader
 from fairlead.gossip.guard import JUNK_BYTES_PER_S
 from fairlead.gossip.identity import Address
-from fairlead.gossip.keyring import Keyring, Sealer, short
+from fairlead.gossip.keyring import Keyring, Sealer, short, unseal
 from fairlead.gossip.log import Version
 from fairlead.gossip.members import Opinion, Standing
 from fairlead.gossip.messages import Ack, Have, Message, Miss, Ping, Seek, Spread, Vector, Want
-from fairlead.gossip.wire import encode
+from fairlead.gossip.views import decode_verdict, encode_verdict
+from fairlead.gossip.wire import decode, encode
 
 ELSEWHERE = Address("192.0.2.1", 1234)
 
@@ -138,3 +143,118 @@ def test_a_member_who_asks_for_the_moon_gets_what_there_is() -> None:
     village.run(3.0)
     assert village.all_see(0, Standing.ALIVE)
     assert village.all_see(1, Standing.ALIVE)
+
+
+def test_whatever_a_prefix_of_a_message_is_it_is_read_as_it_is_written() -> None:
+    assert {type(message) for message in MESSAGES} == set(get_args(Message)), "every kind is among them"
+    for message in MESSAGES:
+        data = encode(message)
+        for cut in range(len(data)):
+            _steady(data[:cut])
+        for more in (b"\0", b"\xff", data):
+            _steady(data + more)
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_every_byte_of_a_message_may_be_any_other(message: Message) -> None:
+    data = encode(message)
+    step = 1 if len(data) < 300 or isinstance(message, Spread) else 5  # the items are the same in all kinds
+    for at in range(0, len(data), step):
+        changed = bytearray(data)
+        for value in range(256):
+            changed[at] = value
+            _steady(bytes(changed))
+
+
+def _steady(data: bytes) -> None:
+    """What is read of bytes is a message, and what is written of that is no longer and read the same; or nothing."""
+    found = decode(data)
+    if found is not None:
+        again = encode(found)
+        assert len(again) <= len(data)
+        assert decode(again) == found
+
+
+def test_no_prefix_and_no_single_changed_byte_of_a_sealed_packet_opens() -> None:
+    ring, alice, bob = Keyring(KEY), identity_of(1).id, short(identity_of(2).id)
+    for to in (None, bob):
+        packet = Sealer(alice, 7, ring).seal(encode(MESSAGES[0]), to)
+        assert unseal(ring, packet, bob) is not None
+        assert all(unseal(ring, packet[:cut], bob) is None for cut in range(len(packet)))
+        for at in range(len(packet)):
+            changed = bytearray(packet)
+            for value in set(range(256)) - {packet[at]}:
+                changed[at] = value
+                assert unseal(ring, bytes(changed), bob) is None
+
+
+@given(st.binary(max_size=120))
+def test_a_verdict_is_one_or_none(data: bytes) -> None:
+    found = decode_verdict(data)
+    assert found is None or decode_verdict(encode_verdict(found)) == found
+
+
+@given(st.lists(st.binary(min_size=1, max_size=40), max_size=12), st.integers(0, 100))
+def test_a_stream_is_a_message_or_an_end_however_it_is_cut(pieces: list[bytes], limit: int) -> None:
+    reader, whole = FrameReader(limit), b"".join(pieces)
+    length = int.from_bytes(whole[:4], "big") if len(whole) >= 4 else None
+    found: bytes | None = None
+    try:
+        for piece in pieces:
+            found = reader.feed(piece)
+    except ValueError:
+        assert length is not None
+        assert length > limit or len(whole) > 4 + length
+    else:
+        assert reader.held == len(whole)
+        assert found == (whole[4:] if length is not None and len(whole) == 4 + length else None)
+
+
+class Heard(Village):
+    """A village whose datagrams are recorded for an attacker."""
+
+    def __init__(self, count: int) -> None:
+        self.tape: list[tuple[Address, bytes]] = []
+        super().__init__(count)
+
+    def _datagram(self, number: int, wish: Datagram) -> None:
+        if len(self.tape) < 4000:
+            self.tape.append((wish.to, wish.data))
+        super()._datagram(number, wish)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_crowd_of_hostile_datagrams_changes_nothing_while_life_goes_on(seed: int) -> None:
+    """A share of what ``./run fuzz gossip`` sends: 70,000 of each seed, at the doors of the cores."""
+    village = Heard(4)
+    village.attach()
+    village.settled()
+    for number in range(60):
+        village.put(number % 4, f"before{number}", "v")
+    village.run(3.0)
+    places = range(4)
+    victims = Victims(
+        [address_of(n) for n in places], [village.id(n) for n in places], [1] * 4, NET, KEY, list(village.tape)
+    )
+    attacker = Attacker(
+        victims, Random(seed), lambda chance: Address(f"192.0.{chance.randrange(256)}.{chance.randrange(256)}", 7)
+    )
+    for number in range(70_000):
+        source, to, data = attacker.datagram()
+        village.nodes[village.at[to]].receive(data, source, village.now)
+        village.drain(village.at[to])
+        if number % 10 == 0:
+            village.run(0.002)
+        if number % 5_000 == 0:
+            key = f"meanwhile{number}"
+            village.put(number // 5_000 % 4, key, "v")
+            village.run_until(lambda: village.all_have(key, "v"), 10.0)  # noqa: B023 - called at once
+            for node in village.nodes.values():
+                assert not overgrown(buffers_of(node), 4)
+    village.run_until(village.agree, 10.0)
+    told = [event for events in village.events.values() for event in events]
+    assert not [event for event in told if isinstance(event, MemberDown)]
+    assert not [event for event in told if isinstance(event, RecordChanged) and event.after is None]
+    assert all(set(node.snapshot().forgers) <= {one.hex() for one in victims.ids} for node in village.nodes.values())
+    counters = [node.snapshot().counters for node in village.nodes.values()]
+    assert all(one[name] for one in counters for name in ("unopened", "malformed", "replayed", "forged_blocks"))
