@@ -10,7 +10,8 @@ other find out. A probe goes through these stages:
                                                                                                could not; or 4 T
     suspect    nobody reached it                  tell it (buddy), twice                       an ack; or 2 T: dead
     alone      nobody answered at all             suspect, and doubt oneself                   an ack; or ALONE_S: dead
-    rumour     another says that it is dead       ping three times                             an ack: contradicted; or 3 T: dead
+    rumour     another says that it is dead       ping three times; where packets get lost     an ack: contradicted; or all
+                                                  six times, and try TCP                       unanswered: dead
 
 T comes from measured round trips. A connection that is refused (nobody listens on the
 port) ends a probe at once; a datagram that is refused has one tried, for any stranger can say so of a datagram. Lifeguard (arXiv
@@ -40,6 +41,8 @@ from fairlead.gossip.outbox import Outbox
 TIMEOUT_S_MIN, TIMEOUT_S_MAX, TIMEOUT_S_UNKNOWN = 0.05, 0.2, 0.1
 #: Others asked about a node that does not answer (SWIM's k; memberlist asks 3).
 OBSERVERS = 4
+#: Pings to one who is said to be dead, and to one whom another seeks.
+RUMOUR_PINGS, LOOK_PINGS = 3, 3
 #: Seconds for which a node that hears nobody at all still holds the others to be alive.
 ALONE_S = 3.0
 #: Lifeguard's largest local health score.
@@ -107,6 +110,7 @@ class Swim:
         turned: Callable[[Member, Member, float], None],
         loss: Callable[[float], None],
         tell: Callable[[Iterable[Opinion]], None],
+        lossy: Callable[[float], bool],
     ) -> None:
         self._members = members
         self._outbox = outbox
@@ -117,6 +121,7 @@ class Swim:
         self._turned = turned
         self._loss = loss
         self._tell = tell
+        self._lossy = lossy
         self.health = 0
         self.rtt: dict[NodeId, float] = {}
         self.lost_since: dict[NodeId, float] = {}
@@ -301,7 +306,9 @@ class Swim:
         elif probe.stage is Stage.ALONE and now < probe.until:
             self._send(probe, now, member.opinion)
             probe.deadline = min(now + probe.timeout, probe.until)
-        elif probe.stage in {Stage.RUMOUR, Stage.LOOK} and probe.pings < self._pings_wanted(probe):
+        elif probe.stage in {Stage.RUMOUR, Stage.LOOK} and probe.pings < self._pings_wanted(probe, now):
+            if probe.stage is Stage.RUMOUR and probe.pings == RUMOUR_PINGS and not probe.tried:
+                self._try(probe, member)
             self._send(probe, now)
             probe.deadline = now + probe.timeout
         elif probe.stage is Stage.LOOK:
@@ -309,9 +316,12 @@ class Swim:
         else:
             self._bury(probe, now)
 
-    @staticmethod
-    def _pings_wanted(probe: Probe) -> int:
-        return 3 if probe.askers or probe.stage is Stage.RUMOUR else 1
+    def _pings_wanted(self, probe: Probe, now: float) -> int:
+        """How many go unanswered until a rumour is believed, or a look is over. Where packets get lost of late it is twice
+        as many, and a stream is tried: at 10 % loss one rumour in 150 would else be believed for nothing."""
+        if probe.stage is Stage.RUMOUR:
+            return RUMOUR_PINGS * 2 if self._lossy(now) else RUMOUR_PINGS
+        return LOOK_PINGS if probe.askers else 1
 
     def _ask_others(self, probe: Probe, member: Member, now: float) -> None:
         probe.stage = Stage.INDIRECT

@@ -89,6 +89,7 @@ class Voice:
         self._swim = (Swim if settings.lifeguard else PlainSwim)(
             self.members, self._outbox, settings, chance, self.counters, now,
             ping=self._ping, turned=self._turned, loss=self._loss, tell=self._spreading.tell,
+            lossy=self._spreading.lossy,
         )  # fmt: skip
         self._lifelines = Lifelines(self.members, self._outbox, self._swim, settings.lifelines)
         self._guard = Guard()
