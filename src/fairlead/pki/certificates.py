@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
@@ -32,6 +32,17 @@ MANAGER_NAME = ORGANIZATIONAL_UNITS[MANAGER]
 GOSSIP_URN = "urn:fairlead:gossip-key:"
 #: Characters of PEM text that are looked at: two roots, a chain and room, where each takes less than 1 KiB.
 PEM_LENGTH_MAX = 16 * 1024
+
+#: What the library raises while it reads what others wrote.
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 
 _GOSSIP_KEY = re.compile(re.escape(GOSSIP_URN) + r"([0-9a-f]{64})\Z")
 _ROLES = {unit: role for role, unit in ORGANIZATIONAL_UNITS.items()}
@@ -56,7 +67,7 @@ def identify(certificate: bytes, cluster_id: str, at: float) -> Identity:
     ``Forbidden`` for one that is no node's, outside its time, or of another cluster."""
     try:
         leaf = x509.load_der_x509_certificate(certificate)
-    except ValueError as error:
+    except UNREADABLE as error:
         raise _untrusted("it is no certificate") from error
     return _check(leaf, cluster_id, at)
 
@@ -69,15 +80,19 @@ def verify(chain: str, roots: str, cluster_id: str | None, at: float) -> Identit
     try:
         policy = PolicyBuilder().store(Store(load_certificates(roots))).time(_moment(at)).max_chain_depth(1)
         policy.build_client_verifier().verify(certificates[0], certificates[1:])
-    except (VerificationError, ValueError) as error:
+    except (VerificationError, *UNREADABLE) as error:
         raise _untrusted("it was not signed by this cluster's authority") from error
     return identity
 
 
 def check_pair(chain: str, key: str) -> None:
     """Raises ``Invalid`` unless the private key (PEM) is that of the chain's first certificate."""
-    leaf = load_certificates(chain)[0].public_key()
-    if not isinstance(leaf, ec.EllipticCurvePublicKey) or public_info(leaf) != public_info(load_key(key).public_key()):
+    leaf, public = load_certificates(chain)[0], load_key(key).public_key()
+    try:
+        is_pair = _public_info(leaf) == public_info(public)
+    except UNREADABLE:
+        is_pair = False
+    if not is_pair:
         raise Invalid("the certificate is not that of the private key", code=codes.CERTIFICATE_INVALID)
 
 
@@ -90,7 +105,7 @@ def load_certificates(text: str) -> list[x509.Certificate]:
         raise _untrusted("its text is cut off")
     try:
         return x509.load_pem_x509_certificates(text.encode("utf-8", "backslashreplace"))
-    except ValueError as error:
+    except UNREADABLE as error:
         raise _untrusted("it is no certificate") from error
 
 
@@ -107,8 +122,7 @@ def root_digest(root: str) -> bytes:
 def root_info(root: str) -> tuple[bytes, bytes]:
     """Subject and public key (DER both) of the first certificate of a PEM text, as Docker's TLSInfo shows them."""
     certificate = load_certificates(root)[0]
-    public = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return certificate.subject.public_bytes(), public
+    return certificate.subject.public_bytes(), _public_info(certificate)
 
 
 def gossip_key_in(names: x509.SubjectAlternativeName) -> str:
@@ -146,7 +160,7 @@ def _read(leaf: x509.Certificate) -> Identity:
             _single(leaf.subject, oid)
             for oid in (NameOID.COMMON_NAME, NameOID.ORGANIZATIONAL_UNIT_NAME, NameOID.ORGANIZATION_NAME)
         )
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except UNREADABLE as error:
         raise _untrusted("it does not say which node it is for") from error
     gossip_key = gossip_key_in(names)
     if constraints.ca or unit not in _ROLES or not gossip_key or not issuer:
@@ -162,6 +176,10 @@ def _read(leaf: x509.Certificate) -> Identity:
         leaf.not_valid_before_utc.timestamp(),
         leaf.not_valid_after_utc.timestamp(),
     )
+
+
+def _public_info(certificate: x509.Certificate) -> bytes:
+    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _single(name: x509.Name, oid: x509.ObjectIdentifier) -> str:

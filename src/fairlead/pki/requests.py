@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from fairlead.model import codes
 from fairlead.model.errors import Forbidden, Invalid
-from fairlead.pki.certificates import GOSSIP_URN, PEM_LENGTH_MAX, Identity, gossip_key_in
+from fairlead.pki.certificates import GOSSIP_URN, PEM_LENGTH_MAX, UNREADABLE, Identity, gossip_key_in
 from fairlead.pki.keys import GossipSigner, key_id, load_key, public_info
 
 #: Names the proof in a request; 128 hexadecimal digits follow.
@@ -47,7 +47,7 @@ class Request:
             names = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         except x509.ExtensionNotFound as error:
             raise _invalid("names no gossip key") from error
-        except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        except UNREADABLE as error:
             raise _invalid("is damaged") from error
         if not isinstance(public_key, ec.EllipticCurvePublicKey) or not isinstance(public_key.curve, ec.SECP256R1):
             raise _invalid("has a key that is not of the curve P-256")

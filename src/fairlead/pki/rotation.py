@@ -16,13 +16,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 
 from fairlead.model import codes
 from fairlead.model.cluster import Authority
 from fairlead.model.errors import Invalid
 from fairlead.model.ids import Chance
 from fairlead.pki.authority import Root, cross_sign, issuer_id, join_root, new_root, signing_root
-from fairlead.pki.certificates import check_pair, load_certificates
+from fairlead.pki.certificates import UNREADABLE, check_pair, load_certificates
 
 
 def begin(authority: Authority, chance: Chance, at: float, replacement: Root | None = None) -> Authority:
@@ -53,7 +54,9 @@ def is_finished(authority: Authority, issuers: Iterable[str]) -> bool:
 
 
 def complete(authority: Authority) -> Authority:
-    """The new root alone. Join tokens made before fit no more."""
+    """The new root alone. Join tokens made before fit no more. Raises ``Invalid`` when none is on its way in."""
+    if not is_rotating(authority):
+        raise Invalid("no new root is on its way in", hint="begin with it: fairlead swarm ca --rotate")
     root = signing_root(authority)
     return Authority(root.certificate, root.key)
 
@@ -61,15 +64,19 @@ def complete(authority: Authority) -> Authority:
 def _check_root(root: Root, at: float) -> None:
     certificates = load_certificates(root.certificate)
     check_pair(root.certificate, root.key)
-    certificate = certificates[0]
-    try:
-        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except x509.ExtensionNotFound:
-        constraints = x509.BasicConstraints(ca=False, path_length=None)
-    is_current = certificate.not_valid_before_utc.timestamp() <= at < certificate.not_valid_after_utc.timestamp()
-    if len(certificates) != 1 or not constraints.ca or certificate.issuer != certificate.subject or not is_current:
+    if len(certificates) != 1 or not _is_root(certificates[0], at):
         raise Invalid(
             "the given certificate is not one root certificate that is valid now",
             hint="give one self-signed certificate with CA:TRUE and its P-256 key",
             code=codes.CERTIFICATE_INVALID,
         )
+
+
+def _is_root(certificate: x509.Certificate, at: float) -> bool:
+    try:
+        certificate.verify_directly_issued_by(certificate)
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+    except (InvalidSignature, *UNREADABLE):
+        return False
+    is_current = certificate.not_valid_before_utc.timestamp() <= at < certificate.not_valid_after_utc.timestamp()
+    return constraints.ca and is_current

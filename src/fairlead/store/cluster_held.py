@@ -130,13 +130,16 @@ class HeldStore:
             await self._writer
         self._pulse.beat()
 
+    def _check_open(self) -> None:
+        if self._pulse.is_ended:
+            raise Internal("the cluster's store is closed", code=codes.STORE_FAILED)
+
     async def _done(self, stage: Callable[[Step], _Answer]) -> _Answer:
         # A caller that gives up does not take back what others may build upon.
         return await asyncio.shield(self._enqueue(stage))
 
     def _enqueue(self, stage: Callable[[Step], _Answer]) -> asyncio.Future[_Answer]:
-        if self._pulse.is_ended:
-            raise Internal("the cluster's store is closed", code=codes.STORE_FAILED)
+        self._check_open()
         action = _Action(stage, self._loop.create_future())
         self._waiting.append(action)
         if self._writer is None or self._writer.done():

@@ -44,10 +44,12 @@ _TABLES = """
 create table if not exists entries (
     key text primary key, value blob not null, created integer not null, modified integer not null,
     version integer not null, lease integer not null
-) without rowid;
-create table if not exists leases (id integer primary key, ttl_s real not null);
-create table if not exists facts (name text primary key, value blob not null) without rowid;
+) without rowid, strict;
+create table if not exists leases (id integer primary key, ttl_s real not null) strict;
+create table if not exists facts (name text primary key, value blob not null) without rowid, strict;
 """
+#: Bytes of the smallest page of a SQLite file; SQLite takes what is shorter for an empty file, and fills it.
+_SIZE_MIN_BYTES = 512
 #: Seconds to wait for another process that holds the file: one that ends lets go of it in a moment.
 _LOCK_S = 1.0
 _PUT = "insert or replace into entries values (?, ?, ?, ?, ?, ?)"
@@ -111,6 +113,7 @@ class SqliteClusterStore(HeldStore):
     async def rekey(self, vault: Vault) -> None:
         """Seal everything anew, in one commit with how the new data key is kept, and overwrite what was on disk before.
         Raises ``Internal``, and all is as it was."""
+        self._check_open()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._file.rekey, vault)
 
     async def close(self) -> None:
@@ -129,9 +132,10 @@ class _File:
     def __init__(self, path: str, unlock: Unlock, reach: Reach, *, create: bool) -> None:
         self._path = path
         self._reach = reach
-        if not create and not (os.path.exists(path) and os.path.getsize(path)):
-            raise self._trouble("open", "it is missing or empty")
         try:
+            size = os.path.getsize(path) if os.path.exists(path) else 0
+            if 0 < size < _SIZE_MIN_BYTES or (size == 0 and not create):
+                raise self._trouble("open", "it is cut off" if size else "it is missing or empty")
             os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
             # SQLite gives the files beside it the same mode.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -152,7 +156,10 @@ class _File:
             rows = self._db.execute("select key, value, created, modified, version, lease from entries")
             entries = [Entry(row[0], self.vault.unseal(_name(row[0], row[3]), row[1]), *row[2:]) for row in rows]
             leases = dict(self._db.execute("select id, ttl_s from leases").fetchall())
-            return Core(int(self._fact("revision") or 0), entries, leases, int(self._fact("last lease") or 0), history)
+            revision, last_lease = self._number("revision"), self._number("last lease")
+        if any(entry.modified > revision for entry in entries) or any(lease > last_lease for lease in leases):
+            raise self._trouble("read", "it is older than its entries")
+        return Core(revision, entries, leases, last_lease, history)
 
     def write(self, step: Step) -> None:
         """Make a step survive."""
@@ -226,6 +233,13 @@ class _File:
     def _fact(self, name: str) -> bytes | None:
         row = self._db.execute("select value from facts where name = ?", (name,)).fetchone()
         return None if row is None else bytes(row[0])
+
+    def _number(self, name: str) -> int:
+        """A fact that counts, 0 before it was first written."""
+        value = self._fact(name) or b"0"
+        if not value.isdigit():
+            raise self._trouble("read", f"its {name} is no number")
+        return int(value)
 
     def _clear_away(self) -> None:
         """Bring the log into the file and empty it, so that neither has what is no longer true."""
