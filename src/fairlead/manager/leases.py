@@ -138,9 +138,10 @@ def returned(turn: Turn, node: ClusterNode, given_back: Iterable[tuple[str, int]
     """A node has returned leases."""
     for lease_id, generation in given_back:
         lease = turn.state.leases.get(lease_id)
-        if lease is None or (lease.node_id, lease.generation, lease.resting) != (node.id, generation, False):
+        has_it = lease is not None and lease.node_id == node.id and not lease.resting
+        if lease is None or not has_it:
             turn.gone(node.id, lease_id)  # the word that took it away was lost
-        else:
+        elif lease.generation == generation:
             free(turn, lease)
 
 
