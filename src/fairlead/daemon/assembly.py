@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fairlead.daemon.carrier import Carrier
+from fairlead.daemon.cluster import datapath
+from fairlead.daemon.cluster.gossiping import Gossiping
 from fairlead.daemon.coexistence import Coexistence
 from fairlead.daemon.contract import NoContainers
 from fairlead.daemon.files import NameFiles
@@ -42,6 +44,9 @@ from fairlead.runtime.containers import Runtime
 from fairlead.store.sqlite import LocalStore
 
 log = logging.getLogger(__name__)
+
+#: Where below the state directory a node keeps what it has of its cluster.
+CLUSTER_FOLDER = "swarm"
 
 _IP_FORWARD = "/proc/sys/net/ipv4/ip_forward"
 _IP_FORWARD_V6 = "/proc/sys/net/ipv6/conf/all/forwarding"
@@ -72,7 +77,7 @@ class NodeOptions:
 @dataclass(frozen=True, slots=True)
 class Assembly:
     """A node at work. Commands go through ``carrier.submit``; ``engine.state`` are its records, to read. ``warnings``
-    are what an operator should know of this machine."""
+    are what an operator should know of this machine. ``gossiping`` is silent as long as the node is in no cluster."""
 
     options: NodeOptions
     node_id: str
@@ -84,6 +89,7 @@ class Assembly:
     resolvers: SandboxResolvers
     warnings: tuple[str, ...]
     coexistence: Coexistence
+    gossiping: Gossiping
 
     async def check(self) -> str:
         """Return how the node is when its threads have answered."""
@@ -141,6 +147,8 @@ async def assemble(
         source = HostResolverFile(options.resolv_conf)
         _learn(engine, source.read())
         _learn(engine, await kernel.host_facts())
+        if (path := datapath.stored(f"{paths.state}/{CLUSTER_FOLDER}")) is not None:
+            _learn(engine, path)
         service = service or ServiceManager({})
         keeping = KeepingKernel(kernel, service, paths.netns)
         keeping.find_again()
@@ -151,6 +159,9 @@ async def assemble(
         stack.callback(namespaces.close)
         carrier = Carrier(engine, store, keeping, resolvers, runtime or NoContainers(), files, namespaces, reach)
         stack.push_async_callback(carrier.close)
+        gossiping = Gossiping(carrier.feed)
+        stack.push_async_callback(gossiping.stop)
+        carrier.gossip = gossiping
         await take_up(engine, store, kernel, runtime, carrier, reach)
         keeping.note(engine.plans())
         keeping.drop_rest()
@@ -160,7 +171,9 @@ async def assemble(
         await coexistence.start()
         follower = asyncio.get_running_loop().create_task(source.follow(carrier.feed))
         stack.push_async_callback(_call_off, follower)
-        yield Assembly(options, node_id, settings, engine, carrier, kernel, store, resolvers, warnings, coexistence)
+        yield Assembly(
+            options, node_id, settings, engine, carrier, kernel, store, resolvers, warnings, coexistence, gossiping
+        )
 
 
 def _make_folders(paths: Paths) -> None:

@@ -12,25 +12,31 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar, get_args
 
-from fairlead.daemon.contract import Containers, Kernel, Namespaces, Resolvers, Store
+from fairlead.daemon.contract import Containers, Kernel, Leases, Namespaces, NoCluster, Resolvers, Scoped, Scopes, Store
 from fairlead.daemon.errands import Errands
 from fairlead.daemon.files import NameFiles
 from fairlead.daemon.notices import Notices
 from fairlead.daemon.repairs import tell_repairs
 from fairlead.engine.engine import Engine
-from fairlead.engine.holds import Held
+from fairlead.engine.holds import Held, Wanting
 from fairlead.engine.outcome import (
     AlignHosts,
     CloseResolver,
     Discard,
     EditHosts,
     ForgetNamespace,
+    JoinScope,
+    LeaveScope,
     Message,
     OpenResolver,
     Outcome,
     Probe,
+    Publish,
+    PublishNames,
     Register,
     Release,
+    Retract,
+    RetractNames,
     Run,
     Signal,
     Suspend,
@@ -41,8 +47,8 @@ from fairlead.engine.outcome import (
     WriteFiles,
 )
 from fairlead.model import codes
-from fairlead.model.commands import Command
-from fairlead.model.errors import Conflict, Internal, NetError, NotFound
+from fairlead.model.commands import Command, ConnectNetwork, StartContainer
+from fairlead.model.errors import Conflict, Exhausted, Internal, NetError, NotFound
 from fairlead.model.events import (
     Applied,
     ContainerExited,
@@ -54,6 +60,7 @@ from fairlead.model.events import (
     Notice,
 )
 from fairlead.model.faults import Reach, pass_by
+from fairlead.model.state import Change, NoSuchNetwork
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +71,10 @@ _T = TypeVar("_T")
 CLOSE_GRACE_S = 5.0
 #: Exit code that stands for "could not be started" when the runtime says nothing better (Docker: 128).
 EXIT_NOT_STARTED = 128
+#: Times that a manager is asked for what one command wants; each time somebody else may have been quicker.
+WANTS_MAX = 16
+#: What may name a network of the cluster that this node has no part in yet.
+_JOINING = (ConnectNetwork, StartContainer)
 
 #: Fault points: an outcome is decided, persisted, applied, refused; before each act; all is done but told; a container
 #: was started and nobody knows it yet; its running is recorded and nobody watches it yet; its end is known here only.
@@ -98,6 +109,9 @@ class Carrier:
         reach: Reach = pass_by,
     ) -> None:
         self.engine = engine
+        #: Where the engine's part in the cluster goes, and who gets addresses of its networks for it.
+        self.gossip: Scopes = NoCluster()
+        self.leases: Leases = NoCluster()
         self._reach = reach
         self._store = store
         self._kernel = kernel
@@ -140,6 +154,8 @@ class Carrier:
             return await self.carry(self._decide(Failed(outcome.operation, fault)))
         self._reach("carrier.applied")
         self._decide(Applied(outcome.operation))
+        if _concern_leases(outcome.changes):
+            self.leases.changed()
         await self.act(outcome)
         if outcome.error is not None:
             raise outcome.error
@@ -201,7 +217,10 @@ class Carrier:
         return outcome
 
     async def _decide_in_turn(self, message: Command | Event) -> Outcome:
-        """Decide as soon as no operation under way has what the message wants to change."""
+        """Decide as soon as no operation under way has what the message wants to change, and what it wants of the
+        cluster is there."""
+        admitted: set[str] = set()
+        wants = 0
         while True:
             try:
                 return self._decide(message)
@@ -209,6 +228,17 @@ class Carrier:
                 concluded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 self._concluded.setdefault(held.operation, []).append(concluded)
                 await concluded
+            except Wanting as wanting:
+                wants += 1
+                if wants > WANTS_MAX:
+                    raise Exhausted(f"network {wanting.network_id} has no address for this node") from wanting
+                await self.leases.want(wanting.network_id, wanting.count, wanting.address)
+            except NoSuchNetwork as missing:
+                if not isinstance(message, _JOINING) or missing.ref in admitted:
+                    raise
+                admitted.add(missing.ref)
+                if not await self.leases.admit(missing.ref):
+                    raise
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -243,12 +273,16 @@ class Carrier:
             Wake: self._errands.wake,
             Probe: self._errands.probe,
             Discard: self._errands.discard,
+            **dict.fromkeys((JoinScope, LeaveScope, Publish, PublishNames, Retract, RetractNames), self._speak),
         }
 
     async def _act(self, message: Message) -> None:
         doing = self._actions[type(message)](message)
         if doing is not None:
             await doing
+
+    def _speak(self, message: Scoped) -> None:
+        self.gossip.tell(message)
 
     def _watch_namespace(self, message: WatchNamespace) -> None:
         identifier = message.sandbox_id
@@ -301,6 +335,10 @@ class Carrier:
             for future in self._exits.pop(container_id, ()):
                 if not future.done():
                     future.set_result(code)
+
+
+def _concern_leases(changes: tuple[Change, ...]) -> bool:
+    return any(change.kind == "lease" for change in changes)
 
 
 def _expect(table: dict[str, list[asyncio.Future[_T]]], container_id: str) -> asyncio.Future[_T]:

@@ -6,7 +6,16 @@ from collections.abc import Callable
 from typing import Protocol
 
 from fairlead.discovery.aio import DnsServer
-from fairlead.engine.outcome import CloseResolver, OpenResolver
+from fairlead.engine.outcome import (
+    CloseResolver,
+    JoinScope,
+    LeaveScope,
+    OpenResolver,
+    Publish,
+    PublishNames,
+    Retract,
+    RetractNames,
+)
 from fairlead.model import codes
 from fairlead.model.errors import Unavailable
 from fairlead.model.runspec import RunSpec
@@ -83,6 +92,53 @@ class Namespaces(Protocol):
 
     def forget(self, sandbox_id: str) -> None:
         """Call back no more."""
+
+
+#: What the engine wants said to the other nodes.
+Scoped = JoinScope | LeaveScope | Publish | PublishNames | Retract | RetractNames
+
+
+class Scopes(Protocol):
+    """What this node says to the others of the cluster's networks."""
+
+    def tell(self, message: Scoped) -> None:
+        """Have it said, or said no more."""
+
+
+class Leases(Protocol):
+    """Who gets addresses of the cluster's networks."""
+
+    async def want(self, network_id: str, count: int, address: str) -> None:
+        """Get ``count`` leases more of a network, or that of an address; raises ``NetError``."""
+
+    async def admit(self, network: str) -> bool:
+        """Take part in a network that the cluster may have (by id, name or id prefix); False when there is nobody to ask.
+        Raises what a manager says."""
+
+    def changed(self) -> None:
+        """What is leased is used in another way now."""
+
+
+class NoCluster:
+    """``Scopes`` and ``Leases`` of a node in no cluster."""
+
+    def tell(self, message: Scoped) -> None:
+        """Nobody hears it."""
+
+    async def want(self, network_id: str, count: int, address: str) -> None:
+        """Raises ``Unavailable``."""
+        raise Unavailable(
+            "This node is not part of a swarm",
+            hint="`fairlead swarm join` makes it a member again",
+            code=codes.NOT_A_MEMBER,
+        )
+
+    async def admit(self, network: str) -> bool:
+        """Nobody to ask."""
+        return False
+
+    def changed(self) -> None:
+        """Nobody cares."""
 
 
 class NoContainers:

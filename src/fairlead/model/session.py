@@ -166,10 +166,11 @@ class NodeView:
 
 @dataclass(frozen=True, slots=True)
 class ManagerView:
-    """Where a manager serves: host:port."""
+    """Where a manager serves: host:port. ``gossip_key`` is its public key of gossip, in hexadecimal: its verdicts count."""
 
     node_id: str
     address: str
+    gossip_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,8 @@ class Settings:
     certificate_s: float
     data_path_port: int
     removed: tuple[str, ...] = ()
+    #: Public keys of gossip (hexadecimal) of those nodes: managers pass verdict on them.
+    removed_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,18 @@ KINDS: dict[type, str] = {
 }
 
 
+class NoSuchNetwork(NotFound):
+    """No network here is meant by ``ref``; the cluster may have one."""
+
+    def __init__(self, ref: str) -> None:
+        super().__init__(
+            f"network {ref} not found",
+            hint="`fairlead network ls` lists what is there",
+            code=codes.NETWORK_NOT_FOUND,
+        )
+        self.ref = ref
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One record before and after; None means absent."""
@@ -75,9 +87,12 @@ class State:
         #: Network id -> ids of this node's leases there; endpoint id -> ids of leases that it has, or had; to read.
         self.leases_by_network = _Index[str]()
         self.leases_by_holder = _Index[str]()
+        #: (network id, either address of a lease) -> its id; to read.
+        self.leased: dict[tuple[str, str], str] = {}
         self._network_names: dict[str, str] = {}
         self._container_names: dict[str, str] = {}
-        self._by_network = _Index[str]()
+        #: Network id -> ids of endpoints there; to read.
+        self.endpoints_by_network = _Index[str]()
         self._by_container = _Index[str]()
         self._by_port = _Index[str]()
         #: (sandbox id, network id) -> id of the endpoint there; to read.
@@ -142,7 +157,7 @@ class State:
 
     def endpoints_of_network(self, network_id: str) -> list[Endpoint]:
         """Endpoints in a network, in the order in which they came."""
-        return [self.endpoints[member] for member in self._by_network.members.get(network_id, ())]
+        return [self.endpoints[member] for member in self.endpoints_by_network.members.get(network_id, ())]
 
     def endpoints_of_container(self, container_id: str) -> list[Endpoint]:
         """Endpoints of a container, in the order in which they came."""
@@ -188,8 +203,8 @@ class State:
 
     def _move(self, before: Endpoint, after: Endpoint) -> None:
         if before.network_id != after.network_id:
-            self._by_network.discard(before.network_id, before.id)
-            self._by_network.add(after.network_id, after.id)
+            self.endpoints_by_network.discard(before.network_id, before.id)
+            self.endpoints_by_network.add(after.network_id, after.id)
         if before.container_id != after.container_id:
             self._by_container.discard(before.container_id, before.id)
             self._by_container.add(after.container_id, after.id)
@@ -219,7 +234,7 @@ class State:
             case Endpoint():
                 self.endpoints[record.id] = record
                 self.places[record.sandbox_id, record.network_id] = record.id
-                self._by_network.add(record.network_id, record.id)
+                self.endpoints_by_network.add(record.network_id, record.id)
                 self._by_container.add(record.container_id, record.id)
                 for binding in record.bindings:
                     self._by_port.add(f"{binding.proto}/{binding.host_port}", record.id)
@@ -227,6 +242,8 @@ class State:
                 self.leases[record.id] = record
                 self.leases_by_network.add(record.network_id, record.id)
                 self.leases_by_holder.add(record.holder, record.id)
+                for address in filter(None, (record.address, record.ipv6)):
+                    self.leased[record.network_id, address] = record.id
 
     def _unindex(self, record: Record, *, keep: bool) -> None:
         """Take the names and groups of a record out; the record itself too unless it is to ``keep`` its place."""
@@ -252,7 +269,7 @@ class State:
             case Endpoint():
                 self.endpoints.pop(record.id, None)
                 self.places.pop((record.sandbox_id, record.network_id), None)
-                self._by_network.discard(record.network_id, record.id)
+                self.endpoints_by_network.discard(record.network_id, record.id)
                 self._by_container.discard(record.container_id, record.id)
                 for binding in record.bindings:
                     self._by_port.discard(f"{binding.proto}/{binding.host_port}", record.id)
@@ -261,6 +278,8 @@ class State:
                     self.leases.pop(record.id, None)
                     self.leases_by_network.discard(record.network_id, record.id)
                 self.leases_by_holder.discard(record.holder, record.id)
+                for address in filter(None, (record.address, record.ipv6)):
+                    self.leased.pop((record.network_id, address), None)
 
 
 def _same_to_others(before: Container, after: Container) -> bool:
@@ -282,7 +301,7 @@ def find_network(ref: str, networks: Mapping[str, Network]) -> Network:
     return _resolve("network", ref, networks, {network.name: network.id for network in networks.values()})
 
 
-_CODES = {"network": codes.NETWORK_NOT_FOUND, "container": codes.CONTAINER_NOT_FOUND}
+_CODES = {"container": codes.CONTAINER_NOT_FOUND}
 
 
 def bare_sandbox(state: State, ref: str) -> Sandbox:
@@ -301,7 +320,13 @@ def lease_of(state: State, endpoint_id: str) -> Lease | None:
     return next((lease for lease in held if not lease.resting), None)
 
 
-_LISTINGS = {"network": "fairlead network ls", "container": "fairlead ps --all", "sandbox": "fairlead sandbox ls"}
+def lease_at(state: State, network_id: str, address: str) -> Lease | None:
+    """This node's lease of a bare address, of either family."""
+    identifier = state.leased.get((network_id, address))
+    return state.leases[identifier] if identifier else None
+
+
+_LISTINGS = {"container": "fairlead ps --all", "sandbox": "fairlead sandbox ls"}
 
 
 def _resolve(what: str, ref: str, records: Mapping[str, _R], names: Mapping[str, str]) -> _R:
@@ -317,8 +342,9 @@ def _resolve(what: str, ref: str, records: Mapping[str, _R], names: Mapping[str,
             f"{len(matches)} matches found based on ID prefix: {what} {ref} is ambiguous",
             hint="write more characters of the id, or the name",
         )
-    message = f"network {ref} not found" if what == "network" else f"No such {what}: {ref}"
-    raise NotFound(message, hint=f"`{_LISTINGS[what]}` lists what is there", code=_CODES.get(what))
+    if what == "network":
+        raise NoSuchNetwork(ref)
+    raise NotFound(f"No such {what}: {ref}", hint=f"`{_LISTINGS[what]}` lists what is there", code=_CODES.get(what))
 
 
 def _is_prefix(ref: str) -> bool:
