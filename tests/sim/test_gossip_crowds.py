@@ -100,6 +100,26 @@ def test_a_crashed_node_is_hidden_everywhere_and_back_at_once_with_what_it_has()
         assert cluster.settle(3.0, every=1) <= 0.3
 
 
+def test_the_end_of_one_host_is_known_to_all_soon_and_costs_each_little() -> None:
+    cluster = crowd(4, 300)
+    world = cluster.world
+    world.run(5.0)
+    before = world.traffic.datagrams
+    world.run(10.0)
+    idle = world.traffic.datagrams - before
+    cut = cluster.cut(cluster.players[7:8])
+    began, before = world.now, world.traffic.datagrams
+    others = {player.node.index for player in cluster.players} - {7}
+    world.run(10.0)
+    found = [(when - began, by.node.index) for when, by, about in cluster.downs if about is cluster.players[7]]
+    assert {by for _, by in found} == others
+    assert max(when for when, _ in found) <= 2.2
+    # a look of three pings, the rumour passed on by the trees of the few who found out themselves, no tree of each
+    assert (world.traffic.datagrams - before - idle) / 300 <= 20
+    cluster.heal(cut)
+    assert world.run_until(lambda: cluster.disagreement() is None, 5.0, every=64)
+
+
 def test_slow_members_slander_sound_ones_in_plain_swim_and_far_less_here() -> None:
     # muffled for longer than plain SWIM has a suspicion refuted; ./run bench gossip-sim has the paper's spans at 1,000
     still = (12.0, 20.0)

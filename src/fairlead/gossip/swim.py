@@ -384,6 +384,9 @@ class Swim:
             self.lost_since[subject] = now
             self._counters["deaths"] += 1
             self._turned(before, after, now)
+            if after.level > level:
+                # What others have said is on its way to all by their trees: each telling it again would be N trees.
+                self._tell([after.opinion])
 
     def _reached(self, probe: Probe, now: float) -> None:
         before = self._members.get(probe.subject)
@@ -392,6 +395,7 @@ class Swim:
         if before is not None and after is not None and after.level != before.level:
             self.lost_since.pop(probe.subject, None)
             self._turned(before, after, now)
+            self._tell([after.opinion])
 
     def _finish(self, probe: Probe, *, reached: bool) -> None:
         self._probes.pop(probe.subject, None)

@@ -322,7 +322,6 @@ class Voice:
     def _turned(self, before: Member, after: Member, now: float) -> None:
         """A node has been found dead, or alive, by one's own eyes."""
         self._holding.stands(before, after)
-        self._spreading.tell([after.opinion])
         if after.reachable:
             self._repair.contact(after.id, now)
         else:
