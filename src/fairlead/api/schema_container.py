@@ -56,7 +56,7 @@ def networks_of(state: State, container: Container) -> dict[str, object]:
     result: dict[str, object] = {}
     for endpoint in state.endpoints_of_container(container.id):
         network = state.networks.get(endpoint.network_id)
-        if network is not None:
+        if network is not None and not endpoint.leads_out:
             result[network.name] = endpoint_json(endpoint.settings, network, endpoint)
     mode = network_mode(container)
     waiting = dict(container.config.endpoints)

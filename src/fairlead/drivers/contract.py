@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from fairlead.model.cluster import DATA_PATH_PORT, Peer
 from fairlead.model.endpoint import Endpoint, PortBinding
 from fairlead.model.network import Network
 from fairlead.plan.objects import Plan
@@ -19,7 +20,9 @@ class Node:
     """What a driver may know of the machine. ``mtu`` in bytes; ``default_bridge`` is the device of the network
     ``bridge``; ``guard_forwarding`` and ``guard_forwarding_v6`` say that Fairlead itself switches forwarding on, so that
     traffic of that family between other links of the host must stay refused; ``bridge_nf_off`` that bridged frames
-    bypass the firewall, or are to; ``ask_host_firewall`` that the host's own filters decide about published ports."""
+    bypass the firewall, or are to; ``ask_host_firewall`` that the host's own filters decide about published ports. ``vtep`` is the address at which tunnels
+    begin (empty: the node is in no cluster), ``vxlan_port`` their UDP port, ``vtep_mtu`` the MTU in bytes of the links
+    between nodes."""
 
     mtu: int = 1500
     default_bridge: str = "fairlead0"
@@ -28,6 +31,9 @@ class Node:
     guard_forwarding_v6: bool = False
     bridge_nf_off: bool = False
     ask_host_firewall: bool = False
+    vtep: str = ""
+    vxlan_port: int = DATA_PATH_PORT
+    vtep_mtu: int = 1500
 
 
 class Driver(Protocol):
@@ -86,6 +92,18 @@ class Publishes(Protocol):
         """What must exist so that connections to the bindings' host ports reach the endpoint; to the endpoint's own
         port where the host port is 0. ``masked`` are addresses of the endpoint whose answers to strangers would not
         come back through the node: it asks in its own name."""
+
+
+@runtime_checkable
+class Spans(Protocol):
+    """A driver whose networks span nodes. Such a network exists on a node while an endpoint of the node is in it."""
+
+    def peer_plan(self, network: Network, peer: Peer, address: str, node: Node) -> Plan:
+        """What must exist so that ``address``, one of the (bare) addresses of an endpoint on another node, is reached;
+        nothing for an address or place that cannot be."""
+
+    def exact_plan(self, network: Network) -> Plan:
+        """What is to be added to the network's plan when all peers are known."""
 
 
 @runtime_checkable

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fairlead.drivers.bridge.bridge import BridgeDriver
-from fairlead.drivers.contract import Connects, Driver, Guards, Publishes, SparesGateways
+from fairlead.drivers.contract import Connects, Driver, Guards, Publishes, Spans, SparesGateways
 from fairlead.drivers.null import Null
+from fairlead.drivers.overlay.overlay import OverlayDriver
 from fairlead.model import codes
 from fairlead.model.errors import NotFound
 from fairlead.model.network import Network
@@ -21,6 +22,7 @@ class Registry:
         self._connecting = {name: driver for name, driver in drivers.items() if isinstance(driver, Connects)}
         self._publishing = {name: driver for name, driver in drivers.items() if isinstance(driver, Publishes)}
         self._sparing = {name: driver for name, driver in drivers.items() if isinstance(driver, SparesGateways)}
+        self._spanning = {name: driver for name, driver in drivers.items() if isinstance(driver, Spans)}
         self.guards = tuple(driver for driver in drivers.values() if isinstance(driver, Guards))
 
     def __getitem__(self, name: str) -> Driver:
@@ -42,6 +44,10 @@ class Registry:
         """The driver of this name if it can publish ports."""
         return self._publishing.get(name)
 
+    def spanning(self, name: str) -> Spans | None:
+        """The driver of this name if its networks span nodes."""
+        return self._spanning.get(name)
+
     def skips_gateway(self, network: Network, *, v6: bool) -> bool:
         """Whether the network's driver wants no address of this family to be kept for a gateway."""
         driver = self._sparing.get(network.driver)
@@ -58,4 +64,4 @@ class Registry:
 
 def built_in() -> Registry:
     """The drivers that come with Fairlead."""
-    return Registry({"null": Null("null"), "host": Null("host"), "bridge": BridgeDriver()})
+    return Registry({"null": Null("null"), "host": Null("host"), "bridge": BridgeDriver(), "overlay": OverlayDriver()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fairlead.discovery import resolvconf
-from fairlead.engine import endpoints, sandboxes
+from fairlead.engine import endpoints, gateways, presence, sandboxes
 from fairlead.engine.core import Turn
 from fairlead.engine.outcome import CloseResolver, ForgetNamespace, WatchNamespace
 from fairlead.model import codes
@@ -55,8 +55,8 @@ def connect(turn: Turn, command: ConnectNetwork) -> Endpoint:
     _check_free(turn, sandbox, network)
     had = sandboxes.needs_resolver(turn.core, sandbox)
     endpoint = endpoints.join(turn, sandbox, None, network, command.settings)
-    sandboxes.rebind(turn, sandbox, None)
-    endpoints.register(turn, turn.state.endpoints[endpoint.id])
+    sandboxes.rebind(turn, sandbox, None, carried=gateways.settle(turn, sandbox.id, None))
+    presence.register(turn, turn.state.endpoints[endpoint.id])
     sandboxes.after_change(turn, sandbox.id, joined=endpoint, left=None, had=had)
     return turn.state.endpoints[endpoint.id]
 
@@ -72,11 +72,17 @@ def disconnect(turn: Turn, command: DisconnectNetwork) -> None:
             hint=f"`fairlead sandbox inspect {sandbox.name}` shows its networks",
             code=codes.NOT_CONNECTED,
         )
-    if sandbox.passing and len(sandbox.endpoints) == 1:
+    expel(turn, sandbox, attached)
+
+
+def expel(turn: Turn, sandbox: Sandbox, attached: Endpoint) -> None:
+    """Take an endpoint of a sandbox out of its network."""
+    if sandbox.passing and all(one is attached or one.leads_out for one in turn.endpoints_of(sandbox)):
         _drop(turn, sandbox)
         return
     had, held = sandboxes.needs_resolver(turn.core, sandbox), attached.bindings
     endpoints.leave(turn, attached)
+    held += gateways.settle(turn, sandbox.id, None)
     sandboxes.rebind(turn, sandbox, None, carried=held)
     sandboxes.after_change(turn, sandbox.id, joined=None, left=attached, had=had)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fairlead.engine import attachments, endpoints, sandboxes
+from fairlead.engine import attachments, endpoints, gateways, presence, sandboxes
 from fairlead.engine.checks import check_settings
 from fairlead.engine.containers import SHARED
 from fairlead.engine.core import Turn
@@ -12,6 +12,7 @@ from fairlead.ipam.validate import check_endpoint
 from fairlead.model import codes
 from fairlead.model.commands import ConnectNetwork, DisconnectNetwork
 from fairlead.model.container import Container
+from fairlead.model.endpoint import Endpoint
 from fairlead.model.errors import Ambiguous, Conflict, Internal, Invalid, NotFound
 from fairlead.model.network import Network
 from fairlead.model.sandbox import SandboxSettings
@@ -51,10 +52,10 @@ def connect(turn: Turn, command: ConnectNetwork) -> None:
         raise Internal(f"container {container.name} runs without a sandbox of its own", code=codes.MODES_CONFLICT)
     had = sandboxes.needs_resolver(turn.core, sandbox)
     endpoint = endpoints.join(turn, sandbox, container, network, command.settings)
-    sandboxes.rebind(turn, sandbox, container)
+    sandboxes.rebind(turn, sandbox, container, carried=gateways.settle(turn, sandbox.id, container))
     wanted = {**container.config.endpoints, key or network.name: command.settings}
     turn.state.put(replace(container, config=replace(container.config, endpoints=wanted)))
-    endpoints.register(turn, endpoint)
+    presence.register(turn, endpoint)
     sandboxes.after_change(turn, sandbox.id, joined=endpoint, left=None, had=had)
 
 
@@ -86,12 +87,21 @@ def disconnect(turn: Turn, command: DisconnectNetwork) -> None:
     rest = {ref: value for ref, value in container.config.endpoints.items() if ref != key}
     turn.state.put(replace(container, config=replace(container.config, endpoints=rest)))
     for endpoint in attached:
-        sandbox = turn.state.sandboxes[endpoint.sandbox_id]
-        had = sandboxes.needs_resolver(turn.core, sandbox)
-        held = endpoint.bindings
-        endpoints.leave(turn, endpoint)
-        sandboxes.rebind(turn, sandbox, container, carried=held)
-        sandboxes.after_change(turn, sandbox.id, joined=None, left=endpoint, had=had)
+        expel(turn, endpoint)
+
+
+def expel(turn: Turn, endpoint: Endpoint) -> None:
+    """Take an endpoint out of its network; what its container or sandbox asks for at the next start stays."""
+    container, sandbox = turn.state.containers.get(endpoint.container_id), turn.state.sandboxes[endpoint.sandbox_id]
+    if container is None:
+        attachments.expel(turn, sandbox, endpoint)
+        return
+    had = sandboxes.needs_resolver(turn.core, sandbox)
+    held = endpoint.bindings
+    endpoints.leave(turn, endpoint)
+    held += gateways.settle(turn, sandbox.id, container)
+    sandboxes.rebind(turn, sandbox, container, carried=held)
+    sandboxes.after_change(turn, sandbox.id, joined=None, left=endpoint, had=had)
 
 
 def _is_sandbox(turn: Turn, command: ConnectNetwork | DisconnectNetwork) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fairlead.engine import endpoints, health, restarts, sandboxes
+from fairlead.engine import endpoints, gateways, health, presence, restarts, sandboxes
 from fairlead.engine.checks import check_config
 from fairlead.engine.core import Core, Turn
 from fairlead.engine.names import invent_name
@@ -122,6 +122,7 @@ def running(turn: Turn, event: ContainerRunning) -> None:
     turn.state.put(replace(container, state=state))
     turn.tell_container("start", container)
     health.begin(turn, turn.state.containers[container.id])
+    presence.follow(turn, turn.state.containers[container.id])
 
 
 def failed(turn: Turn, event: ContainerFailed) -> Invalid | Internal:
@@ -188,6 +189,7 @@ def stop(turn: Turn, command: StopContainer) -> tuple[AlreadyThere | None, str]:
     turn.state.put(replace(container, state=replace(container.state, status="stopping", stopped=True)))
     if paused:
         turn.say(Suspend(container.id, resume=True))
+    presence.withdraw(turn, container)
     turn.say(Terminate(container.id, signal, timeout_s))
     turn.tell_container("kill", container, signal=str(signal_number(signal)))
     return None, container.id
@@ -204,8 +206,11 @@ def kill(turn: Turn, command: KillContainer) -> None:
             code=codes.CONTAINER_NOT_RUNNING,
         )
     number = signal_number(command.signal)
+    ends = number in (SIGKILL, signal_number(container.config.stop_signal))
+    if ends:
+        presence.withdraw(turn, container)
     turn.say(Signal(container.id, command.signal))
-    if number in (SIGKILL, signal_number(container.config.stop_signal)):
+    if ends:
         status = "stopping" if container.state.status == "paused" else container.state.status
         turn.state.put(replace(container, state=replace(container.state, status=status, stopped=True)))
         if status != container.state.status:
@@ -271,6 +276,7 @@ def remove(turn: Turn, command: RemoveContainer) -> str:
             )
         marked = replace(container.state, removing=True, remove_volumes=command.volumes, stopped=True)
         turn.state.put(replace(container, state=marked))
+        presence.withdraw(turn, container)
         turn.say(Terminate(container.id, "SIGKILL", 0))
         turn.tell_container("kill", container, signal=str(SIGKILL))
         if container.state.status == "paused":
@@ -316,10 +322,12 @@ def rename(turn: Turn, command: RenameContainer) -> None:
     renamed = replace(container, name=name)
     turn.state.put(renamed)
     for endpoint in turn.state.endpoints_of_container(container.id):
+        if endpoint.leads_out:
+            continue
         names = endpoints.dns_names(renamed, endpoint.settings.aliases) if endpoint.dns_names else ()
         changed = replace(endpoint, name=name, dns_names=names)
         turn.state.put(changed)
-        endpoints.register(turn, changed)
+        presence.register(turn, changed)
     turn.tell_container("rename", renamed, oldName=f"/{container.name}")
 
 
@@ -403,7 +411,8 @@ def _sandbox(turn: Turn, container: Container) -> Sandbox:
     for ref, settings in config.endpoints.items():
         network = turn.state.network(ref)
         current = turn.state.sandboxes[sandbox.id]
-        endpoints.register(turn, endpoints.join(turn, current, container, network, settings))
+        presence.register(turn, endpoints.join(turn, current, container, network, settings))
+    gateways.settle(turn, sandbox.id, container)
     sandboxes.rebind(turn, sandbox, container)
     sandboxes.write_files(turn, sandbox, container)
     return turn.state.sandboxes[sandbox.id]

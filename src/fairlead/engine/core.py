@@ -6,16 +6,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fairlead.discovery.resolvconf import ResolvConf
-from fairlead.drivers.contract import Connects, Driver, Node, Publishes
+from fairlead.drivers.contract import Connects, Driver, Node, Publishes, Spans
 from fairlead.drivers.null import Null
 from fairlead.drivers.registry import Registry
+from fairlead.engine.hearsay import Hearsay
 from fairlead.engine.outcome import Message
 from fairlead.ipam.default import Ipam
 from fairlead.model.container import Container
 from fairlead.model.endpoint import Endpoint
 from fairlead.model.events import HostChanged, Notice
 from fairlead.model.ids import Chance
-from fairlead.model.network import Network
+from fairlead.model.network import GATEWAY_BRIDGE, Network
 from fairlead.model.sandbox import Sandbox
 from fairlead.model.settings import EngineSettings, Paths
 from fairlead.model.state import Change, State
@@ -41,6 +42,11 @@ def sandbox_owner(sandbox_id: str) -> str:
 def endpoint_owner(endpoint_id: str) -> str:
     """The plan owner of an endpoint: its interface and what is published through it."""
     return f"endpoint:{endpoint_id}"
+
+
+def peer_owner(network_id: str, address: str) -> str:
+    """The plan owner of an address of a network that spans nodes, as long as it is on another node."""
+    return f"peer:{network_id}:{address}"
 
 
 @dataclass(slots=True)
@@ -70,6 +76,8 @@ class Core:
     #: for it, nobody can join it; it can be looked at and removed. Found at the start; stays when the record has gone,
     #: so that a removal that is undone finds it.
     unusable: dict[str, str] = field(default_factory=dict)
+    #: What gossip tells of each network of the cluster, by network id.
+    hearsay: dict[str, Hearsay] = field(default_factory=dict)
 
     def driver(self, network: Network) -> Driver:
         """The driver of a network; raises ``NotFound`` for one that this node does not have."""
@@ -83,6 +91,14 @@ class Core:
         """The driver of a network if it can publish ports."""
         return None if network.id in self.unusable else self.drivers.publishing(network.driver)
 
+    def spanning(self, network: Network) -> Spans | None:
+        """The driver of a network if the network spans nodes."""
+        return None if network.id in self.unusable else self.drivers.spanning(network.driver)
+
+    def inhabited(self, network_id: str) -> bool:
+        """Whether an endpoint of this node is in a network."""
+        return network_id in self.state.endpoints_by_network.members
+
     def works(self, endpoint: Endpoint) -> bool:
         """Whether neither the endpoint nor its network is unusable."""
         return not self.unusable or not {endpoint.id, endpoint.network_id} & self.unusable.keys()
@@ -92,8 +108,8 @@ class Core:
         return self.connecting(network) is not None
 
     def resolves(self, network: Network) -> bool:
-        """Whether names resolve in this network: all but the predefined ones (Docker)."""
-        return self.connects(network) and not network.predefined
+        """Whether names resolve in this network: all but the predefined ones and the gateway bridge (Docker)."""
+        return self.connects(network) and not network.predefined and network.name != GATEWAY_BRIDGE
 
     def forget(self, changes: Iterable[Change]) -> None:
         """Remember nothing of sandboxes that are gone."""
@@ -110,8 +126,19 @@ class Core:
         return plan
 
     def network_plan(self, network: Network) -> Plan:
-        """What must exist for a network."""
-        return self.driver(network).network_plan(network, self.node)
+        """What must exist for a network; one that spans nodes exists here while an endpoint of this node is in it."""
+        plan, spans = self.driver(network).network_plan(network, self.node), self.spanning(network)
+        if spans is None:
+            return plan
+        if not self.inhabited(network.id):
+            return NOTHING
+        told = self.hearsay.get(network.id)
+        return plan | spans.exact_plan(network) if told is not None and told.complete and plan else plan
+
+
+def is_gateway_endpoint(core: Core, endpoint: Endpoint) -> bool:
+    """Whether an endpoint was made for its sandbox to lead out, and by nobody's wish."""
+    return endpoint.leads_out and core.state.networks[endpoint.network_id].name == GATEWAY_BRIDGE
 
 
 @dataclass(slots=True)
@@ -128,6 +155,8 @@ class Turn:
     notices: list[Notice] = field(default_factory=list)
     #: What to do, last first, if the turn raises; records and addresses are put back without being asked.
     undo: list[Callable[[], object]] = field(default_factory=list)
+    #: What no other operation may use until the end of this one is known.
+    alone: set[str] = field(default_factory=set)
 
     @property
     def state(self) -> State:

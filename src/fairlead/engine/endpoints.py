@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from fairlead.engine import leases, presence
 from fairlead.engine.checks import check_settings
 from fairlead.engine.core import Turn
-from fairlead.engine.outcome import Register, Unregister
+from fairlead.engine.outcome import Unregister
 from fairlead.ipam.validate import check_endpoint
 from fairlead.model import codes, options
 from fairlead.model.addresses import bare, parse_address, parse_mac, parse_subnet
 from fairlead.model.container import Container
 from fairlead.model.endpoint import Endpoint, EndpointSettings
-from fairlead.model.errors import Conflict, Exhausted, Forbidden, Invalid
+from fairlead.model.errors import Conflict, Exhausted, Forbidden, Invalid, Unavailable
 from fairlead.model.ids import derived_mac, new_id, new_mac, short
-from fairlead.model.network import Network, Pool
+from fairlead.model.network import SWARM, Network, Pool
 from fairlead.model.sandbox import Sandbox
 
 #: First part of interface names inside a sandbox (Docker).
@@ -24,13 +25,60 @@ _VETH_DIGITS = 7
 
 
 def join(
-    turn: Turn, sandbox: Sandbox, container: Container | None, network: Network, asked: EndpointSettings
+    turn: Turn,
+    sandbox: Sandbox,
+    container: Container | None,
+    network: Network,
+    asked: EndpointSettings,
+    *,
+    leads_out: bool = False,
 ) -> Endpoint:
     """Make an endpoint of ``network`` in a container's sandbox, or (``container`` None) in one without: addresses, MAC,
-    interface name, DNS names.
+    interface name, DNS names. One that only ``leads_out`` is made by us and for nobody else.
 
-    Raises ``Invalid``, ``Forbidden`` (the container is there already, the address is in use) or ``Exhausted``.
+    Raises ``Invalid``, ``Forbidden`` (the container is there already, the address is in use), ``Exhausted``, ``Unavailable``
+    (a network of the cluster on a node that is in none), and ``Wanting`` when its address must be asked for.
     """
+    _check_network(turn, network)
+    name = container.name if container else sandbox.name
+    if leads_out:
+        name = f"gateway_{short(sandbox.id)}"
+    if (sandbox.id, network.id) in turn.state.places:
+        raise Forbidden(
+            f"endpoint with name {name} already exists in network {network.name}",
+            hint=f"`fairlead network disconnect {network.name} {name}` comes first",
+            code=codes.ALREADY_CONNECTED,
+        )
+    check_endpoint(network, asked)
+    check_settings(asked)
+    spans = turn.core.spanning(network) is not None
+    if spans:
+        presence.joining(turn, network)
+    endpoint = Endpoint(
+        id=new_id(turn.core.chance),
+        name=name,
+        network_id=network.id,
+        sandbox_id=sandbox.id,
+        container_id=sandbox.container_id,
+        settings=asked,
+        leads_out=leads_out,
+    )
+    if turn.core.connects(network):
+        endpoint = _dress(turn, endpoint, sandbox, network)
+        if turn.core.resolves(network):
+            names = dns_names(container, asked.aliases) if container else _bare_names(sandbox, asked.aliases)
+            endpoint = replace(endpoint, dns_names=names)
+    turn.state.put(endpoint)
+    turn.state.put(replace(sandbox, endpoints=(*sandbox.endpoints, endpoint.id)))
+    turn.touch_sandbox(sandbox)
+    if spans:
+        presence.joined(turn, endpoint, network)
+    turn.tell_network("connect", network, _teller(sandbox))
+    return endpoint
+
+
+def _check_network(turn: Turn, network: Network) -> None:
+    """Raise for a network that nobody can join now."""
     if network.config_only:
         raise Forbidden(
             f"cannot create endpoint on configuration-only network {network.name}",
@@ -43,33 +91,21 @@ def join(
             hint=f"`fairlead network rm {network.name}`, and make it anew",
             code=codes.OPTION_INVALID,
         )
-    name = container.name if container else sandbox.name
-    if (sandbox.id, network.id) in turn.state.places:
-        raise Forbidden(
-            f"endpoint with name {name} already exists in network {network.name}",
-            hint=f"`fairlead network disconnect {network.name} {name}` comes first",
-            code=codes.ALREADY_CONNECTED,
+    if turn.core.spanning(network) is None:
+        return
+    if not turn.core.node.vtep:
+        raise Unavailable(
+            f"network {network.name} spans a cluster, and this node is in none",
+            hint="`fairlead swarm join` makes it part of one",
+            code=codes.NOT_A_MANAGER,
         )
-    check_endpoint(network, asked)
-    check_settings(asked)
-    endpoint = Endpoint(
-        id=new_id(turn.core.chance),
-        name=name,
-        network_id=network.id,
-        sandbox_id=sandbox.id,
-        container_id=sandbox.container_id,
-        settings=asked,
-    )
-    if turn.core.connects(network):
-        endpoint = _dress(turn, endpoint, sandbox, network)
-        if turn.core.resolves(network):
-            names = dns_names(container, asked.aliases) if container else _bare_names(sandbox, asked.aliases)
-            endpoint = replace(endpoint, dns_names=names)
-    turn.state.put(endpoint)
-    turn.state.put(replace(sandbox, endpoints=(*sandbox.endpoints, endpoint.id)))
-    turn.touch_sandbox(sandbox)
-    turn.tell_network("connect", network, _teller(sandbox))
-    return endpoint
+    if not network.attachable:
+        raise Forbidden(
+            f"Could not attach to network {network.name}: rpc error: code = PermissionDenied desc = network {network.name} "
+            "not manually attachable",
+            hint="networks made with --attachable take single containers",
+            code=codes.NOT_ATTACHABLE,
+        )
 
 
 def leave(turn: Turn, endpoint: Endpoint) -> None:
@@ -78,6 +114,8 @@ def leave(turn: Turn, endpoint: Endpoint) -> None:
     if turn.core.resolves(network):
         turn.say(Unregister(network.id, endpoint.id))
     forget(turn, endpoint)
+    if turn.core.spanning(network) is not None:
+        presence.left(turn, endpoint, network)
     sandbox = turn.state.sandboxes.get(endpoint.sandbox_id)
     if sandbox is not None:
         rest = tuple(other for other in sandbox.endpoints if other != endpoint.id)
@@ -105,18 +143,10 @@ def hold(turn: Turn, endpoint: Endpoint) -> None:
 
 def _leased(turn: Turn, endpoint: Endpoint) -> list[tuple[str, str]]:
     """(pool, address/length) of what an endpoint holds."""
-    if not turn.core.works(endpoint):
+    if not turn.core.works(endpoint) or turn.network_of(endpoint).scope == SWARM:
         return []
     both = ((endpoint.pool_v4, endpoint.ipv4), (endpoint.pool_v6, endpoint.ipv6))
     return [(pool_id, cidr) for pool_id, cidr in both if cidr]
-
-
-def register(turn: Turn, endpoint: Endpoint) -> None:
-    """Let the endpoint's names resolve, if its network has names."""
-    network = turn.network_of(endpoint)
-    if turn.core.resolves(network):
-        names, ipv4, ipv6 = endpoint.dns_names, bare(endpoint.ipv4), bare(endpoint.ipv6)
-        turn.say(Register(network.id, network.name, endpoint.id, names, ipv4, ipv6))
 
 
 def dns_names(container: Container, aliases: tuple[str, ...]) -> tuple[str, ...]:
@@ -136,10 +166,16 @@ def _teller(sandbox: Sandbox) -> str:
 
 def _dress(turn: Turn, endpoint: Endpoint, sandbox: Sandbox, network: Network) -> Endpoint:
     asked = endpoint.settings
-    pool_v4, ipv4 = _lease(turn, network, asked.ipv4, v6=False)
     pool_v6, ipv6 = "", ""
-    if not _without_v6(asked):
-        pool_v6, ipv6 = _lease(turn, network, asked.ipv6, v6=True)
+    if turn.core.spanning(network) is not None:
+        lease = leases.take(turn, network, asked, endpoint.id)
+        pool_v4, ipv4 = leases.cidr(network, lease.address)
+        if not _without_v6(asked):
+            pool_v6, ipv6 = leases.cidr(network, lease.ipv6)
+    else:
+        pool_v4, ipv4 = _lease(turn, network, asked.ipv4, v6=False)
+        if not _without_v6(asked):
+            pool_v6, ipv6 = _lease(turn, network, asked.ipv6, v6=True)
     return replace(
         endpoint,
         mac=parse_mac(asked.mac) if asked.mac else _mac(turn, network, ipv4 or ipv6),

@@ -7,11 +7,25 @@ from dataclasses import dataclass, replace
 
 from fairlead.drivers.contract import Node
 from fairlead.drivers.registry import Registry
-from fairlead.engine import attachments, connections, containers, endpoints, health, networks, restarts, sandboxes
+from fairlead.engine import (
+    attachments,
+    cluster,
+    connections,
+    containers,
+    endpoints,
+    health,
+    leases,
+    networks,
+    peers,
+    presence,
+    restarts,
+    sandboxes,
+)
 from fairlead.engine.core import NODE_OWNER, Core, Turn, endpoint_owner, network_owner, sandbox_owner
-from fairlead.engine.holds import Held, Holds
+from fairlead.engine.holds import Held, Holds, Wanting
 from fairlead.engine.outcome import Outcome, Preview
 from fairlead.ipam.default import Ipam
+from fairlead.model import codes
 from fairlead.model.commands import (
     Command,
     ConnectNetwork,
@@ -19,6 +33,7 @@ from fairlead.model.commands import (
     CreateNetwork,
     CreateSandbox,
     DisconnectNetwork,
+    InstallNetwork,
     KillContainer,
     PauseContainer,
     RemoveContainer,
@@ -28,20 +43,28 @@ from fairlead.model.commands import (
     StartContainer,
     StopContainer,
     UpdateContainer,
+    WithdrawNetwork,
 )
 from fairlead.model.container import Container
 from fairlead.model.endpoint import Endpoint, PortRequest
-from fairlead.model.errors import NetError, PortInUse
+from fairlead.model.errors import NetError, PortInUse, Unavailable
 from fairlead.model.events import (
+    AddressForgotten,
     Applied,
     ContainerExited,
     ContainerFailed,
     ContainerRunning,
+    DataPath,
     Event,
     Failed,
     HealthProbed,
     HostChanged,
+    LeasesGranted,
+    LeasesRevoked,
     NamespaceGone,
+    NamesSeen,
+    PeersComplete,
+    PeersSeen,
     ProbeDue,
     ResolverFileChanged,
     RestartDue,
@@ -58,7 +81,16 @@ from fairlead.plan.objects import NOTHING, Plan
 #: Tries of another free host port when the kernel says that one is taken (Docker: maxAllocatePortAttempts).
 PORT_ATTEMPTS = 10
 #: Events that tell what is so, whether Linux lets us follow or not.
-_FACTS = (ContainerRunning, ContainerFailed, ContainerExited, NamespaceGone)
+_FACTS = (
+    ContainerRunning,
+    ContainerFailed,
+    ContainerExited,
+    NamespaceGone,
+    DataPath,
+    PeersSeen,
+    PeersComplete,
+    NamesSeen,
+)
 #: The ports (protocol, number) of one try that the kernel refused.
 Busy = frozenset[tuple[str, int]]
 
@@ -107,8 +139,9 @@ class Engine:
                 networks.add(turn, CreateNetwork(name, driver))
         for sandbox_id in gone:
             attachments.gone(turn, NamespaceGone(sandbox_id))
+        cluster.resume(turn)
         for endpoint in turn.state.endpoints.values():
-            endpoints.register(turn, endpoint)  # all, before any query is answered
+            presence.register(turn, endpoint)  # all, before any query is answered
         for sandbox in turn.state.sandboxes.values():
             sandboxes.follow(turn, sandbox)
             sandboxes.align_hosts(turn, sandbox)
@@ -157,7 +190,7 @@ class Engine:
         plans |= {network_owner(network.id): core.network_plan(network) for network in core.state.networks.values()}
         plans |= {sandbox_owner(box.id): sandboxes.plan(core, box) for box in core.state.sandboxes.values()}
         plans |= {endpoint_owner(one.id): sandboxes.endpoint_plan(core, one) for one in core.state.endpoints.values()}
-        return plans
+        return plans | peers.plans(core)
 
     def handle(self, message: Command | Event, now: float, at: float) -> Outcome:
         """Decide. ``now`` is monotonic seconds, ``at`` epoch seconds. A command that cannot be met raises ``NetError``
@@ -186,6 +219,12 @@ class Engine:
                 self._dispatch(turn, StartContainer(made.id))
             changes = turn.state.settle(keep=True)
             after = {owner: self._plan_of(owner) for owner in _owners(turn, changes)}
+        except Wanting as wanting:
+            raise Unavailable(
+                "which address it would get is for a manager to say, and none is in reserve here",
+                hint="without --dry-run one is asked for",
+                code=codes.ADDRESSES_EXHAUSTED,
+            ) from wanting
         finally:
             self._take_back(turn, ipam)
             self.core.port_cursor = cursor
@@ -203,8 +242,8 @@ class Engine:
         ipam = self.core.ipam
         try:
             reply, error, wait_exit = self._dispatch(turn, message)
-            self._holds.check(turn.state.settle(keep=True) if not busy else ())
-        except Held:
+            self._holds.check(turn.state.settle(keep=True) if not busy else (), turn.alone if not busy else ())
+        except (Held, Wanting):
             self._take_back(turn, ipam)
             raise
         except NetError as fault:
@@ -214,6 +253,14 @@ class Engine:
                 raise
             return self._conclude(removal, message, busy, error=fault)
         return self._conclude(turn, message, busy, reply=reply, error=error, wait_exit=wait_exit)
+
+    def refuse(self, message: Command | Event, error: NetError, now: float, at: float) -> Outcome:
+        """A message that raised ``Wanting`` cannot be met, as ``error`` says: what is to be done instead, the error with
+        it; raises the error when nothing is."""
+        removal = self._removal(message, now, at)
+        if removal is None:
+            raise error
+        return self._conclude(removal, message, (), error=error)
 
     def _conclude(
         self,
@@ -232,7 +279,7 @@ class Engine:
         outcome = Outcome(self._operation, changes, plans, messages, notices, reply, error, wait_exit)
         if plans or changes:
             self._pending[self._operation] = _Pending(message, busy, outcome)
-            self._holds.hold(self._operation, changes)
+            self._holds.hold(self._operation, changes, turn.alone)
         return outcome
 
     def _dispatch(self, turn: Turn, message: Command | Event) -> tuple[object, NetError | None, str]:
@@ -264,6 +311,9 @@ class Engine:
             return sandboxes.plan(self.core, state.sandboxes[identifier])
         if kind == "endpoint" and identifier in state.endpoints:
             return sandboxes.endpoint_plan(self.core, state.endpoints[identifier])
+        if kind == "peer":
+            network_id, _, address = identifier.partition(":")
+            return peers.plan(self.core, network_id, address)
         return NOTHING
 
     def _undo(self, failure: Failed, now: float, at: float) -> Outcome:
@@ -331,6 +381,15 @@ _PLAIN: dict[type, Callable[..., object]] = {
     ProbeDue: health.due,
     HealthProbed: health.probed,
     UpdateContainer: containers.update,
+    InstallNetwork: cluster.install,
+    WithdrawNetwork: cluster.withdraw,
+    DataPath: cluster.data_path,
+    LeasesGranted: cluster.granted,
+    LeasesRevoked: cluster.revoked,
+    AddressForgotten: leases.forgotten,
+    PeersSeen: peers.seen,
+    PeersComplete: peers.complete,
+    NamesSeen: peers.named,
 }
 
 

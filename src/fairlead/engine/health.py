@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from fairlead.engine import presence
 from fairlead.engine.core import Turn
 from fairlead.engine.outcome import Probe, Wake
 from fairlead.model.container import Container
@@ -70,6 +71,7 @@ def probed(turn: Turn, event: HealthProbed) -> None:
     turn.state.put(changed)
     if status != before.status:
         turn.tell_container(f"health_status: {status}", changed)
+        presence.follow(turn, changed)
     resume(turn, changed)
 
 

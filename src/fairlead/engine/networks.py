@@ -12,9 +12,9 @@ from fairlead.ipam.validate import check_pools
 from fairlead.model import codes, options
 from fairlead.model.addresses import is_v6
 from fairlead.model.commands import CreateNetwork, RemoveNetwork
-from fairlead.model.errors import Conflict, Forbidden, Invalid, NotFound
+from fairlead.model.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from fairlead.model.ids import check_name, new_id
-from fairlead.model.network import PREDEFINED, Network, Pool, PoolRequest
+from fairlead.model.network import PREDEFINED, SWARM, Network, Pool, PoolRequest
 
 #: Networks that an error names before it only counts.
 _NAMED_MAX = 5
@@ -42,12 +42,11 @@ def create(turn: Turn, command: CreateNetwork) -> Network:
         )
     if command.config_only or command.config_from:
         _check_config(command)
+    if command.scope == SWARM or turn.core.drivers.spanning(command.driver) is not None:
+        raise not_a_manager(turn)
     if command.scope not in ("", "local"):
         raise Forbidden(
-            "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. "
-            "Please run this command on a manager node or promote the current node to a manager."
-            if command.scope == "swarm"
-            else f"cannot create a network of scope {command.scope} here",
+            f"cannot create a network of scope {command.scope} here",
             hint="leave --scope out for a network of this host",
             code=codes.NOT_A_MANAGER,
         )
@@ -88,7 +87,7 @@ def add(turn: Turn, command: CreateNetwork) -> Network:
     if turn.core.connects(network) and network.ipam_driver == "default":
         network = replace(network, pools=_lease_pools(turn, network, command.pools))
         driver.check(network)
-    _claim(turn, network)
+    claim(turn, network)
     turn.state.put(network)
     turn.touch_network(network)
     turn.tell_network("create", network)
@@ -100,8 +99,19 @@ def remove(turn: Turn, command: RemoveNetwork) -> Network:
     network = turn.state.network(command.network)
     if network.predefined:
         raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed", code=codes.NETWORK_PREDEFINED)
+    if network.scope == SWARM:
+        raise not_a_manager(turn)
     if network.config_only:
         _check_unused(turn, network)
+    check_empty(turn, network)
+    forget(turn, network)
+    if not network.config_only:  # Docker tells of the creation of a set of settings, and not of its end
+        turn.tell_network("destroy", network)
+    return network
+
+
+def check_empty(turn: Turn, network: Network) -> None:
+    """Raise ``Forbidden`` while endpoints are in a network."""
     endpoints = turn.state.endpoints_of_network(network.id)
     if endpoints:
         listing = ", ".join(f'name:"{endpoint.name}" id:"{endpoint.id[:12]}"' for endpoint in endpoints)
@@ -110,18 +120,31 @@ def remove(turn: Turn, command: RemoveNetwork) -> Network:
             hint=f"`fairlead network disconnect {network.name} {endpoints[0].name}` detaches the first",
             code=codes.NETWORK_IN_USE,
         )
-    forget(turn, network)
-    if not network.config_only:  # Docker tells of the creation of a set of settings, and not of its end
-        turn.tell_network("destroy", network)
-    return network
+
+
+def not_a_manager(turn: Turn) -> Unavailable:
+    """The error for what only managers do, in Docker's words."""
+    if not turn.core.node.vtep:
+        return Unavailable(
+            'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to '
+            "swarm and try again.",
+            hint="`fairlead swarm init` makes a cluster of this node; a network of this node only has the driver bridge",
+            code=codes.NOT_A_MANAGER,
+        )
+    return Unavailable(
+        "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. "
+        "Please run this command on a manager node or promote the current node to a manager.",
+        hint="networks of this node only have the driver bridge and no --scope",
+        code=codes.NOT_A_MANAGER,
+    )
 
 
 def forget(turn: Turn, network: Network) -> None:
     """Give the subnets back and drop the record."""
     if network.id not in turn.core.unusable:
-        for pool in network.pools:
+        for pool in network.pools if network.scope != SWARM else ():
             turn.core.ipam = turn.core.ipam.release_pool(pool.id)
-        _unclaim(turn, network)
+        unclaim(turn, network)
     turn.state.drop(network)
     turn.touch_network(network)
 
@@ -130,9 +153,9 @@ def hold(turn: Turn, network: Network) -> None:
     """Lease again, at a restart or an undone removal, exactly what a stored network holds."""
     if network.id in turn.core.unusable:
         return
-    _claim(turn, network)
+    claim(turn, network)
     ipam = turn.core.ipam
-    for pool in network.pools:
+    for pool in network.pools if network.scope != SWARM else ():
         ipam, _, _ = ipam.request_pool(subnet=pool.subnet, ip_range=pool.ip_range, v6=pool.v6)
         for address in filter(None, (pool.gateway, *pool.aux.values())):
             ipam, _ = ipam.request_address(pool.id, address, now=turn.now)
@@ -258,7 +281,7 @@ def _lease(turn: Turn, network: Network, request: PoolRequest) -> Pool:
             subnet="" if request.subnet == "::/0" else request.subnet,
             ip_range=request.ip_range,
             v6=v6,
-            avoid=(*turn.core.host.prefixes, *_name_servers(turn)),
+            avoid=(*turn.core.host.prefixes, *_name_servers(turn), *_spanning(turn)),
         )
     except UsedUp as error:
         raise UsedUp(error.message, hint=f"{error.hint}{_unused(turn)}") from error
@@ -285,6 +308,13 @@ def _name_servers(turn: Turn) -> Iterator[str]:
             yield f"{server}/{128 if is_v6(server) else 32}"
 
 
+def _spanning(turn: Turn) -> Iterator[str]:
+    """Subnets of the cluster's networks: a container may be in one of them and in a network of this node."""
+    for network in turn.state.networks.values():
+        if network.scope == SWARM:
+            yield from (pool.subnet for pool in network.pools)
+
+
 def _unused(turn: Turn) -> str:
     """Which networks could go, as the end of a sentence."""
     state = turn.state
@@ -294,26 +324,27 @@ def _unused(turn: Turn) -> str:
     return f"; nobody is in {', '.join(idle[:_NAMED_MAX])}{more}" if idle else ""
 
 
-def _claim(turn: Turn, network: Network) -> None:
+def claim(turn: Turn, network: Network) -> None:
     """Keep other networks from what this one's driver needs for itself; raises ``Forbidden`` when one has it."""
     claims = turn.core.claims
-    for claim in _claims(turn, network):
-        holder = turn.state.networks.get(claims.get(claim, ""))
-        if holder is not None:
+    for one in _claims(turn, network):
+        holder = turn.state.networks.get(claims.get(one, ""))
+        if holder is not None and holder.id != network.id:
             raise Forbidden(
-                f"cannot create network {network.name}: conflicts with network {holder.name}: {claim}",
+                f"cannot create network {network.name}: conflicts with network {holder.name}: {one}",
                 hint=f"remove {holder.name} first, or choose another name for the device",
                 code=codes.DEVICE_CLAIMED,
             )
-        claims[claim] = network.id
-        turn.undo.append(partial(claims.pop, claim, None))
+        claims[one] = network.id
+        turn.undo.append(partial(claims.pop, one, None))
 
 
 def _claims(turn: Turn, network: Network) -> frozenset[str]:
     return frozenset() if network.config_only else turn.core.drivers[network.driver].claims(network, turn.core.node)
 
 
-def _unclaim(turn: Turn, network: Network) -> None:
-    for claim in _claims(turn, network):
-        turn.core.claims.pop(claim, None)
-        turn.undo.append(partial(turn.core.claims.__setitem__, claim, network.id))
+def unclaim(turn: Turn, network: Network) -> None:
+    """Let others have it."""
+    for one in _claims(turn, network):
+        turn.core.claims.pop(one, None)
+        turn.undo.append(partial(turn.core.claims.__setitem__, one, network.id))

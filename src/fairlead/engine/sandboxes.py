@@ -287,7 +287,7 @@ def _networks(core: Core, sandbox: Sandbox) -> Iterator[Network]:
 
 
 def _host_lines(sandbox: Sandbox, endpoint: Endpoint) -> tuple[hosts.HostLine, ...]:
-    addresses = [bare(cidr) for cidr in (endpoint.ipv4, endpoint.ipv6) if cidr]
+    addresses = [bare(cidr) for cidr in (endpoint.ipv4, endpoint.ipv6) if cidr and not endpoint.leads_out]
     return tuple(hosts.endpoint_line(address, sandbox.hostname, sandbox.domainname) for address in addresses)
 
 

@@ -175,6 +175,13 @@ CONFIG_ONLY = Code(
     "be removed while a network refers to it.",
     ("`fairlead network ls` lists the networks.", "`fairlead network create --config-from SETTINGS web` uses it."),
 )
+NOT_ATTACHABLE = Code(
+    1111,
+    "the network takes services only",
+    "A network of the cluster that was made without --attachable is for the tasks of services; single containers cannot "
+    "be connected to it.",
+    ("Make one that both may use: `fairlead network create --driver overlay --attachable NAME`.",),
+)
 
 # 1200: subnets and addresses
 SUBNET_INVALID = Code(

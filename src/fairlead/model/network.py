@@ -6,6 +6,11 @@ from dataclasses import dataclass, field
 
 #: Networks that exist from the first start and can be neither created nor removed (Docker).
 PREDEFINED = ("bridge", "host", "none")
+#: The local network through which sandboxes in networks of the cluster lead out, and publish ports of their node
+#: (Docker: docker_gwbridge).
+GATEWAY_BRIDGE = "fairlead_gwbridge"
+#: Scope of networks that a manager made for the whole cluster (Docker).
+SWARM = "swarm"
 
 
 @dataclass(frozen=True, slots=True)

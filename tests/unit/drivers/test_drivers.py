@@ -28,17 +28,20 @@ from fairlead.plan.objects import (
     Sysctl,
     Table,
     Veth,
+    Vxlan,
 )
 
 REGISTRY = built_in()
-NODE = Node()
+NODE = Node(vtep="192.0.2.1")
 POOL4 = Pool("LocalDefault/10.1.0.0/24", "10.1.0.0/24", gateway="10.1.0.1")
 POOL6 = Pool("LocalDefault/fd01::/64", "fd01::/64", gateway="fd01::1")
 IDENTIFIER = "ab" * 32
+#: What a driver's networks cannot be without.
+OPTIONS = {"overlay": {options.VXLAN_IDS: "4097"}}
 
 
 def a_network(driver: str, **more: object) -> Network:
-    network = Network(IDENTIFIER, "web", driver, 0.0, ipv6=True, pools=(POOL4, POOL6))
+    network = Network(IDENTIFIER, "web", driver, 0.0, ipv6=True, pools=(POOL4, POOL6), options=OPTIONS.get(driver, {}))
     return dataclasses.replace(network, **more)  # type: ignore[arg-type]
 
 
@@ -81,7 +84,7 @@ class TestConformance:
         if isinstance(driver, Guards):
             plan |= driver.node_plan(NODE)
         for item in plan.values():
-            if isinstance(item, Bridge | Veth):
+            if isinstance(item, Bridge | Veth | Vxlan):
                 assert item.alias.startswith(ALIAS_MARK)
                 assert len(item.name) <= 15
             if isinstance(item, Set | Chain | Element):
@@ -100,7 +103,7 @@ class TestConformance:
 def test_unknown_driver_is_named_with_those_that_are_there() -> None:
     with pytest.raises(NotFound, match="could not find plugin nope") as caught:
         REGISTRY["nope"]
-    assert "bridge, host, null" in caught.value.hint
+    assert "bridge, host, null, overlay" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from fairlead.drivers.bridge import config, firewall, guards, policy
+from fairlead.drivers import guards, interface
+from fairlead.drivers.bridge import config, firewall, policy
 from fairlead.drivers.bridge.config import BridgeConfig
 from fairlead.drivers.contract import Node
 from fairlead.model import options
@@ -25,9 +26,6 @@ from fairlead.plan.objects import (
     Sysctl,
     Veth,
 )
-
-#: Settings that keep a link from being reconfigured by what neighbours advertise (CVE-2020-13401; SEC-08).
-_DEAF = ("accept_ra", "accept_redirects", "autoconf")
 
 
 class BridgeDriver:
@@ -90,12 +88,7 @@ class BridgeDriver:
         )
         addresses = [cidr for cidr in (endpoint.ipv4, endpoint.ipv6) if cidr]
         objects: list[Object] = [veth]
-        asked = dict(options.interface_sysctls(endpoint.settings.driver_opts, endpoint.ifname))
-        objects += [
-            Sysctl(netns, path, value, endpoint.ifname, path in asked)
-            for path, value in {**_interface_settings(endpoint), **asked}.items()
-        ]
-        objects += [Address(netns, endpoint.ifname, cidr) for cidr in addresses]
+        objects += interface.inner(endpoint, netns)
         objects += [Connections("", bare(cidr)) for cidr in addresses]
         if network.ipv6:
             objects.append(guards.silenced(endpoint.host_ifname))
@@ -166,13 +159,3 @@ def _guards(network: Network, settings: BridgeConfig, node: Node) -> Iterator[Ob
         yield from guards.apart_table()
     if settings.anti_spoof:
         yield from guards.pin_table()
-
-
-def _interface_settings(endpoint: Endpoint) -> dict[str, str]:
-    """Settings of the inner end by path, as far as its user does not ask for others."""
-    conf = f"net/ipv6/conf/{endpoint.ifname}"
-    v6 = bool(endpoint.ipv6) or any(map(is_v6, endpoint.settings.link_local))
-    found = {f"{conf}/disable_ipv6": "0" if v6 else "1"}
-    if v6:
-        found |= {f"{conf}/{name}": "0" for name in _DEAF}
-    return found

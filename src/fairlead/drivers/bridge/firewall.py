@@ -29,8 +29,8 @@ from collections.abc import Iterator
 
 from fairlead.drivers.bridge import policy
 from fairlead.drivers.bridge.config import BridgeConfig
-from fairlead.drivers.bridge.guards import TRANSLATED_MARK
 from fairlead.drivers.contract import Node
+from fairlead.drivers.guards import TRANSLATED_MARK
 from fairlead.model import options
 from fairlead.plan.objects import Chain, Element, Object, Plan, Set, Sysctl, Table
 

@@ -1,9 +1,9 @@
-"""Guards between the ports of bridges: nftables tables of the family ``bridge``, each there only while a network of the
-node asks for it. A frame of a network that does not ask costs, while a table is there, one comparison or one look-up.
+"""Guards between the ports of bridges: nftables tables of the family ``bridge``, in the node's own namespace or (``inside``)
+in that of an overlay, each there only while a network asks for it. A frame of a network that does not ask costs, while a table is there, one comparison or one look-up.
 
     fairlead-ra     networks with IPv6: what would make an endpoint a router or DHCPv6 server of its neighbours reaches
                     nobody, neither peers nor the host (SEC-08). Only ICMPv6 and answers of DHCPv6 servers are looked up.
-    fairlead-pin    networks with ``fairlead.anti_spoof``: a frame of a port must carry the MAC and an address of its
+    fairlead-pin    overlays, and bridge networks with ``fairlead.anti_spoof``: a frame of a port must carry the MAC and an address of its
                     endpoint, in ARP and in neighbour advertisements too (SEC-28).
     fairlead-apart  networks with ``icc=false`` where bridged frames pass the firewall. There the kernel bridges a frame
                     to a published port of a sibling instead of routing it, and isolated ports would drop it. So ports
@@ -13,13 +13,15 @@ node asks for it. A frame of a network that does not ask costs, while a table is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from ipaddress import IPv6Address
 
 from fairlead.model.addresses import bare, is_v6, link_local
 from fairlead.model.endpoint import Endpoint
-from fairlead.plan.objects import Chain, Element, Object, Set, Table
+from fairlead.plan.objects import Chain, Element, Set, Table
 
+Guard = Table | Set | Chain | Element
 FAMILY = "bridge"
 _ADVERTISERS, _PINNED, _APART = "fairlead-ra", "fairlead-pin", "fairlead-apart"
 #: The bit of a packet's mark that says: translated, and staying on its bridge. It never leaves the host, since Linux
@@ -29,7 +31,12 @@ TRANSLATED_MARK = 0x00100000
 _TARGET = "iifname . ether saddr . @th,64,128"
 
 
-def advertiser_table() -> Iterator[Object]:
+def inside(ns: str, objects: Iterable[Guard]) -> Iterator[Guard]:
+    """The same in another namespace."""
+    return (replace(item, ns=ns) for item in objects)
+
+
+def advertiser_table() -> Iterator[Guard]:
     """No endpoint is a router (RFC 4861: advertisement 134, redirect 137) or a DHCPv6 server (RFC 8415: 547 to 546)."""
     yield Table("", FAMILY, _ADVERTISERS)
     yield Set("", FAMILY, _ADVERTISERS, "ports", "ifname")
@@ -40,7 +47,7 @@ def advertiser_table() -> Iterator[Object]:
     yield Chain("", FAMILY, _ADVERTISERS, "prerouting", rules, "type filter hook prerouting priority -300")
 
 
-def pin_table() -> Iterator[Object]:
+def pin_table() -> Iterator[Guard]:
     """Only an endpoint's own addresses come from its port."""
     yield Table("", FAMILY, _PINNED)
     yield Set("", FAMILY, _PINNED, "ports", "ifname")
@@ -59,7 +66,7 @@ def pin_table() -> Iterator[Object]:
     yield Chain("", FAMILY, _PINNED, "prerouting", ("iifname @ports jump pin",), hook)
 
 
-def apart_table() -> Iterator[Object]:
+def apart_table() -> Iterator[Guard]:
     """Nothing goes from port to port but what is marked. After the IP firewall (priority 0) has seen the frame."""
     yield Table("", FAMILY, _APART)
     yield Set("", FAMILY, _APART, "ports", "ifname")

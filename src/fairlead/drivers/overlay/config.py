@@ -1,0 +1,113 @@
+"""What an overlay network's options and subnets say, read and checked in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from fairlead.drivers.contract import Node
+from fairlead.model import codes, options
+from fairlead.model.addresses import bare, is_v6, parse_address, parse_subnet
+from fairlead.model.errors import Invalid, NotImplementedHere
+from fairlead.model.ids import SHORT_ID_LENGTH
+from fairlead.model.network import Network, Pool
+
+#: Bytes that a tunnel adds to a frame: outer IPv4 20 or IPv6 40, UDP 8, VXLAN 8, inner Ethernet 14 (RFC 7348 section 5).
+OVERHEAD = {False: 50, True: 70}
+#: Largest VXLAN number (24 bits, RFC 7348 section 5); 0 is left alone, as by Linux's tools.
+_VNI_MAX = (1 << 24) - 1
+#: Digits of the network's id in the names of its links: with the number's six they make 15 characters.
+_ID_DIGITS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One broadcast domain of a network: a number, an IPv4 subnet and an IPv6 one, either of which may be missing."""
+
+    vni: int
+    ipv4: Pool | None
+    ipv6: Pool | None
+    bridge: str
+    tunnel: str
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """The subnets that are there."""
+        return tuple(pool for pool in (self.ipv4, self.ipv6) if pool is not None)
+
+
+def namespace(network: Network) -> str:
+    """The name of the network's namespace."""
+    return f"ov-{network.id[:SHORT_ID_LENGTH]}"
+
+
+def segments(network: Network) -> tuple[Segment, ...]:
+    """The i-th IPv4 subnet with the i-th IPv6 subnet and the i-th number. Raises ``Invalid``."""
+    numbers = vnis(network)
+    pairs = list(
+        zip_longest(
+            (pool for pool in network.pools if not pool.v6),
+            (pool for pool in network.pools if pool.v6 and network.ipv6),
+        )
+    )
+    if len(pairs) > len(numbers):
+        raise Invalid(
+            f"network {network.name} has {len(pairs)} segments and {len(numbers)} VXLAN numbers",
+            hint=f"give one for each subnet in {options.VXLAN_IDS}, or leave the choice to the managers",
+            code=codes.OPTION_INVALID,
+        )
+    mark = network.id[:_ID_DIGITS]
+    return tuple(
+        Segment(vni, ipv4, ipv6, f"ov-{vni:06x}-{mark}", f"vx-{vni:06x}-{mark}")
+        for vni, (ipv4, ipv6) in zip(numbers, pairs, strict=False)
+    )
+
+
+def segment_of(network: Network, *addresses: str) -> Segment | None:
+    """The segment in whose subnets all of these addresses (with or without length; empty ones do not count) are."""
+    for segment in segments(network):
+        if all(any(_in(pool, address) for pool in segment.pools) for address in addresses if address):
+            return segment
+    return None
+
+
+def vnis(network: Network) -> tuple[int, ...]:
+    """The network's VXLAN numbers; raises ``Invalid`` with Docker's text."""
+    found = []
+    for text in filter(None, network.options.get(options.VXLAN_IDS, "").split(",")):
+        if not text.isascii() or not text.isdigit() or not 0 < int(text) <= _VNI_MAX:
+            raise Invalid(
+                f"invalid vxlan id value {text!r} passed",
+                hint=f"numbers from 1 to {_VNI_MAX}, separated by commas",
+                code=codes.OPTION_INVALID,
+            )
+        found.append(int(text))
+    if len(set(found)) < len(found):
+        raise Invalid(
+            f"a VXLAN number is given twice in {options.VXLAN_IDS}",
+            hint="each segment needs one of its own",
+            code=codes.OPTION_INVALID,
+        )
+    return tuple(found)
+
+
+def mtu(network: Network, node: Node) -> int:
+    """Bytes of the largest packet inside: what the option says (managers set it to what every node's links carry), else
+    what this node's links carry without what the tunnel adds."""
+    return options.mtu(network.options, node.vtep_mtu - OVERHEAD[is_v6(node.vtep)])
+
+
+def check(network: Network) -> None:
+    """Raise ``Invalid``, or ``NotImplementedHere`` for encryption."""
+    if options.ENCRYPTED in network.options and options.flag(network.options, options.ENCRYPTED, True):
+        raise NotImplementedHere(
+            f"network {network.name} cannot be encrypted: this version has no encrypted overlay networks",
+            hint="leave out --opt encrypted, and lead the links between the nodes through a VPN if they need it",
+        )
+    options.mtu(network.options, 0, v6=network.ipv6)
+    options.flag(network.options, options.ANTI_SPOOF, True)
+    segments(network)
+
+
+def _in(pool: Pool, address: str) -> bool:
+    return is_v6(address) == pool.v6 and parse_address(bare(address)) in parse_subnet(pool.subnet)

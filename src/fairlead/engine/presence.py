@@ -1,0 +1,117 @@
+"""What the other nodes of the cluster are told of endpoints here: where one is before its process starts, its names once
+it is ready, and both taken back in the other order."""
+
+from __future__ import annotations
+
+from fairlead.engine import leases, peers
+from fairlead.engine.core import Turn
+from fairlead.engine.holds import scope
+from fairlead.engine.outcome import JoinScope, LeaveScope, Publish, PublishNames, Register, RetractNames, Unregister
+from fairlead.model.addresses import bare
+from fairlead.model.cluster import Peer, PeerNames
+from fairlead.model.container import Container
+from fairlead.model.endpoint import Endpoint
+from fairlead.model.network import Network
+from fairlead.model.state import lease_of
+
+
+def joining(turn: Turn, network: Network) -> None:
+    """An endpoint is about to be the first one here in a network that spans nodes, or one more."""
+    if not turn.core.inhabited(network.id):
+        turn.alone.add(scope(network.id))
+        peers.forget(turn, network.id)
+        turn.touch_network(network)
+        turn.say(JoinScope(network.id))
+
+
+def joined(turn: Turn, endpoint: Endpoint, network: Network) -> None:
+    """An endpoint is in a network that spans nodes."""
+    for address in filter(None, (bare(endpoint.ipv4), bare(endpoint.ipv6))):
+        peers.touch_address(turn, network.id, address)
+    publish(turn, endpoint)
+
+
+def publish(turn: Turn, endpoint: Endpoint) -> None:
+    """Tell where an endpoint is."""
+    lease = lease_of(turn.state, endpoint.id)
+    if lease is not None:
+        peer = Peer(
+            endpoint.network_id,
+            endpoint.id,
+            endpoint.ipv4,
+            endpoint.ipv6,
+            endpoint.mac,
+            turn.core.node.vtep,
+            lease.generation,
+        )
+        turn.say(Publish(endpoint.network_id, peer))
+
+
+def resume(turn: Turn, network: Network) -> None:
+    """At a start: what stands is told again. Names follow, as of every network."""
+    turn.say(JoinScope(network.id))
+    for endpoint in turn.state.endpoints_of_network(network.id):
+        publish(turn, endpoint)
+
+
+def left(turn: Turn, endpoint: Endpoint, network: Network) -> None:
+    """An endpoint, whose record is gone, was in a network that spans nodes."""
+    turn.say(RetractNames(network.id, endpoint.id))
+    leases.rest(turn, endpoint)
+    if not turn.core.inhabited(network.id):
+        turn.alone.add(scope(network.id))
+        turn.touch_network(network)
+        turn.say(LeaveScope(network.id))
+        told = turn.core.hearsay.get(network.id)
+        if told is not None:
+            peers.silence(turn, network.id, told)
+
+
+def register(turn: Turn, endpoint: Endpoint) -> None:
+    """Let an endpoint's names resolve, if its network has names; in the whole cluster and not before it is ready, if the
+    network spans it."""
+    network = turn.network_of(endpoint)
+    if not turn.core.resolves(network):
+        return
+    spans = turn.core.spanning(network) is not None
+    if spans and not is_ready(turn, endpoint):
+        return
+    names, ipv4, ipv6 = endpoint.dns_names, bare(endpoint.ipv4), bare(endpoint.ipv6)
+    turn.say(Register(network.id, network.name, endpoint.id, names, ipv4, ipv6))
+    if spans:
+        turn.say(PublishNames(network.id, PeerNames(network.id, endpoint.id, names, ipv4, ipv6)))
+
+
+def is_ready(turn: Turn, endpoint: Endpoint) -> bool:
+    """Whether who finds an endpoint by name is served: its process runs and, if there is a health check, is healthy."""
+    if not endpoint.container_id:
+        return True
+    container = turn.state.containers.get(endpoint.container_id)
+    if container is None or container.state.status not in ("running", "paused"):
+        return False
+    check, health = container.config.health, container.state.health
+    return check is None or not check.command or (health is not None and health.status == "healthy")
+
+
+def follow(turn: Turn, container: Container) -> None:
+    """A container is ready now, or not any more."""
+    for endpoint in _spanning(turn, container):
+        if is_ready(turn, endpoint):
+            register(turn, endpoint)
+        else:
+            _withdraw(turn, endpoint)
+
+
+def withdraw(turn: Turn, container: Container) -> None:
+    """A container is about to be stopped: nobody is to find it by name."""
+    for endpoint in _spanning(turn, container):
+        _withdraw(turn, endpoint)
+
+
+def _withdraw(turn: Turn, endpoint: Endpoint) -> None:
+    turn.say(RetractNames(endpoint.network_id, endpoint.id), Unregister(endpoint.network_id, endpoint.id))
+
+
+def _spanning(turn: Turn, container: Container) -> list[Endpoint]:
+    found = turn.state.endpoints_of_container(container.id)
+    return [endpoint for endpoint in found if turn.core.spanning(turn.network_of(endpoint)) is not None]
