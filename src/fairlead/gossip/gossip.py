@@ -170,26 +170,25 @@ class Gossip(Voice):
         self._links.tick(now)
         if self._join_due is not None and self._join_due <= now:
             self._ask_seed(now)
-        self._say_signed(self._summed_up([scope for scope, due in self._quiet.items() if due <= now]))
+        if self._quiet:
+            self._say_signed(self._summed_up([scope for scope, due in self._quiet.items() if due <= now]))
 
     def next_deadline(self) -> float | None:
         """When ``tick`` is wanted, on the clock that ``now`` is of."""
         sending = self._links.deadline()
         if self._left:
             return sending
-        asking = (self._repair.deadline(), self._gaps.deadline(), self._confirmations.deadline())
-        soonest = min((due for due in asking if due is not None), default=None)
-        self._asking = soonest if soonest is None else max(soonest, self._patient_until)
-        dues = [
+        asking = _soonest(self._repair.deadline(), self._gaps.deadline(), self._confirmations.deadline())
+        self._asking = asking if asking is None else max(asking, self._patient_until)
+        return _soonest(
             sending,
-            self._settling.deadline(joined=self._joined),
             self._asking,
+            self._settling.deadline(joined=self._joined),
             self._swim.deadline(),
             self._join_due,
-            *self._quiet.values(),
-        ]
-        dues.append(self._spreading.deadline(unsaid=bool(self.tables.unsaid())))
-        return min((due for due in dues if due is not None), default=None)
+            min(self._quiet.values()) if self._quiet else None,
+            self._spreading.deadline(unsaid=bool(self.tables.unsaid())),
+        )
 
     def outgoing(self, now: float) -> list[Wish]:
         """What is to be sent; the caller's from now on."""
@@ -376,3 +375,11 @@ class Gossip(Voice):
     def _on_have(self, member: Member, have: Have, now: float) -> None:
         self._confirmations.has(member.id, have.versions)
         self._repair.have(member, have, now)
+
+
+def _soonest(*dues: float | None) -> float | None:
+    found = None
+    for due in dues:
+        if due is not None and (found is None or due < found):
+            found = due
+    return found

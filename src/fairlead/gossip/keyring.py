@@ -124,6 +124,10 @@ class Keyring:
         for known in [entry for entry in self._derived if entry[0] == identifier]:
             del self._derived[known]
 
+    def kept(self, identifier: bytes, sender: ShortId, epoch: int) -> AESGCM | None:
+        """The same as ``cipher``, if it was kept."""
+        return self._derived.get((identifier, sender, epoch))
+
     def cipher(self, identifier: bytes, sender: ShortId, epoch: int) -> AESGCM | None:
         """What seals and opens one node's packets of one epoch; None when the key is not in the ring."""
         name = (identifier, sender, epoch)
@@ -189,7 +193,8 @@ def unseal(
     length = form & 7
     if form >> 4 != VERSION or not 0 < length < 7:
         return None
-    cipher = keyring.cipher(key, sender, epoch)
+    kept = keyring.kept(key, sender, epoch)
+    cipher = kept or keyring.cipher(key, sender, epoch)
     if cipher is None:
         return None
     size = _HEADER.size + length
@@ -199,7 +204,7 @@ def unseal(
         payload = cipher.decrypt(nonce, packet[size:], header + own if direct else header)
     except InvalidTag:
         return None
-    if known is None or known(sender, epoch):
+    if kept is None and (known is None or known(sender, epoch)):
         keyring.keep(key, sender, epoch, cipher)
     return Opened(sender, epoch, int.from_bytes(counter, "big"), direct, payload)
 

@@ -229,7 +229,6 @@ class Links:
         if pending.tries >= AGAIN_MAX or member is None or not member.reachable:
             del self._unconfirmed[to, name]
             return
-        self._loss(now)
         pending.tries += 1
         heapq.heappush(self._due, (now + self._again(to, pending.tries), to, name))
         for _ in range(2 if pending.tries >= AGAIN_TWICE else 1):

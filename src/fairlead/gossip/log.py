@@ -70,6 +70,8 @@ class Log:
         self.epoch = 0
         self.seq = 0
         self.head: Head | None = None
+        #: What its version adds to the sum of its scope (kept by ``tables.py``).
+        self.weight = 0
         self._records: dict[Name, Record] = {}
         self._former: dict[Name, Record] = {}
         self._blocks: dict[int, Block] = {}

@@ -56,6 +56,8 @@ LATE_S = 0.05
 LOOK_S_MAX, LOOK_S_EACH = 0.05, 0.0005
 #: So many numbers are there for pings: nobody who does not hear the question guesses one (32 bits).
 NUMBERS = 2**32
+#: Seconds for which pings are expected to be lost when one was.
+LOSSY_S = 30.0
 #: Pings whose answer is still of use, at most: even a late one tells how long answers take.
 NUMBERS_MAX = 4096
 #: Answers of others that are under way at most.
@@ -108,7 +110,6 @@ class Swim:
         *,
         ping: Callable[[Member, int, Opinion | None], Ping],
         turned: Callable[[Member, Member, float], None],
-        loss: Callable[[float], None],
         tell: Callable[[Iterable[Opinion]], None],
         lossy: Callable[[float], bool],
     ) -> None:
@@ -119,9 +120,9 @@ class Swim:
         self._counters = counters
         self._ping = ping
         self._turned = turned
-        self._loss = loss
         self._tell = tell
         self._lossy = lossy
+        self._lossy_until = float("-inf")
         self.health = 0
         self.rtt: dict[NodeId, float] = {}
         self.lost_since: dict[NodeId, float] = {}
@@ -184,7 +185,7 @@ class Swim:
             return True
         if not first:
             # Answers come in order: the one to the first ping will not come any more.
-            self._loss(now)
+            self._lossy_until = now + LOSSY_S
         elif probe.stage is Stage.DIRECT and self.health:
             self.health -= 1
         self._reached(probe, now)
@@ -320,7 +321,7 @@ class Swim:
         """How many go unanswered until a rumour is believed, or a look is over. Where packets get lost of late it is twice
         as many, and a stream is tried: at 10 % loss one rumour in 150 would else be believed for nothing."""
         if probe.stage is Stage.RUMOUR:
-            return RUMOUR_PINGS * 2 if self._lossy(now) else RUMOUR_PINGS
+            return RUMOUR_PINGS * 2 if now < self._lossy_until or self._lossy(now) else RUMOUR_PINGS
         return LOOK_PINGS if probe.askers else 1
 
     def _ask_others(self, probe: Probe, member: Member, now: float) -> None:

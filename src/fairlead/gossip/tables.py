@@ -34,6 +34,8 @@ class Logs:
         self._lamport = 0
         self._logs: dict[str, dict[NodeId, Log]] = {}
         self._own: dict[str, OwnLog] = {}
+        #: Scopes in which something was put since the last ``flush``.
+        self._talking: dict[str, None] = {}
         #: How much was said in scopes that were left: numbers are never used twice.
         self._spoken: dict[str, int] = {}
         self._sums: dict[str, Sums] = {}
@@ -50,6 +52,7 @@ class Logs:
         """Say that something stands under a name, or (None) no more; nobody hears of it before ``flush``."""
         self._lamport += 1
         self.own(scope).say(Event(self._lamport, table, key, value))
+        self._talking[scope] = None
 
     def own(self, scope: str) -> OwnLog:
         """This node's own log in a scope, made when there is none."""
@@ -61,7 +64,7 @@ class Logs:
 
     def unsaid(self) -> list[str]:
         """Scopes in which something waits for ``flush``."""
-        return [scope for scope, log in self._own.items() if log.unsaid]
+        return [scope for scope in self._talking if self._own[scope].unsaid] if self._talking else []
 
     def log(self, owner: NodeId, scope: str) -> Log | None:
         """What is held of one log, to be read."""
@@ -98,8 +101,10 @@ class Logs:
         return self.views.counts(owner, scope)
 
     def _moved(self, log: Log, before: Version) -> None:
-        if log.version != before and self.counts(log.owner, log.scope):
-            self._add(log, _weight(log, log.version) - _weight(log, before))
+        if log.version != before:
+            former, log.weight = log.weight, _weight(log, log.version)
+            if self.counts(log.owner, log.scope):
+                self._add(log, log.weight - former)
 
     def _add(self, log: Log, more: int) -> None:
         sums = self._sums.get(log.scope)
@@ -127,6 +132,7 @@ class Tables(Logs):
         """Write down what was put in a scope: blocks to be signed (``sign``), and what readers see change."""
         log = self.own(scope)
         before = log.version
+        self._talking.pop(scope, None)
         blocks, changes = log.flush()
         self._moved(log, before)
         return blocks, self._see(changes)
@@ -136,7 +142,8 @@ class Tables(Logs):
         see change."""
         log = self.own(scope)
         before = log.version
-        log.compact()
+        if log.compact():
+            self._talking[scope] = None
         head, changes = log.sum_up(complete=complete, anyhow=anyhow)
         self._moved(log, before)
         return head, self._see(changes)
@@ -170,7 +177,7 @@ class Tables(Logs):
             log = logs.get(owner)
             if log is not None:
                 if self.counts(owner, scope):
-                    self._add(log, -_weight(log, log.version))
+                    self._add(log, -log.weight)
                 del logs[owner]
                 seen += self._see([Change(record, None) for record in list(log.records())])
         return seen
@@ -195,6 +202,7 @@ class Tables(Logs):
         ]
         self.views.drop(records)
         own = self._own.pop(scope, None)
+        self._talking.pop(scope, None)
         if own is not None:
             self._spoken[scope] = own.seq
         self._logs.pop(scope, None)
@@ -249,7 +257,7 @@ class Tables(Logs):
         """A node takes part in a network from now on, or no more: its log there counts, or is forgotten."""
         log = self._logs.get(network, {}).get(owner)
         if log is not None:
-            weight = _weight(log, log.version)
+            weight = log.weight
             self._add(log, weight if there else -weight)
         self.attachment_changes += 1
         nodes = self.attached.setdefault(network, set())

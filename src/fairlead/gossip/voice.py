@@ -88,7 +88,7 @@ class Voice:
         self._confirmations = Confirmations(epoch, self.members, self.tables, self._tree, self._outbox)
         self._swim = (Swim if settings.lifeguard else PlainSwim)(
             self.members, self._outbox, settings, chance, self.counters, now,
-            ping=self._ping, turned=self._turned, loss=self._loss, tell=self._spreading.tell,
+            ping=self._ping, turned=self._turned, tell=self._spreading.tell,
             lossy=self._spreading.lossy,
         )  # fmt: skip
         self._lifelines = Lifelines(self.members, self._outbox, self._swim, settings.lifelines)
@@ -226,7 +226,8 @@ class Voice:
 
     def _say_signed(self, drafts: Sequence[Said]) -> None:
         """Have what was written sent, under one signature: others check it once."""
-        self._spreading.tell(self.tables.sign(drafts))
+        if drafts:
+            self._spreading.tell(self.tables.sign(drafts))
 
     def _introduce(self, now: float, *, left: bool = False) -> None:
         """Say that one is there, above all that others say of it; or that one is not any more."""

@@ -15,6 +15,7 @@ from fairlead.gossip.blocks import (
     Block,
     Checked,
     Event,
+    Said,
     draft_blocks,
     draft_head,
     encode_block,
@@ -90,7 +91,7 @@ def test_a_proof_of_another_block_proves_nothing() -> None:
 
 
 def test_what_is_said_at_one_time_is_checked_once() -> None:
-    drafts = [
+    drafts: list[Said] = [
         *draft_blocks(ALICE.id, "", 1, 1, [Event(1, "t", "k", b"v")]),
         *draft_blocks(ALICE.id, "net", 1, 1, [Event(1, "t", "k", b"v")]),
         draft_head(ALICE.id, "net", 1, 1, [(1, 1)], complete=True),
