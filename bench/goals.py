@@ -150,8 +150,9 @@ def _gossip_sim() -> dict[str, Goal]:
         depth = math.ceil(math.log(1 + 3 * (nodes - 1), 4)) + 1
         found[f"gossip-sim.rounds.n{nodes}"] = Goal("", "one-way delays until the last node has it", (_at_most(depth),))
         found[f"gossip-sim.messages.n{nodes}"] = Goal("", "datagrams of each node for it", (_at_most(depth),))
-    found["gossip-sim.memory.node_kb"] = Goal("KB", "a node with its view of all others")
-    found["gossip-sim.memory.record_bytes"] = Goal("B", "a record at a node")
+    found["gossip-sim.memory.member_bytes"] = Goal("B", "a node's memory for each other member")
+    for count in (10_000, 100_000):
+        found[f"gossip-sim.memory.record_bytes.n{count}"] = Goal("B", "a node's memory for each of so many records")
     for slow in (4, 16):
         found[f"gossip-sim.slow{slow}.lifeguard"] = Goal(
             "deaths", "sound nodes called dead, some others slow; with local health", (_at_most(0),)

@@ -6,15 +6,14 @@ import gc
 import math
 import os
 import statistics
-import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from random import Random
 
 from bench.context import progress
+from bench.gossip_memory import bytes_each
 from bench.report import Reading
 from fairlead.gossip.contract import GossipSettings
-from fairlead.testing.gossip_cluster import CLUSTER
 from fairlead.testing.gossip_crowd import converge, crowd
 from fairlead.testing.gossip_schedules import Schedule
 from fairlead.testing.gossip_slow import slow_members
@@ -26,7 +25,11 @@ SHARED_FROM = 2000
 PUTS, SCHEDULES, JOB = 5, (10_000, 200), 50
 #: Lifeguard's experiment: nodes, seconds, and how many of them are slow.
 CROWD, SLOW_S, SLOW = (1000, 60), 60.0, (4, 16)
-_RECORDS = 1000
+#: What memory is measured of: kind, row, how many. Records have keys of 64 and values of 115 bytes.
+MEMORY = (
+    ("members", "member_bytes", 1000), ("records", "record_bytes.n10000", 10_000),
+    ("records", "record_bytes.n100000", 100_000),
+)  # fmt: skip
 
 
 class Rows:
@@ -75,25 +78,10 @@ class Rows:
 
     def _memory(self) -> Iterator[Reading]:
         progress("memory")
-        nodes = 50
-        tracemalloc.start()
-        before = _held()
-        cluster = crowd(1, nodes)
-        cluster.world.run(5.0)
-        alone = _held()
-        yield Reading(
-            "gossip-sim.memory.node_kb", (alone - before) / nodes / 1024, note=f"of {nodes}, {nodes} members each"
-        )
-        names = [((CLUSTER, "endpoints", f"{number:064x}"), bytes(115)) for number in range(_RECORDS)]
-        cluster.put_many(cluster.players[0], names)
-        cluster.world.run(5.0)
-        spent = _held() - alone
-        tracemalloc.stop()
-        yield Reading(
-            "gossip-sim.memory.record_bytes",
-            spent / nodes / _RECORDS,
-            note=f"at each of {nodes} nodes; key 64, value 115 B; the watcher's copy included",
-        )
+        for kind, name, count in MEMORY[: 2 if self._quick else None]:
+            yield Reading(
+                f"gossip-sim.memory.{name}", bytes_each(kind, count), note=f"resident, of {count} in a fresh process"
+            )
 
     def _slow(self) -> Iterator[Reading]:
         count = CROWD[self._quick]
@@ -187,9 +175,3 @@ def draw(found: dict[int, tuple[float, float]]) -> str:
             lines.append(f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>')
         lines.append(text(f"{left + 14},{row}", words, anchor="start", colour=colour))
     return "\n".join([*lines, "</svg>", ""])
-
-
-def _held() -> int:
-    """Bytes that Python's objects take."""
-    gc.collect()
-    return tracemalloc.get_traced_memory()[0]

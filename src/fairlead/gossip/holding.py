@@ -61,9 +61,12 @@ class Holding:
         self._outlived = -1
 
     def take(self, items: Sequence[Item], by: str) -> Taken:
-        """Take what ``by`` sent: what is genuine and new is held from now on."""
-        taken = Taken()
+        """Take what ``by`` sent: what is genuine and new is held from now on. Who has sealed one forgery is not listened to
+        any further: each costs as much to find out as it costs to make a thousand."""
+        taken, forged = Taken(), self._counters["forged"]
         for item in items:
+            if self._counters["forged"] != forged:
+                break
             if isinstance(item, Block):
                 self._take_block(item, by, taken)
             elif isinstance(item, Head):

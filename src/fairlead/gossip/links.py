@@ -30,8 +30,8 @@ FLIGHTS_MAX = 2
 STREAM_AT = 64
 #: Bytes of one flood: what is under way twice when a stream breaks.
 FLOOD_BYTES = 512 * 1024
-#: Packets queued for all neighbours together; more are dropped, and repaired when it is quiet.
-QUEUED_MAX = 65536
+#: Packets, and their bytes, queued for all neighbours together; more are dropped, and repaired when it is quiet.
+QUEUED_MAX, QUEUED_BYTES_MAX = 65536, 64 * 1024 * 1024
 #: Seconds after which a ticket is lost: these, or several round trips.
 TICKET_S = 0.1
 #: Seconds beyond the usual after which a packet is sent again: before it is known what is usual, and at least; they grow
@@ -118,18 +118,19 @@ class Links:
         self._names: dict[NodeId, list[bytes]] = {}
         #: Those that were sent again and came at last: were all of them late, not lost?
         self._again_came: OrderedDict[tuple[NodeId, bytes], _Pending] = OrderedDict()
-        self.queued = 0
+        self.queued = self.queued_bytes = 0
 
     def push(self, to: NodeId, packet: bytes, now: float, *, confirm: bool = False) -> None:
         """Send a sealed packet, after what waits already; with ``confirm`` again and again until it has come."""
         link = self._links.get(to)
         if link is None:
             link = self._links[to] = _Link()
-        if self.queued >= QUEUED_MAX:
+        if self.queued >= QUEUED_MAX or self.queued_bytes + len(packet) > QUEUED_BYTES_MAX:
             self._counters["queue_dropped"] += 1
             return
         link.queue.append((packet, confirm))
         self.queued += 1
+        self.queued_bytes += len(packet)
         self._pump(to, link, now)
 
     def got(self, by: NodeId, names: Collection[bytes], now: float) -> None:
@@ -220,6 +221,7 @@ class Links:
         self._paced.pop(to, None)
         if link is not None:
             self.queued -= len(link.queue)
+            self.queued_bytes -= sum(len(packet) for packet, _ in link.queue)
 
     def _send_again(self, to: NodeId, name: bytes, now: float) -> None:
         pending = self._unconfirmed.get((to, name))
@@ -250,6 +252,7 @@ class Links:
                 return
             packet, confirm = queue.popleft()
             self.queued -= 1
+            self.queued_bytes -= len(packet)
             self._outbox.send(member.card.address, packet)
             if confirm and len(self._unconfirmed) < UNCONFIRMED_MAX:
                 name = name_of(packet)
@@ -272,6 +275,7 @@ class Links:
         while link.queue and (not packets or size + len(link.queue[0][0]) <= FLOOD_BYTES):
             packets.append(link.queue.popleft()[0])
             size += len(packets[-1]) + 3
+            self.queued_bytes -= len(packets[-1])
         self.queued -= len(packets)
         link.streaming = True
         self._counters["floods"] += 1

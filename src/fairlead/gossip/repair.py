@@ -268,7 +268,7 @@ class Repair(Lacking):
             for owner, ours in owners.items():
                 theirs = versions[scope][owner]
                 asked, until = self._asked.get((owner, scope), (NOTHING, now))
-                if now >= until or asked != theirs:
+                if (now >= until or asked != theirs) and len(self._asked) <= ASKED_MAX:
                     self._asked[owner, scope] = (theirs, now + ASKED_S)
                     found.setdefault(scope, {})[owner] = ours
         return found

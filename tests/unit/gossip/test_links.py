@@ -10,7 +10,16 @@ from fairlead.gossip.blocks import PACKET_BYTES
 from fairlead.gossip.contract import Datagram, Request
 from fairlead.gossip.identity import Identity
 from fairlead.gossip.keyring import Keyring, Sealer, name_of, short, unseal
-from fairlead.gossip.links import AGAIN_MAX, AGAIN_TWICE, FLIGHT, FLIGHTS_MAX, QUEUED_MAX, STREAM_AT, Links
+from fairlead.gossip.links import (
+    AGAIN_MAX,
+    AGAIN_TWICE,
+    FLIGHT,
+    FLIGHTS_MAX,
+    QUEUED_BYTES_MAX,
+    QUEUED_MAX,
+    STREAM_AT,
+    Links,
+)
 from fairlead.gossip.members import Members, write_card
 from fairlead.gossip.messages import Done, Flood, Got, Ticket
 from fairlead.gossip.outbox import Outbox
@@ -185,3 +194,13 @@ def test_queues_are_bounded_and_end_with_their_neighbour() -> None:
     bench.push(7)
     bench.links.drop(BOB.id)
     assert bench.links.queued == 0
+
+
+def test_large_packets_that_wait_are_bounded_by_their_bytes() -> None:
+    """A value may have 64 KiB: so many of them as there may be packets would be 4 GiB."""
+    bench = Bench()
+    for _ in range(2000):
+        bench.links.push(BOB.id, bytes(60_000), 0.0)
+    assert QUEUED_BYTES_MAX - 60_000 < bench.links.queued_bytes <= QUEUED_BYTES_MAX
+    bench.links.drop(BOB.id)
+    assert bench.links.queued == bench.links.queued_bytes == 0
