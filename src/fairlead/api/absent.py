@@ -6,13 +6,13 @@ from __future__ import annotations
 from aiohttp import web
 
 from fairlead.api.router import Call, Handler, Route, answer
-from fairlead.model.errors import NotFound, NotImplementedHere, Unavailable
+from fairlead.model.errors import NotFound, NotImplementedHere
 
 #: How a root file system comes here.
 IMPORT_HINT = "there is no registry: `fairlead image import NAME TARBALL` adds a root file system, `host` needs none"
 _EXPORT_HINT = "export the container and import the archive"
-#: First segments of the paths of what only a swarm has.
-_OF_A_SWARM = ("configs", "nodes", "secrets", "services", "swarm", "tasks")
+#: What a swarm has and this one has not yet: first segments of paths, and what one of them is called.
+_OF_A_SWARM = {"configs": "config", "secrets": "secret", "services": "service", "tasks": "task"}
 #: What is not implemented: methods and paths, what it is, the way out.
 _MISSING = (
     (("GET",), "/containers/{ref}/changes", "the list of changes to a container's files", _EXPORT_HINT),
@@ -32,8 +32,6 @@ _MISSING = (
     (("POST",), "/images/{name*}/push", "push", IMPORT_HINT),
     (("POST",), "/auth", "login", IMPORT_HINT),
     (("GET",), "/distribution/{name*}/json", "asking a registry", IMPORT_HINT),
-    (("POST",), "/swarm/init", "swarm mode", "networks of this node need none"),
-    (("POST",), "/swarm/join", "swarm mode", "networks of this node need none"),
     (("GET", "POST", "DELETE"), "/plugins/{path*}", "plugins", "drivers of this node: `docker info` lists them"),
 )
 
@@ -46,13 +44,26 @@ def _missing(what: str, hint: str) -> Handler:
     return refuse
 
 
-async def _no_swarm(call: Call) -> web.StreamResponse:
-    """Docker's words on a node outside of a swarm."""
-    del call
-    raise Unavailable(
-        'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm '
-        "and try again.",
-        hint="there is no swarm mode yet",
+def _of_a_swarm(noun: str, what: str) -> tuple[Route, ...]:
+    """Docker's words on a node that is no manager; on a manager there is none of them, and none can be made."""
+
+    async def none(call: Call) -> web.StreamResponse:
+        call.node.swarm.leader()
+        return answer([])
+
+    async def absent(call: Call) -> web.StreamResponse:
+        call.node.swarm.leader()
+        raise NotFound(f"{what} {call.path['path']} not found", hint=f"this version has no {noun}")
+
+    async def refuse(call: Call) -> web.StreamResponse:
+        call.node.swarm.leader()
+        raise NotImplementedHere(f"{noun}: not implemented here", hint="`run --network` attaches containers by hand")
+
+    return (
+        Route("GET", f"/{noun}", none),
+        Route("GET", f"/{noun}/{{path*}}", absent),
+        Route("DELETE", f"/{noun}/{{path*}}", absent),
+        Route("POST", f"/{noun}/{{path*}}", refuse),
     )
 
 
@@ -72,10 +83,6 @@ def routes() -> tuple[Route, ...]:
     missing = [
         Route(method, path, _missing(what, hint)) for methods, path, what, hint in _MISSING for method in methods
     ]
-    swarm = [
-        Route(method, f"/{first}{rest}", _no_swarm)
-        for first in _OF_A_SWARM
-        for method, rest in (("GET", ""), ("GET", "/{path*}"), ("POST", "/{path*}"), ("DELETE", "/{path*}"))
-    ]
+    swarm = [route for noun, what in _OF_A_SWARM.items() for route in _of_a_swarm(noun, what)]
     plugins = (Route("GET", "/plugins", _plugins), Route("GET", "/plugins/{name}/json", _no_plugin))
     return (*plugins, *missing, *swarm)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fairlead.api.contract_containers import Files, Images, Meters, Volumes
+from fairlead.api.contract_gossip import GossipView
+from fairlead.api.contract_swarm import Swarm
 from fairlead.model.commands import Command
 from fairlead.model.events import Notice
 from fairlead.model.runspec import ExecSpec, LogLine
@@ -109,6 +111,8 @@ class Node(Protocol):
     volumes: Volumes
     images: Images
     meters: Meters
+    swarm: Swarm
+    gossip: GossipView
 
     @property
     def facts(self) -> NodeFacts:

@@ -16,7 +16,7 @@ from fairlead.model.container import Container
 from fairlead.model.errors import Invalid
 from fairlead.model.events import Notice
 
-_FILTERS = ("action", "container", "event", "image", "label", "network", "type", "scope", "daemon")
+_FILTERS = ("action", "container", "event", "image", "label", "network", "node", "type", "scope", "daemon")
 #: Turns of the event loop in which a notice that waits already is handed over, whatever the load: one to begin, one to
 #: end.
 _TURNS = 2
@@ -44,9 +44,9 @@ def wanted(filters: Filters, notice: Notice) -> bool:
         filters.exact("type", notice.type)
         and filters.exact("event", notice.action, notice.action.partition(":")[0])
         and filters.exact("action", notice.action)
-        and filters.exact("scope", "local")
+        and filters.exact("scope", notice.scope)
         and filters.labels(notice.attributes)
-        and all(_about(filters, kind, notice) for kind in ("container", "network", "image", "daemon"))
+        and all(_about(filters, kind, notice) for kind in ("container", "network", "image", "daemon", "node"))
     )
 
 
@@ -60,7 +60,7 @@ def notice_json(notice: Notice) -> dict[str, object]:
         "Type": notice.type,
         "Action": notice.action,
         "Actor": {"ID": notice.id, "Attributes": notice.attributes},
-        "scope": "local",
+        "scope": notice.scope,
         "time": int(notice.at),
         "timeNano": nanoseconds(notice.at),
     }

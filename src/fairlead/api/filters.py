@@ -62,10 +62,10 @@ class Filters:
         """As ``exact``, also for substrings and simple patterns; raises ``Invalid`` for a pattern too costly."""
         return key not in self or any(_found(value, text) for value in self.get(key) for text in candidates)
 
-    def labels(self, labels: Mapping[str, str]) -> bool:
-        """Whether all ``label`` filters (``k`` or ``k=v``) hold and no ``label!`` filter does."""
-        holds = all(_has(labels, wanted) for wanted in self.get("label"))
-        return holds and not any(_has(labels, unwanted) for unwanted in self.get("label!"))
+    def labels(self, labels: Mapping[str, str], key: str = "label") -> bool:
+        """Whether all filters ``label`` (``k`` or ``k=v``), or those of another key, hold and none of ``label!`` does."""
+        holds = all(_has(labels, wanted) for wanted in self.get(key))
+        return holds and not any(_has(labels, unwanted) for unwanted in self.get(f"{key}!"))
 
     def boolean(self, key: str) -> bool | None:
         """The one truth value of a key, None when absent; raises ``Invalid``."""

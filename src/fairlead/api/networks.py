@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from fairlead.api import networks_swarm
 from fairlead.api.filters import Filters
 from fairlead.api.pruning import PRUNE_FILTERS, Age, Pruned, Pruner
 from fairlead.api.router import Call, Route, answer, empty
@@ -22,15 +23,15 @@ from fairlead.model.network import Network
 from fairlead.model.sandbox import SandboxSettings
 from fairlead.model.state import State
 
-_LIST_FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
-
 
 async def list_networks(call: Call) -> web.StreamResponse:
     """``GET /networks``."""
     filters = call.filters()
     state = call.node.state
-    chosen = [network for network in state.networks.values() if _chosen(state, network, filters)]
-    return answer([network_summary(network) for network in chosen])
+    chosen = [network for network in networks_swarm.known(call).values() if _chosen(state, network, filters)]
+    rows = {network.id: network_summary(network) for network in chosen}
+    rows.update({str(row.get("Id", "")): row for row in await networks_swarm.rows_elsewhere(call)})
+    return answer([*rows.values()])
 
 
 async def inspect_network(call: Call) -> web.StreamResponse:
@@ -38,7 +39,10 @@ async def inspect_network(call: Call) -> web.StreamResponse:
     verbose = call.text("verbose", "false") or "false"
     if verbose.lower() not in ("1", "t", "true", "0", "f", "false"):
         raise Invalid(f'invalid value for verbose: strconv.ParseBool: parsing "{verbose}": invalid syntax')
-    network = call.node.state.network(call.path["ref"])
+    network, leader = _local(call), networks_swarm.other_leader(call)
+    if leader is not None and (network is None or network.scope == networks_swarm.SWARM):
+        return await networks_swarm.inspect_elsewhere(call, leader, network)
+    network = networks_swarm.found(call)
     scope = call.text("scope")
     if scope and scope != network.scope:
         raise NotFound(
@@ -46,13 +50,20 @@ async def inspect_network(call: Call) -> web.StreamResponse:
             hint=f"its scope is {network.scope}, not {scope}",
             code=codes.NETWORK_NOT_FOUND,
         )
+    if network.scope == networks_swarm.SWARM and networks_swarm.leads(call):
+        return await networks_swarm.inspect(call, network)
     return answer(network_inspect(call.node.state, network, call.node.pool_usage(network.id)))
 
 
 async def create_network(call: Call) -> web.StreamResponse:
     """``POST /networks/create``."""
     body = await call.body(NetworkCreateBody)
-    network = await call.submit(body.command())
+    command = body.command()
+    if networks_swarm.wants_cluster(command):
+        return await networks_swarm.create(call, body)
+    if body.ingress:
+        raise Forbidden("ingress network is not allowed for this driver", hint="`--driver overlay` makes one")
+    network = await call.submit(command)
     if not isinstance(network, Network):
         raise Internal(f"{CreateNetwork.__name__} was answered with {type(network).__name__}", code=codes.FAULT)
     return answer({"Id": network.id, "Warning": ""}, 201)
@@ -60,7 +71,12 @@ async def create_network(call: Call) -> web.StreamResponse:
 
 async def remove_network(call: Call) -> web.StreamResponse:
     """``DELETE /networks/{ref}``."""
-    await call.submit(RemoveNetwork(call.path["ref"]))
+    ref = call.path["ref"]
+    network = _local(call)
+    if network.scope == networks_swarm.SWARM if network else networks_swarm.is_manager(call):
+        await networks_swarm.remove(call, network.id if network else ref)
+    else:
+        await call.submit(RemoveNetwork(ref))
     return empty(204)
 
 
@@ -85,12 +101,14 @@ async def _prune(call: Call) -> Pruned:
     filters, state = call.filters(), call.node.state
     age = Age.asked(filters)
     deleted: list[str] = []
-    for network in list(state.networks.values()):
-        spared = network.config_only or age.spares(network.created)
+    cluster = networks_swarm.leads(call)
+    for network in sorted(networks_swarm.known(call).values(), key=lambda network: network.scope == "local"):
+        swarm = network.scope == networks_swarm.SWARM
+        spared = network.config_only or age.spares(network.created) or (swarm and not cluster)
         if spared or not filters.labels(network.labels) or not _dangling(state, network):
             continue
         try:
-            await call.submit(RemoveNetwork(network.id))
+            await (networks_swarm.remove(call, network.id) if swarm else call.submit(RemoveNetwork(network.id)))
         except (Forbidden, NotFound, Conflict):
             continue
         except NetError:
@@ -99,6 +117,14 @@ async def _prune(call: Call) -> Pruned:
             break
         deleted.append(network.name)
     return Pruned({"NetworksDeleted": deleted})
+
+
+def _local(call: Call) -> Network | None:
+    """The network of this node that the request names; raises ``Ambiguous``."""
+    try:
+        return call.node.state.network(call.path["ref"])
+    except NotFound:
+        return None
 
 
 def _named(container: str) -> str:
@@ -132,11 +158,12 @@ def _chosen(state: State, network: Network, filters: Filters) -> bool:
 def routes() -> tuple[Route, ...]:
     """The routes of this module."""
     return (
-        Route("GET", "/networks", list_networks, filters=_LIST_FILTERS),
+        Route("GET", "/networks", list_networks, filters=networks_swarm.LIST_FILTERS),
         Route("POST", "/networks/create", create_network, body=NetworkCreateBody),
         Route("POST", "/networks/prune", Pruner("network", _prune, tell_space=False), filters=PRUNE_FILTERS),
         Route("GET", "/networks/{ref}", inspect_network, query={"verbose": bool, "scope": str}),
         Route("DELETE", "/networks/{ref}", remove_network),
         Route("POST", "/networks/{ref}/connect", connect, body=ConnectBody),
         Route("POST", "/networks/{ref}/disconnect", disconnect, body=DisconnectBody),
+        *networks_swarm.routes(),
     )

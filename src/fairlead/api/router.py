@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -26,7 +26,7 @@ from fairlead.api.filters import Filters
 from fairlead.api.schema import decode, encode
 from fairlead.model import codes
 from fairlead.model.commands import Command
-from fairlead.model.errors import Invalid, NetError, NotFound
+from fairlead.model.errors import Invalid, NetError, NotFound, NotImplementedHere
 
 _T = TypeVar("_T")
 
@@ -116,9 +116,16 @@ class Call:
         wanted = self.request.headers.get(DRY_RUN, "")
         if wanted:
             raise Planned(await self.node.preview(command, start=wanted == "start"))
-        task = asyncio.ensure_future(self.node.submit(command))
-        task.add_done_callback(_heard)
-        return await asyncio.shield(task)
+        return await _to_its_end(self.node.submit(command))
+
+    async def finish(self, change: Coroutine[object, object, _T]) -> _T:
+        """Carry out a change that no command of the node stands for; it is finished even when the client goes away."""
+        if self.request.headers.get(DRY_RUN):
+            change.close()
+            raise NotImplementedHere(
+                "a change of the cluster is not shown before it is made", hint="leave --dry-run out"
+            )
+        return await _to_its_end(change)
 
     async def archive(self) -> AsyncIterator[bytes]:
         """The request's body piece by piece; raises ``Invalid`` when it stalls or breaks off."""
@@ -130,9 +137,8 @@ class Call:
             raise LookupError(f"{self.route.method} {self.route.pattern} reads {name!r}; declare it in its Route")
         return self.request.query.get(name)
 
-    async def _read(self, shape: type) -> bytes:
-        if shape is not self.route.body:
-            raise LookupError(f"{self.route.method} {self.route.pattern} reads {shape}; declare it in its Route")
+    async def whole_body(self) -> bytes:
+        """The request's body as it came, to be handed on; raises ``Invalid``."""
         pieces, size = [], 0
         while piece := await self._piece():
             size += len(piece)
@@ -142,6 +148,11 @@ class Call:
                 )
             pieces.append(piece)
         return b"".join(pieces)
+
+    async def _read(self, shape: type) -> bytes:
+        if shape is not self.route.body:
+            raise LookupError(f"{self.route.method} {self.route.pattern} reads {shape}; declare it in its Route")
+        return await self.whole_body()
 
     async def _piece(self) -> bytes:
         """The next part of the body, empty at its end."""
@@ -219,7 +230,14 @@ def _compile(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(parts) + re.escape(pattern[last:]))
 
 
-def _heard(task: asyncio.Future[object]) -> None:
+async def _to_its_end(work: Coroutine[object, object, _T]) -> _T:
+    """Its answer. Who waits for it may go; the work goes on."""
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(_heard)
+    return await asyncio.shield(task)
+
+
+def _heard(task: asyncio.Future[_T]) -> None:
     """Take the outcome of a command whose client may have gone, so that it is not reported as forgotten."""
     if not task.cancelled() and isinstance(task.exception(), NetError):
         return

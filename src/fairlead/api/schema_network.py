@@ -13,7 +13,6 @@ from fairlead.api.schema import stamp
 from fairlead.model.addresses import bare, prefix_length
 from fairlead.model.commands import CreateNetwork
 from fairlead.model.endpoint import Endpoint, EndpointSettings
-from fairlead.model.errors import NotImplementedHere
 from fairlead.model.network import Network, Pool, PoolRequest
 from fairlead.model.sandbox import SandboxSettings
 from fairlead.model.state import State
@@ -63,9 +62,7 @@ class NetworkCreateBody(Struct):
     labels: dict[str, str] | None = field(name="Labels", default=None)
 
     def command(self) -> CreateNetwork:
-        """The command that this body asks for; raises ``NotImplementedHere`` for what this version lacks."""
-        if self.ingress:
-            raise NotImplementedHere("ingress networks are not implemented", hint="leave --ingress out")
+        """The command that this body asks for."""
         ipam = self.ipam or IpamBody()
         return CreateNetwork(
             name=self.name,
@@ -181,19 +178,25 @@ def network_summary(network: Network) -> dict[str, object]:
 
 def network_inspect(state: State, network: Network, usage: Mapping[str, tuple[int, int]]) -> dict[str, object]:
     """A network with its members and how full its subnets are (``usage``: subnet -> in use, still to give)."""
-    members: dict[str, object] = {}
-    for endpoint in state.endpoints_of_network(network.id):
-        members[endpoint.container_id or f"ep-{endpoint.id}"] = {
+    subnets = {
+        subnet: {"IPsInUse": used, "DynamicIPsAvailable": free} for subnet, (used, free) in sorted(usage.items())
+    }
+    members = members_json(state, network.id)
+    return {**network_summary(network), "Containers": members, "Status": {"IPAM": {"Subnets": subnets}}}
+
+
+def members_json(state: State, network_id: str) -> dict[str, object]:
+    """Who is in a network on this node."""
+    return {
+        endpoint.container_id or f"ep-{endpoint.id}": {
             "Name": _member_name(state, endpoint),
             "EndpointID": endpoint.id,
             "MacAddress": endpoint.mac,
             "IPv4Address": endpoint.ipv4,
             "IPv6Address": endpoint.ipv6,
         }
-    subnets = {
-        subnet: {"IPsInUse": used, "DynamicIPsAvailable": free} for subnet, (used, free) in sorted(usage.items())
+        for endpoint in state.endpoints_of_network(network_id)
     }
-    return {**network_summary(network), "Containers": members, "Status": {"IPAM": {"Subnets": subnets}}}
 
 
 def endpoint_json(settings: EndpointSettings, network: Network | None, endpoint: Endpoint | None) -> dict[str, object]:

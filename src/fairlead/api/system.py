@@ -11,10 +11,12 @@ import fairlead
 from fairlead.api import versions
 from fairlead.api.containers import sizes
 from fairlead.api.contract import NodeFacts
+from fairlead.api.contract_swarm import IN_SWARM
 from fairlead.api.images import image_row
 from fairlead.api.router import Call, Route, answer
 from fairlead.api.schema import stamp
 from fairlead.api.schema_container import container_row
+from fairlead.api.swarm import swarm_section
 from fairlead.api.volumes import volume_json
 
 #: What a ping tells beside "OK"; 20.10 reads the builder's version and the swarm state from here.
@@ -23,23 +25,15 @@ _PING_HEADERS = {
     "Cache-Control": "no-cache, no-store, must-revalidate",
     "Docker-Experimental": "false",
     "Pragma": "no-cache",
-    "Swarm": "inactive",
-}
-
-_SWARM_OFF = {
-    "NodeID": "",
-    "NodeAddr": "",
-    "LocalNodeState": "inactive",
-    "ControlAvailable": False,
-    "Error": "",
-    "RemoteManagers": None,
 }
 
 
 async def ping(call: Call) -> web.StreamResponse:
     """``GET`` and ``HEAD /_ping``."""
     body = None if call.request.method == "HEAD" else "OK"
-    return web.Response(text=body, headers=_PING_HEADERS)
+    status = call.node.swarm.status
+    role = ("/manager" if status.manager else "/worker") if status.state == IN_SWARM else ""
+    return web.Response(text=body, headers={**_PING_HEADERS, "Swarm": status.state + role})
 
 
 async def version(call: Call) -> web.StreamResponse:
@@ -98,7 +92,7 @@ async def info(call: Call) -> web.StreamResponse:
             "ServerVersion": fairlead.__version__,
             "Runtimes": {"runc": {"path": "runc"}},
             "DefaultRuntime": "runc",
-            "Swarm": _SWARM_OFF,
+            "Swarm": await swarm_section(call),
             "LiveRestoreEnabled": True,
             "Isolation": "",
             "InitBinary": "",

@@ -14,6 +14,7 @@ NETWORK = {
     "connect": Entry(f"{_HERE}.network.connect", "Connect a container to a network"),
     "disconnect": Entry(f"{_HERE}.network.disconnect", "Disconnect a container from a network"),
     "prune": Entry(f"{_HERE}.network.prune", "Remove all networks that nobody uses"),
+    "update": Entry(f"{_HERE}.network.update", "Give a network of the cluster more subnets"),
     "rm": Entry(f"{_HERE}.network.rm", "Remove networks"),
     "remove": Entry(f"{_HERE}.network.rm", "Remove networks", hidden=True),
 }
@@ -75,6 +76,35 @@ VOLUME = {
     "prune": Entry(f"{_HERE}.volume.prune", "Remove volumes that nobody uses"),
 }
 
+SWARM = {
+    "init": Entry(f"{_HERE}.swarm.init", "Make a cluster with this node as its manager"),
+    "join": Entry(f"{_HERE}.swarm.join", "Make this node a member of a cluster"),
+    "join-token": Entry(f"{_HERE}.swarm.join_token", "Show how nodes join, or replace a join token"),
+    "leave": Entry(f"{_HERE}.swarm.leave", "End this node's membership"),
+    "update": Entry(f"{_HERE}.swarm.update", "Change the cluster"),
+    "ca": Entry(f"{_HERE}.swarm.ca", "Show the cluster's root certificate, or replace it"),
+    "unlock": Entry(f"{_HERE}.swarm.unlock", "Open this node's records of the cluster"),
+    "unlock-key": Entry(f"{_HERE}.swarm.unlock_key", "Show the unlock key, or replace it"),
+}
+
+NODE = {
+    "ls": Entry(f"{_HERE}.node.ls", "List nodes"),
+    "list": Entry(f"{_HERE}.node.ls", "List nodes", hidden=True),
+    "inspect": Entry(f"{_HERE}.node.inspect", "Show everything about nodes"),
+    "ps": Entry(f"{_HERE}.node.ps", "List the tasks on nodes"),
+    "update": Entry(f"{_HERE}.node.update", "Change a node"),
+    "promote": Entry(f"{_HERE}.node.promote", "Make nodes managers"),
+    "demote": Entry(f"{_HERE}.node.demote", "Make managers workers"),
+    "rm": Entry(f"{_HERE}.node.rm", "Remove nodes from the cluster"),
+    "remove": Entry(f"{_HERE}.node.rm", "Remove nodes from the cluster", hidden=True),
+}
+
+GOSSIP = {
+    "status": Entry(f"{_HERE}.gossip.status", "Show how this node takes part"),
+    "peers": Entry(f"{_HERE}.gossip.peers", "List the other nodes as this one sees them"),
+    "table": Entry(f"{_HERE}.gossip.show_table", "List what is said in a network"),
+}
+
 SYSTEM = {
     "info": Entry(f"{_HERE}.system.info", "Show what the daemon knows of its host"),
     "events": Entry(f"{_HERE}.system.events", "Follow what happens"),
@@ -91,6 +121,9 @@ TOP = {
     "image": Entry(f"{_HERE}.image.group", "Imported root file systems"),
     "volume": Entry(f"{_HERE}.volume.group", "Volumes"),
     "sandbox": Entry(f"{_HERE}.sandbox.group", "Network namespaces of others"),
+    "swarm": Entry(f"{_HERE}.swarm.group", "The cluster of this node"),
+    "node": Entry(f"{_HERE}.node.group", "Nodes of the cluster"),
+    "gossip": Entry(f"{_HERE}.gossip.group", "What the nodes tell each other"),
     "system": Entry(f"{_HERE}.system.group", "The node"),
     "events": Entry(f"{_HERE}.system.events", "Follow what happens"),
     "info": Entry(f"{_HERE}.system.info", "Show what the daemon knows of its host"),

@@ -69,6 +69,11 @@ def _volumes(client: Client) -> Iterator[str]:
     return (text(item.get("Name")) for item in records(record(client.get("/volumes")).get("Volumes")))
 
 
+def _nodes(client: Client) -> Iterator[str]:
+    yield "self"
+    yield from (text(record(item.get("Description")).get("Hostname")) for item in records(client.get("/nodes")))
+
+
 def _objects(client: Client) -> Iterator[str]:
     yield from _containers(client)
     yield from _networks(client)
@@ -81,6 +86,7 @@ _SOURCES: dict[str, Words] = {
     "TARGET": _containers,
     "IMAGE": _images,
     "VOLUME": _volumes,
+    "NODE": _nodes,
     "NAME|ID": _objects,
     "-NET": _networks,
     "-NETWORK": _networks,

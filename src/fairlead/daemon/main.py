@@ -7,18 +7,24 @@ import faulthandler
 import gc
 import logging
 import os
+import random
 import signal
 import socket
 import sys
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from fairlead.api.server import serve
 from fairlead.api.tls import TcpDoor
 from fairlead.api.tls import TlsFiles as TlsFiles
 from fairlead.daemon import faults, memory
-from fairlead.daemon.assembly import Assembly, NodeOptions, assemble
+from fairlead.daemon.assembly import CLUSTER_FOLDER, Assembly, NodeOptions, assemble
+from fairlead.daemon.cluster.agent import start_parts
+from fairlead.daemon.cluster.description import describe
+from fairlead.daemon.cluster.membership import Membership, Surroundings
 from fairlead.daemon.foreign import ForeignTargets
 from fairlead.daemon.node import DaemonNode, collect_facts
 from fairlead.daemon.service import ServiceManager
@@ -99,7 +105,19 @@ async def _start(options: DaemonOptions, stack: AsyncExitStack, service: Service
         node.warnings,
     )
     targets = ForeignTargets(node.kernel, options.engines)
-    door = DaemonNode(facts, node.engine, node.carrier, runtime, paths, targets, node.coexistence)
+    swarm = Membership(
+        Surroundings(
+            Path(paths.state) / CLUSTER_FOLDER,
+            partial(start_parts, node.carrier, node.gossiping),
+            lambda: describe(facts),
+            node.carrier.notices.add,
+            random.SystemRandom(),
+            reach,
+        )
+    )
+    door = DaemonNode(facts, node.engine, node.carrier, runtime, paths, targets, node.coexistence, swarm, node.gossiping)
+    await swarm.start(door)
+    stack.push_async_callback(swarm.close)
     inherited = _kept_listener(paths.socket, service)
     server = await serve(door, paths.socket, inherited=inherited)
     stack.push_async_callback(server.close)

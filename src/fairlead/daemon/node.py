@@ -12,6 +12,8 @@ from pathlib import Path
 
 from fairlead.api.contract import Firewall, NodeFacts, Notices, Preview, Stream, Usage
 from fairlead.api.contract_containers import Files, Images, Meters, Volumes
+from fairlead.api.contract_gossip import GossipView
+from fairlead.api.contract_swarm import Swarm
 from fairlead.daemon.carrier import Carrier
 from fairlead.daemon.coexistence import Coexistence
 from fairlead.daemon.foreign import ForeignTargets
@@ -42,8 +44,12 @@ class DaemonNode:
         paths: Paths,
         targets: ForeignTargets,
         coexistence: Coexistence,
+        swarm: Swarm,
+        gossip: GossipView,
     ) -> None:
         self._facts = facts
+        self.swarm: Swarm = swarm
+        self.gossip: GossipView = gossip
         self.state = engine.state
         self.notices: Notices = carrier.notices
         self.firewall: Firewall = coexistence

@@ -11,6 +11,9 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 
+from tests.unit.api.fake_gossip import FakeGossip
+from tests.unit.api.fake_swarm import FakeSwarm
+
 from fairlead.api.contract import NodeFacts
 from fairlead.api.contract_containers import FileStat, ImageInfo, VolumeInfo
 from fairlead.model.commands import (
@@ -231,6 +234,8 @@ class FakeNode:
         self.facts = FACTS
         self.state = State()
         self.seen: list[Command] = []
+        self.swarm = FakeSwarm()
+        self.gossip = FakeGossip()
         self.notices = FakeNotices()
         self.firewall = FakeFirewall()
         self.usage = FakeUsage()

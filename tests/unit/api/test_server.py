@@ -225,8 +225,8 @@ class TestNetworks:
         assert refused(api, "DELETE", "/networks/nope").status == 404
         assert refused(api, "POST", "/networks/nope/connect", {"Container": "c"}).status == 404
 
-    def test_what_is_not_there_yet_is_501(self, api: Living) -> None:
-        assert refused(api, "POST", "/networks/create", {"Name": "x", "Ingress": True}).status == 501
+    def test_only_networks_that_span_nodes_can_be_ingress(self, api: Living) -> None:
+        assert refused(api, "POST", "/networks/create", {"Name": "x", "Ingress": True}).status == 403
 
     def test_connect_shows_up_in_both_inspects(self, api: Living) -> None:
         api.client.post("/networks/create", {"Name": "web"})
@@ -602,7 +602,6 @@ class TestAbsent:
             ("GET", "/images/team/x/get", 501, "saving images"),
             ("POST", "/images/team/x/push", 501, "push"),
             ("POST", "/auth", 501, "login"),
-            ("POST", "/swarm/init", 501, "swarm mode"),
             ("GET", "/plugins/x/json", 404, "plugin 'x' not found"),
             ("POST", "/plugins/pull", 501, "plugins"),
             ("GET", "/services", 503, "This node is not a swarm manager."),

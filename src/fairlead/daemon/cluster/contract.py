@@ -8,7 +8,7 @@ from typing import Protocol
 
 from fairlead.gossip.identity import Identity as GossipIdentity
 from fairlead.model.cluster import DATA_PATH_PORT, WORKER, NodeDescription
-from fairlead.model.session import Downward, LeaseWish, NetworkWish, Upward
+from fairlead.model.session import Downward, LeaseWish, ManagerView, NetworkWish, Upward
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ class Managers(Protocol):
         """A new session with one of them. Raises ``Unavailable`` when none answers, ``Forbidden`` when this node is
         no member any more."""
 
-    def learn(self, addresses: Sequence[str]) -> None:
-        """These are the managers now, as ``host:port``; kept for the next start."""
+    def learn(self, managers: Sequence[ManagerView]) -> None:
+        """These are the managers now; kept for the next start."""
 
     def trust(self, roots: str) -> None:
         """These roots (PEM, one after the other) are the cluster's now."""

@@ -1,0 +1,1 @@
+"""Commands of ``fairlead node``, one module for each verb, and its group."""

@@ -1,0 +1,1 @@
+"""Commands of ``fairlead swarm``, one module for each verb, and its group."""
