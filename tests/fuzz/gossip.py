@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import product
 from random import Random
 from typing import Any
 
@@ -37,9 +38,13 @@ _FLIGHT = 1000
 _WRITE_EVERY = 20_000
 #: Seconds for anything to come true on a busy machine.
 _WAIT_S = 60.0
+#: Writes of a run that is long enough to tell full buffers from a leak.
+MARKS_MIN = 40
 #: Growth of memory (bytes) of all nodes together that is no leak: what is remembered of sources, senders, orphans (4 MiB a
 #: node) and forged roots has a limit, and the allocator keeps what was in use.
 GROWTH_BYTES_MAX = 64 * 1024 * 1024
+#: Growth in the second half of a long run, when all that has a limit is full.
+CREEP_BYTES_MAX = 8 * 1024 * 1024
 #: The same for connections alone (SEC-26).
 STREAM_GROWTH_BYTES_MAX = 20 * 1024 * 1024
 
@@ -97,12 +102,16 @@ class Tally:
     before: dict[str, Any] = field(default_factory=dict)
     after: dict[str, Any] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    #: Resident memory at each write.
+    marks: list[int] = field(default_factory=list)
 
     def hold(self, growth_max: int) -> None:
         """What must be so in the end."""
         after, before = self.after, self.before
         if after["rss"] - before["rss"] > growth_max:
             self.faults.append(f"memory: {before['rss'] >> 20} -> {after['rss'] >> 20} MiB")
+        if len(self.marks) >= MARKS_MIN and self.marks[-1] - self.marks[len(self.marks) // 2] > CREEP_BYTES_MAX:
+            self.faults.append("memory creeps: " + ", ".join(f"{mark >> 20}" for mark in self.marks))
         self.faults += overgrown(after["buffers"], NODES + 2)
         if after["buffers"]["traffic half_read"] > HALF_READ_BYTES_MAX:
             self.faults.append("messages that are half read")
@@ -157,8 +166,26 @@ def datagrams(one: Cluster, count: int, seed: int) -> Tally:
                 one.call("put", node=tally.writes % NODES, key=key)
                 one.until(f"{key} is everywhere", lambda: one.call("have", key=key) == NODES)  # noqa: B023
                 tally.writes += 1
+                tally.marks.append(one.call("stand")["rss"])
     tally.seconds = time.monotonic() - began
     tally.sent = attacker.sent
+    tally.after = one.settle(NODES)
+    tally.hold(GROWTH_BYTES_MAX)
+    return tally
+
+
+def unreachable(one: Cluster, seconds: float) -> Tally:
+    """A stranger says all the time, in every node's name and to every node, that nobody listens there (ICMP)."""
+    tally = Tally(before=one.call("stand"))
+    began = time.monotonic()
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        while time.monotonic() < began + seconds:
+            for at, of in product(range(NODES), repeat=2):
+                asked = _packet(Address(host(at), PORT), Address(host(of), PORT), b"ping")
+                raw.sendto(_port_unreachable(host(of), host(at), asked), (host(at), 0))
+                tally.sent["unreachable"] += at != of
+            time.sleep(0.0005)
+    tally.seconds = time.monotonic() - began
     tally.after = one.settle(NODES)
     tally.hold(GROWTH_BYTES_MAX)
     return tally
@@ -215,6 +242,16 @@ def _packet(source: Address, to: Address, data: bytes) -> bytes:
     return struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 64, socket.IPPROTO_UDP, 0) + hosts + udp
 
 
+def _port_unreachable(source: str, to: str, quoted: bytes) -> bytes:
+    """RFC 792: type 3, code 3, with the IP header and eight bytes of what is said not to have arrived."""
+    message = struct.pack(">BBHI", 3, 3, 0, 0) + quoted[:28]
+    total = sum(struct.unpack(f">{len(message) // 2}H", message))
+    total = (total >> 16) + (total & 0xFFFF)
+    message = message[:2] + struct.pack(">H", ~(total + (total >> 16)) & 0xFFFF) + message[4:]
+    hosts = socket.inet_aton(source) + socket.inet_aton(to)
+    return struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(message), 0, 0, 64, socket.IPPROTO_ICMP, 0) + hosts + message
+
+
 def _connect(chance: Random, to: str) -> socket.socket:
     stream = socket.socket()
     stream.bind((f"127.{chance.randrange(100, 255)}.{chance.randrange(256)}.{chance.randrange(1, 255)}", 0))
@@ -268,7 +305,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     with cluster() as one:
-        tallies = [datagrams(one, options.datagrams, options.seed), streams(one, options.connections, options.seed)]
+        tallies = [
+            datagrams(one, options.datagrams, options.seed),
+            unreachable(one, 10.0),
+            streams(one, options.connections, options.seed),
+        ]
     for tally in tallies:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(tally.sent.items()))
         print(f"{tally.sent.total()} in {tally.seconds:.0f} s: {kinds}")
@@ -276,6 +317,8 @@ def main() -> None:
             f"  memory of {NODES} nodes {tally.before['rss'] >> 20} -> {tally.after['rss'] >> 20} MiB;"
             f" {tally.writes} writes meanwhile, all everywhere; {tally.after['downs']} called dead"
         )
+        if tally.marks:
+            print("  memory at each write, MiB: " + " ".join(f"{mark >> 20}" for mark in tally.marks))
         print(
             "  buffers: " + ", ".join(f"{name} {size}" for name, size in sorted(tally.after["buffers"].items()) if size)
         )

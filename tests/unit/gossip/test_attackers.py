@@ -413,6 +413,23 @@ def test_forged_talk_of_life_and_death_hides_nobody() -> None:
         assert village.all_have(f"k{number}", "v")
 
 
+def test_forged_news_that_a_dead_node_lives_lasts_until_it_is_probed() -> None:
+    """What an insider can do, and for how long: opinions are not signed, so that anybody can tell what it has seen."""
+    village = tapped(6)
+    village.put(3, "k", "v")
+    village.run(2.0)
+    village.holes.add(3)
+    village.run_until(lambda: village.all_see(3, Standing.DEAD), 5.0)
+    member = village.nodes[0].members.get(village.id(3))
+    assert member is not None
+    lie = Spread((Opinion(member.id, *member.card.order, member.level + 1),))
+    packet = insider(village, 1, counter=9000).seal(encode(lie))
+    village.nodes[0].receive(packet, address_of(1), village.now)
+    village.drain(0)
+    village.run(0.01)
+    assert village.run_until(lambda: village.all_see(3, Standing.DEAD), 5.0) < 2.2
+
+
 def test_a_forged_confirmation_of_what_was_not_said_confirms_nothing() -> None:
     village = tapped(3)
     village.run(1.0)
