@@ -130,7 +130,7 @@ class NoCluster:
         raise Unavailable(
             "This node is not part of a swarm",
             hint="`fairlead swarm join` makes it a member again",
-            code=codes.NOT_A_MEMBER,
+            code=codes.NOT_IN_SWARM,
         )
 
     async def admit(self, network: str) -> bool:

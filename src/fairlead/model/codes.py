@@ -25,7 +25,6 @@ from fairlead.model.codes_cluster import NODE_NOT_DOWN as NODE_NOT_DOWN
 from fairlead.model.codes_cluster import NODE_NOT_FOUND as NODE_NOT_FOUND
 from fairlead.model.codes_cluster import NODE_OUT as NODE_OUT
 from fairlead.model.codes_cluster import NODE_REMOVED as NODE_REMOVED
-from fairlead.model.codes_cluster import NOT_A_MEMBER as NOT_A_MEMBER
 from fairlead.model.codes_cluster import NOT_IN_SWARM as NOT_IN_SWARM
 from fairlead.model.codes_cluster import OTHER_CLUSTER as OTHER_CLUSTER
 from fairlead.model.codes_cluster import OUT_OF_SEQUENCE as OUT_OF_SEQUENCE

@@ -170,12 +170,6 @@ GOSSIP_PORT = Code(
     "of this host's.",
     ("`ss -lntup` shows who listens there.", "`fairlead swarm join --listen-addr ADDRESS` takes another address."),
 )
-NOT_A_MEMBER = Code(
-    2041,
-    "the node is in no cluster",
-    "What was asked for is told by members of a cluster only.",
-    ("`fairlead swarm init` makes a cluster, `fairlead swarm join` joins one; `fairlead info` shows the state.",),
-)
 NO_MANAGER = Code(
     2042,
     "no manager answers",

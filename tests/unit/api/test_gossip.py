@@ -42,9 +42,7 @@ def test_status_tells_peers_networks_lag_and_queues(api: Living) -> None:
     status = api.client.get("/fairlead/gossip")
     assert isinstance(status, dict)
     assert status["PeersByState"] == {"alive": 1, "dead": 1}
-    assert status["Networks"] == [
-        {"ID": NETWORK, "Name": "web", "Digest": "0000000000000001", "Versions": {OTHER: 12}}
-    ]
+    assert status["Networks"] == [{"ID": NETWORK, "Name": "web", "Digest": "0000000000000001", "Versions": {OTHER: 12}}]
     assert (status["LagSeconds"], status["QueuedPackets"], status["PendingChanges"]) == (0.25, 2, 4)
     assert status["DataPath"] == {"Address": "10.0.0.1", "MTU": 1450}
     assert status["RecordsRefused"] == {"unsealed": 2}

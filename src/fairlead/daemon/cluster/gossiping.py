@@ -42,7 +42,7 @@ from fairlead.gossip.veil import Veil
 from fairlead.gossip.views import CLUSTER, EVERYTHING, VERDICTS, Verdict, encode_verdict
 from fairlead.model import codes
 from fairlead.model.cluster import Ring
-from fairlead.model.errors import Invalid, NetError, Unavailable
+from fairlead.model.errors import Invalid, NetError, NotFound, Unavailable
 from fairlead.model.events import AddressForgotten, Event, PeersComplete
 from fairlead.model.gossip import GossipRecord, GossipStatus
 from fairlead.model.session import FORGET_NODE, Forget, HeldKeys
@@ -197,8 +197,11 @@ class Gossiping:
         )
 
     async def table(self, network_id: str = CLUSTER) -> tuple[GossipRecord, ...]:
-        """What is said in a network that this node takes part in (empty: of the cluster). Raises ``Unavailable``."""
+        """What is said in a network, or (empty) in the cluster's own scope. Raises ``Unavailable``, or ``NotFound`` for a
+        network that this node takes no part in."""
         speaking = self._speaking()
+        if network_id != CLUSTER and network_id not in speaking.hearsay.networks():
+            raise NotFound(f"this node takes no part in network {network_id}", code=codes.NETWORK_NOT_FOUND)
         tables = (ATTACHMENTS, VERDICTS) if network_id == CLUSTER else (PEERS, NAMES)
         found = await speaking.box.do(
             lambda core, _: [record for table in tables for record in core.tables.items(network_id, table)]
@@ -420,7 +423,7 @@ def not_a_member() -> Unavailable:
     return Unavailable(
         "This node is not part of a swarm",
         hint="`fairlead swarm init` or `fairlead swarm join` makes it a member",
-        code=codes.NOT_A_MEMBER,
+        code=codes.NOT_IN_SWARM,
     )
 
 
