@@ -14,10 +14,20 @@ from dataclasses import dataclass, field
 
 from fairlead.manager.decision import Decision, Stored
 from fairlead.manager.manager import Manager
-from fairlead.model.cluster import KINDS, MANAGER, WORKER, ClusterNetwork, ClusterRecord, Lease, NodeDescription, Ring
+from fairlead.model.cluster import (
+    KINDS,
+    MANAGER,
+    WORKER,
+    ClusterNetwork,
+    ClusterNode,
+    ClusterRecord,
+    Lease,
+    NodeDescription,
+    Ring,
+)
 from fairlead.model.cluster_commands import (
-    AdmitNode,
     Admission,
+    AdmitNode,
     ClusterCommand,
     ClusterEvent,
     CreateClusterNetwork,
@@ -100,6 +110,8 @@ class Villager:
         self.rings: dict[str, Ring] = {"gossip": Ring(), "data": Ring()}
         self.inbox: deque[tuple[int, Downward]] = deque()
         self.does_keys = True
+        #: Whether it has been told everything in this session.
+        self.is_told = False
         self.told_role = role
         self.roots = ""
 
@@ -111,7 +123,7 @@ class Villager:
     def connect(self) -> None:
         """Open a session."""
         self.session = self.world.next_session()
-        self.is_online = True
+        self.is_online, self.is_told = True, False
         self.inbox.clear()
         held = tuple(self.leases[one] for one in self.leases if one not in self.returning)
         held = tuple(
@@ -137,9 +149,7 @@ class Villager:
 
     def report(self) -> KeyReport:
         """What is held of the shared keys."""
-        gossip, data = (
-            HeldKeys(tuple(key.tag for key in ring.keys), ring.primary) for ring in self.rings.values()
-        )
+        gossip, data = (HeldKeys(tuple(key.tag for key in ring.keys), ring.primary) for ring in self.rings.values())
         return KeyReport(gossip, data)
 
     def use(self, lease: Lease, holder: str) -> None:
@@ -168,9 +178,13 @@ class Villager:
     def read(self) -> None:
         """Deal with everything that the manager has said."""
         while self.inbox and self.is_online:
-            session, message = self.inbox.popleft()
-            if session == self.session:
-                self._hear(message)
+            self.read_one()
+
+    def read_one(self) -> None:
+        """Deal with the next thing that the manager has said."""
+        session, message = self.inbox.popleft()
+        if session == self.session:
+            self._hear(message)
 
     def _hear(self, message: Downward) -> None:
         match message:
@@ -205,6 +219,7 @@ class Villager:
             self.networks.pop(network_id, None)
             self.removing.discard(network_id)
         self._told_more(said)
+        self.is_told = self.is_told or said.full
 
     def _told_more(self, said: Assignments) -> None:
         for one in said.networks:
@@ -277,12 +292,13 @@ class World:
         self._sessions += 1
         return self._sessions
 
-    def found(self, **more: object) -> Villager:
+    def found(self) -> Villager:
         """Make the cluster; answers the first manager."""
         description = NodeDescription("m", data_path="192.0.2.1", gossip_key="00")
-        command = InitCluster(new_authority(self.chance, self.at), description, manager_address="192.0.2.1:2377", **more)  # type: ignore[arg-type]
-        node = self.must(command)
-        villager = self.nodes[node.id] = Villager(self, node.id, description, MANAGER)  # type: ignore[attr-defined]
+        authority = new_authority(self.chance, self.at)
+        node = self.must(InitCluster(authority, description, manager_address="192.0.2.1:2377"))
+        assert isinstance(node, ClusterNode)
+        villager = self.nodes[node.id] = Villager(self, node.id, description, MANAGER)
         villager.connect()
         self.settle()
         return villager

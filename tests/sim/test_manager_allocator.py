@@ -5,13 +5,12 @@ from __future__ import annotations
 import random
 
 import pytest
+from tests.sim.cluster_world import Crashed, Villager, World
 
-from fairlead.model.cluster import Lease
 from fairlead.model.cluster_commands import GrowNetwork, RemoveClusterNetwork, RemoveNode
 from fairlead.model.errors import NetError
 from fairlead.model.network import PoolRequest
 from fairlead.model.session import Heartbeat, LeaseWish, NetworkWish
-from tests.sim.cluster_world import Crashed, Villager, World
 
 #: One in so many transactions meets another writer.
 _CONFLICTS = 900
@@ -19,9 +18,9 @@ _CONFLICTS = 900
 
 class Schedule:
     """What nodes and people do, drawn from a seed. ``operations`` counts what concerns addresses; one in ``crash_in`` of the
-    manager's steps is its last."""
+    manager's steps is its last, after one in ``seldom_in`` something happens to a node or network."""
 
-    def __init__(self, seed: int, *, crash_in: int, nodes: int = 6) -> None:
+    def __init__(self, seed: int, *, crash_in: int, seldom_in: int, nodes: int = 6) -> None:
         self.draw = random.Random(seed)
         self.world = World(seed)
         self.world.found()
@@ -34,6 +33,7 @@ class Schedule:
         ]
         self.joined = nodes
         self.operations = self.removed_nodes = self.removed_networks = 0
+        self.seldom_in = seldom_in
         self.world.crash = lambda step: self.draw.randrange(crash_in) == 0
 
     def run(self, operations: int) -> None:
@@ -47,7 +47,7 @@ class Schedule:
                 self.world.disk.disturb(self.draw.choice([*self.world.manager.state.leases.values()]))
             if self.draw.randrange(3) == 0:
                 node.read()
-            if self.draw.randrange(400) == 0:
+            if self.draw.randrange(self.seldom_in) == 0:
                 self._seldom(node)
         self.world.crash = lambda step: False
 
@@ -146,7 +146,7 @@ class Schedule:
 
 
 def test_100_000_operations_with_crashes_hold_nothing_twice_and_leak_nothing() -> None:
-    schedule = Schedule(1, crash_in=8_000)
+    schedule = Schedule(1, crash_in=8_000, seldom_in=400)
     schedule.run(100_000)
     assert schedule.world.crashes > 50
     assert schedule.removed_nodes > 10
@@ -157,7 +157,7 @@ def test_100_000_operations_with_crashes_hold_nothing_twice_and_leak_nothing() -
 
 @pytest.mark.parametrize("seed", range(2, 14))
 def test_random_schedules(seed: int) -> None:
-    schedule = Schedule(seed, crash_in=300, nodes=4)
+    schedule = Schedule(seed, crash_in=300, seldom_in=30, nodes=4)
     schedule.run(1_500)
     schedule.end()
     schedule.empty()
@@ -216,6 +216,6 @@ def _live(world: World, node: Villager, other: Villager, network_id: str) -> Non
     except (NetError, Crashed) as error:  # a crash after it was persisted: it is there
         assert "overlaps" in str(error)
     world.settle()
-    for lease in [one for one in node.leases.values() if isinstance(one, Lease) and one.id not in node.used]:
+    for lease in [one for one in node.leases.values() if one.id not in node.used]:
         node.give_back(lease)
     world.settle()

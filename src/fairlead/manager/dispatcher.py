@@ -144,8 +144,11 @@ def _note_node(turn: Turn, before: ClusterNode | None, after: ClusterNode | None
             deltas.setdefault(after.id, _Delta()).node = True
 
 
-def _serves(node: ClusterNode | None) -> str:
-    return node.manager_address if node is not None else ""
+def _serves(node: ClusterNode | None) -> object:
+    """What others are told of a node that is a manager."""
+    if node is None or not node.manager_address:
+        return None
+    return node.manager_address, node.description.gossip_key
 
 
 def _rings(cluster: Cluster) -> object:
@@ -183,7 +186,9 @@ def _settings(turn: Turn) -> Settings:
     return Settings(
         cluster_id=cluster.id,
         managers=tuple(
-            ManagerView(node.id, node.manager_address) for node in turn.state.nodes.values() if node.manager_address
+            ManagerView(node.id, node.manager_address, node.description.gossip_key)
+            for node in turn.state.nodes.values()
+            if node.manager_address
         ),
         roots=trusted(cluster.authority),
         intermediate=cluster.authority.cross,
@@ -191,4 +196,5 @@ def _settings(turn: Turn) -> Settings:
         certificate_s=cluster.spec.certificate_s,
         data_path_port=cluster.data_path_port,
         removed=tuple(cluster.removed),
+        removed_keys=tuple(cluster.removed_keys),
     )

@@ -8,6 +8,7 @@ leases that rest.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from fairlead.manager import leases
 from fairlead.manager.core import Core, Turn
@@ -23,8 +24,13 @@ def node_left(turn: Turn, node_id: str) -> None:
     _ask(turn, Forget(f"{FORGET_NODE}/{node_id}", FORGET_NODE, node_id))
 
 
-def lease_rests(turn: Turn, lease: Lease) -> None:
-    """Nobody wants an address that all nodes shared: have it forgotten, then free it."""
+def rest(turn: Turn, lease: Lease) -> None:
+    """Nobody wants an address that all nodes shared (a virtual address): have it forgotten, then free it."""
+    turn.state.put(replace(lease, resting=True))
+    _lease_rests(turn, lease)
+
+
+def _lease_rests(turn: Turn, lease: Lease) -> None:
     subject = f"{FORGET_LEASE}/{lease.id}/{lease.generation}"
     _ask(turn, Forget(subject, FORGET_LEASE, lease.id, lease.generation))
 
@@ -36,7 +42,7 @@ def resume(turn: Turn) -> None:
         if lease.network_id not in turn.state.networks:
             turn.core.swept.append(lease.id)
         elif lease.resting:
-            lease_rests(turn, lease)
+            _lease_rests(turn, lease)
         elif lease.node_id and lease.node_id not in turn.state.nodes:
             left[lease.node_id] = None
     for node_id in left:

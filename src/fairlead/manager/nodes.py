@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from fairlead.manager import charter, forgetting, keys, leases, refusals
@@ -122,9 +123,14 @@ def remove(turn: Turn, command: RemoveNode) -> ClusterNode:
             code=codes.NODE_NOT_DOWN,
         )
     cluster = turn.state.cluster
-    removed = {node_id: until for node_id, until in cluster.removed.items() if until > turn.at}
-    removed[node.id] = turn.at + cluster.spec.certificate_s + _REMEMBERED_S
-    turn.put_cluster(replace(cluster, removed=removed))
+    until = turn.at + cluster.spec.certificate_s + _REMEMBERED_S
+    turn.put_cluster(
+        replace(
+            cluster,
+            removed=_remembered(cluster.removed, node.id, until, turn.at),
+            removed_keys=_remembered(cluster.removed_keys, node.description.gossip_key, until, turn.at),
+        )
+    )
     session = turn.core.sessions.pop(node.id, None)
     if session is not None:
         turn.push(session, Dismissed("the node was removed from the cluster", removed=True))
@@ -208,6 +214,11 @@ def restart(turn: Turn) -> None:
         elif node.state != DOWN:
             turn.put_node(replace(node, state=UNKNOWN, message="the manager has started anew"))
             _expect(turn, node.id, _MISSED_MAX_AT_START)
+
+
+def _remembered(known: Mapping[str, float], more: str, until: float, at: float) -> dict[str, float]:
+    """What is remembered with one more, without what may be forgotten."""
+    return {one: end for one, end in known.items() if end > at} | ({more: until} if more else {})
 
 
 def _excuse(turn: Turn, node_id: str) -> None:

@@ -13,7 +13,7 @@ from fairlead.ipam.table import Table
 from fairlead.manager import refusals
 from fairlead.model import codes
 from fairlead.model.bitmap import Bitmap
-from fairlead.model.errors import Exhausted
+from fairlead.model.errors import Exhausted, Invalid
 
 INGRESS, HOST = "ingress", "host"
 #: From where ports are chosen, and one more than the last (swarmkit: dynamic ports 30000-32767).
@@ -53,26 +53,27 @@ class PublishedPorts:
     #: (protocol, port) -> the services that have it in host mode.
     hosts: Table[tuple[str, int], frozenset[str]] = _NO_HOSTS
     #: Protocol -> ports that automatic choice leaves alone.
-    _taken: Table[str, Bitmap] = _NO_BITMAPS
+    taken: Table[str, Bitmap] = _NO_BITMAPS
 
     def publish(
         self, service: str, wanted: Iterable[Publication], present: Iterable[Publication] = ()
     ) -> tuple[PublishedPorts, tuple[Publication, ...]]:
         """Give a service the ports that it wants, instead of its ``present`` ones. Raises ``Invalid`` in swarm's words when
         another has one, ``Exhausted`` when none can be chosen; then nothing has changed."""
-        present = tuple(present)
-        ports, chosen = self.withdraw(service, present), []
-        kept = {one.key: one for one in present}
-        for wish in wanted:
-            port = wish
-            held = kept.get(wish.key)
-            if not wish.published and wish.mode == INGRESS:
-                is_free = held is not None and held.mode == INGRESS and ports._is_free(held)
-                number = held.published if held is not None and is_free else ports._lowest(wish.protocol)
-                port = replace(wish, published=number)
-            ports = ports._with(service, port)
-            chosen.append(port)
-        return ports, tuple(chosen)
+        present, wishes = tuple(present), list(wanted)
+        kept = {one.key: one.published for one in present if one.mode == INGRESS}
+        ports = self.withdraw(service, present)
+        chosen: dict[int, Publication] = {}
+        for index, wish in enumerate(wishes):  # first what is named or was had before, so that none else is given it
+            number = wish.published or (kept.get(wish.key, 0) if wish.mode == INGRESS else 0)
+            if wish.published or wish.mode == HOST or (number and _is_free(ports, wish.protocol, number)):
+                chosen[index] = replace(wish, published=number)
+                ports = _with(ports, service, chosen[index])
+        for index, wish in enumerate(wishes):
+            if index not in chosen:
+                chosen[index] = replace(wish, published=_lowest(ports, wish.protocol))
+                ports = _with(ports, service, chosen[index])
+        return ports, tuple(chosen[index] for index in range(len(wishes)))
 
     def withdraw(self, service: str, present: Iterable[Publication]) -> PublishedPorts:
         """Take a service's ports back."""
@@ -84,45 +85,49 @@ class PublishedPorts:
             elif one.mode == HOST:
                 left = (ports.hosts.get(place) or frozenset()) - {service}
                 ports = replace(ports, hosts=ports.hosts.put(place, left) if left else ports.hosts.drop(place))
-            ports = ports._marked(place)
+            ports = _marked(ports, place)
         return ports
 
-    def _with(self, service: str, port: Publication) -> PublishedPorts:
-        place = (port.protocol, port.published)
-        if not port.published:
-            return self  # host mode: the node chooses
-        others = (self.hosts.get(place) or frozenset()) - {service}
-        if (holder := self.ingress.get(place)) is not None:
-            raise _in_use(port.published, holder, "an ingress port")
-        if port.mode == INGRESS and others:
-            raise _in_use(port.published, min(others), "a host-published port")
-        if port.mode == INGRESS:
-            return replace(self, ingress=self.ingress.put(place, service))._marked(place)
-        return replace(self, hosts=self.hosts.put(place, others | {service}))._marked(place)
 
-    def _is_free(self, port: Publication) -> bool:
-        place = (port.protocol, port.published)
-        return self.ingress.get(place) is None and self.hosts.get(place) is None
-
-    def _lowest(self, protocol: str) -> int:
-        found = (self._taken.get(protocol) or _UNUSED).lowest_clear(*_DYNAMIC)
-        if found is None:
-            raise Exhausted(
-                "dynamic port space is exhausted",
-                hint=f"all ports from {_DYNAMIC[0]} to {_DYNAMIC[1] - 1} are published: name one",
-                code=codes.PORTS_EXHAUSTED,
-            )
-        return found
-
-    def _marked(self, place: tuple[str, int]) -> PublishedPorts:
-        """With the bit of a place as the tables say."""
-        protocol, number = place
-        bits = self._taken.get(protocol) or _UNUSED
-        is_taken = self.ingress.get(place) is not None or self.hosts.get(place) is not None
-        return replace(self, _taken=self._taken.put(protocol, bits.set(number) if is_taken else bits.clear(number)))
+def _with(ports: PublishedPorts, service: str, port: Publication) -> PublishedPorts:
+    place = (port.protocol, port.published)
+    if not port.published:
+        return ports  # host mode: the node chooses
+    others = (ports.hosts.get(place) or frozenset()) - {service}
+    if (holder := ports.ingress.get(place)) is not None:
+        raise _in_use(port.published, holder, "an ingress port")
+    if port.mode == INGRESS and others:
+        raise _in_use(port.published, min(others), "a host-published port")
+    if port.mode == INGRESS:
+        return _marked(replace(ports, ingress=ports.ingress.put(place, service)), place)
+    return _marked(replace(ports, hosts=ports.hosts.put(place, others | {service})), place)
 
 
-def _in_use(port: int, service: str, what: str) -> Exception:
+def _is_free(ports: PublishedPorts, protocol: str, number: int) -> bool:
+    place = (protocol, number)
+    return ports.ingress.get(place) is None and ports.hosts.get(place) is None
+
+
+def _lowest(ports: PublishedPorts, protocol: str) -> int:
+    found = (ports.taken.get(protocol) or _UNUSED).lowest_clear(*_DYNAMIC)
+    if found is None:
+        raise Exhausted(
+            "dynamic port space is exhausted",
+            hint=f"all ports from {_DYNAMIC[0]} to {_DYNAMIC[1] - 1} are published: name one",
+            code=codes.PORTS_EXHAUSTED,
+        )
+    return found
+
+
+def _marked(ports: PublishedPorts, place: tuple[str, int]) -> PublishedPorts:
+    """With the bit of a place as the tables say."""
+    protocol, number = place
+    bits = ports.taken.get(protocol) or _UNUSED
+    is_taken = ports.ingress.get(place) is not None or ports.hosts.get(place) is not None
+    return replace(ports, taken=ports.taken.put(protocol, bits.set(number) if is_taken else bits.clear(number)))
+
+
+def _in_use(port: int, service: str, what: str) -> Invalid:
     return refusals.bad_argument(
         f"port '{port}' is already in use by service '{service}' as {what}",
         hint="publish another port, or none to have one chosen",
