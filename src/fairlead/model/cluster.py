@@ -88,6 +88,8 @@ class Cluster:
     network_secret: str = ""
     unlock_key: str = ""
     removed: dict[str, float] = field(default_factory=dict)
+    #: Public gossip keys of the removed nodes, until when they are remembered (epoch seconds).
+    removed_keys: dict[str, float] = field(default_factory=dict)
     #: Epoch seconds at which the newest of the shared keys was made.
     keys_made: float = 0.0
     version: int = 1
