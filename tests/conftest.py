@@ -21,9 +21,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """How long the tests of endurance endure: short in the suite, as long as one likes by hand."""
     group = parser.getgroup("endurance")
     group.addoption("--sequences", type=int, default=200, help="random sequences in tests/sim")
+    group.addoption("--schedules", type=int, default=10_000, help="random schedules of simulated gossip in tests/sim")
     group.addoption("--first-seed", type=int, default=0, help="seed of the first of them")
     group.addoption("--crashes", type=int, default=4, help="kills at random moments in test_crash_random")
     group.addoption("--programs", action="store_true", help="daemons that are killed are programs, not forks")
+    group.addoption("--away", type=float, default=6.0, help="seconds that managers or a worker are away")
+    group.addoption("--storms", type=int, default=3, help="rounds of the address reuse storm")
+    group.addoption("--crowd", type=int, default=40, help="containers on one overlay")
     group.addoption("--cycles", type=int, default=60, help="rounds of making and removing in test_cycles")
 
 

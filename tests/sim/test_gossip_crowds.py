@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import math
 import tracemalloc
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -98,6 +99,66 @@ def test_a_crashed_node_is_hidden_everywhere_and_back_at_once_with_what_it_has()
         assert cluster.settle(3.0, every=1) <= 0.3
         cluster.start(players[7], players[:3])
         assert cluster.settle(3.0, every=1) <= 0.3
+
+
+def test_a_thousand_nodes_hear_of_an_entry_a_death_and_a_return_at_once_and_for_few_messages() -> None:
+    cluster = crowd(1000, 1000)
+    world, one = cluster.world, cluster.players[500]
+
+    def took(act: Callable[[], object], done: Callable[[], bool]) -> tuple[float, float]:
+        """Seconds until something is so everywhere, and datagrams of each node until then."""
+        began, before = world.now, world.traffic.datagrams
+        act()
+        assert world.run_until(done, 5.0, every=64), "never"
+        return world.now - began, (world.traffic.datagrams - before) / 1000
+
+    with world.telling():
+        world.run(3.0)
+        everywhere = lambda: all(len(player.seen) == 1 for player in cluster.players if player.running)  # noqa: E731
+        seconds, datagrams = took(lambda: cluster.put(one, CLUSTER, "endpoints", "a", b"1"), everywhere)
+        assert seconds <= 0.002
+        assert datagrams <= 3
+        seconds, datagrams = took(lambda: cluster.crash(one), lambda: len(cluster.downs) == 999)
+        assert seconds <= 0.3
+        assert datagrams <= 12
+        world.run(2.0)
+        assert not any(player.seen for player in cluster.players if player.running), "a dead node's record is seen"
+        seconds, datagrams = took(lambda: cluster.start(one, cluster.players[:3]), everywhere)
+        assert seconds <= 0.1
+        assert datagrams <= 6
+        world.run(1.0)
+        assert cluster.disagreement() is None
+        assert len(cluster.downs) == 999, "nobody else was called dead"
+
+
+def test_sixty_nodes_halved_for_thirty_seconds_agree_within_one() -> None:
+    cluster = crowd(7, 60)
+    world, halves = cluster.world, (cluster.players[:30], cluster.players[30:])
+    with world.telling():
+        for player in cluster.players:
+            cluster.put_many(player, [((CLUSTER, "endpoints", f"{player.node.index}-{n}"), b"old") for n in range(4)])
+        assert cluster.settle(5.0) <= 1.0
+        world.run(8.0)
+        cluster.downs.clear()
+        cut = cluster.cut(halves[0])
+        world.run(15.0)
+        for half in halves:
+            for player in half[:5]:
+                cluster.put(player, CLUSTER, "endpoints", f"new {player.node.index}", b"new")
+                cluster.put(player, CLUSTER, "endpoints", f"{player.node.index}-1", b"changed")
+                cluster.delete(player, CLUSTER, "endpoints", f"{player.node.index}-0")
+        world.run(15.0)
+        far = {(by.node.index < 30, about.node.index < 30) for _, by, about in cluster.downs}
+        assert far == {(True, False), (False, True)}, "somebody near was hidden"
+        assert len(cluster.downs) == 2 * 30 * 30
+        for half in halves:
+            near = {name for player in half for name in player.kept}
+            assert all(player.seen.keys() == near for player in half)
+        cluster.heal(cut)
+        assert cluster.settle(5.0) <= 1.0
+        world.run(10.0)
+        assert cluster.disagreement() is None
+        assert len(cluster.downs) == 2 * 30 * 30, "somebody was called down after the heal"
 
 
 def test_the_end_of_one_host_is_known_to_all_soon_and_costs_each_little() -> None:

@@ -16,7 +16,7 @@ from typing import TypeVar
 from fairlead.gossip.contract import Event, GossipSettings, MemberDown, RecordChanged, Written
 from fairlead.gossip.gossip import Gossip
 from fairlead.gossip.identity import Identity, NodeId, verified
-from fairlead.gossip.keyring import Keyring
+from fairlead.gossip.keyring import Keyring, key_id
 from fairlead.gossip.log import Record
 from fairlead.gossip.members import Standing
 from fairlead.testing.gossip_world import Faults, Node, World
@@ -83,6 +83,8 @@ class Hosts:
     def __init__(self, world: World, settings: GossipSettings) -> None:
         self.world = world
         self.players: list[Player] = []
+        #: Keys that the managers hand out, the primary one first.
+        self.keys: list[bytes] = [KEY]
         self._settings = settings
         self._by_id: dict[NodeId, Player] = {}
 
@@ -118,11 +120,14 @@ class Hosts:
             player.kept.clear()
             player.networks.clear()
         node, now = player.node, player.node.clock(self.world.now)
+        keyring = Keyring(self.keys[0])
+        for key in self.keys:
+            keyring.install(key)
         core = Gossip(
             player.identity,
             player.epoch,
             node.address,
-            Keyring(KEY),
+            keyring,
             player.settings,
             Random(f"{self.world.seed} {node.index} {player.epoch}"),
             now,
@@ -138,6 +143,16 @@ class Hosts:
             core.complete(now)
         self.trouble(player)
         return core
+
+    def rekey(self, player: Player) -> None:
+        """It gets the keys as they are, however many rotations it has missed."""
+        core = player.core
+        for key in self.keys:
+            core.install_key(key)
+        core.use_key(key_id(self.keys[0]))
+        for known in core.snapshot().keys:
+            if known not in map(key_id, self.keys):
+                core.remove_key(known)
 
     def crash(self, player: Player) -> None:
         """Its process dies."""

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 from fairlead.testing.gossip_cluster import CLUSTER, Cluster, Player
 from fairlead.testing.gossip_world import Faults
 
 #: Nodes of a schedule, things that happen in it, seconds over which they do.
-NODES_MAX, ACTS, SPAN_S = 6, 24, 8.0
+NODES_MAX, ACTS, SPAN_S = 6, 22, 6.0
+#: Seconds of calm before packets are lost less, and after all have agreed.
+CALM_S, AFTER_S = 2.0, 2.0
+#: Seconds of each step of a key rotation: within them all that can be reached get the keys; those that are late get them
+#: so much later.
+KEY_STEP_S, KEY_LATE_S = 0.8, 4.0
 #: Seconds in which all must agree after the last fault is over: the longest probe of a lost node, then repair.
 SETTLE_S = 60.0
 NETWORKS = ("net-a", "net-b")
@@ -60,7 +67,7 @@ class Schedule:
             self._calm()
             settled_s = cluster.settle(SETTLE_S, every=8)
             # nothing comes after: what agreed once agrees still, and no late word undoes it
-            cluster.world.run(3.0)
+            cluster.world.run(AFTER_S)
             fault = cluster.disagreement()
             assert fault is None, f"agreed, and then: {fault}"
             cluster.check_views()
@@ -88,6 +95,7 @@ class Schedule:
             (self._cut, 3),
             (self._slow, 1),
             (self._leave, 1),
+            (self._rotate, 1),
         )
         act = self._chance.choices([act for act, _ in acts], [weight for _, weight in acts])[0]
         act()
@@ -179,12 +187,44 @@ class Schedule:
             if self._chance.random() < 0.6:
                 self._later(lambda: self._restart(player), 1.5, 4.0)
 
+    def _rotate(self) -> None:
+        """A new key is handed out, becomes primary, and the old ones go: three steps, each of which may come late to some,
+        who may have missed all by then."""
+        old = [key for key in self.cluster.keys if len(self.cluster.keys) == 1]
+        if not old:
+            return  # one at a time
+        self._words += 1
+        new = hashlib.sha256(b"key %d" % self._words).digest()
+        for step, keys in enumerate(([*old, new], [new, *old], [new])):
+            self._at(self.cluster.world.now + step * KEY_STEP_S, partial(self._hand_out, keys))
+
+    def _hand_out(self, keys: list[bytes]) -> None:
+        self.cluster.keys = keys
+        for player in self.cluster.players:
+            if player.running:
+                late = self._chance.random() < 0.15
+                wait = (
+                    self._chance.uniform(KEY_STEP_S, KEY_LATE_S) if late else self._chance.random() * KEY_STEP_S * 0.9
+                )
+                if late:
+                    self.cluster.trouble(player, wait)
+                self._at(self.cluster.world.now + wait, partial(self._rekey, player, player.epoch))
+
+    def _rekey(self, player: Player, epoch: int) -> None:
+        if not player.running or player.epoch != epoch:
+            return
+        if player.node.paused:
+            self.cluster.trouble(player, KEY_STEP_S)
+            self._later(partial(self._rekey, player, epoch), KEY_STEP_S / 8, KEY_STEP_S / 4)
+        else:
+            self.cluster.rekey(player)
+
     def _calm(self) -> None:
         """All faults end; of those that died some stay dead."""
         cluster, world = self.cluster, self.cluster.world
         for cut in list(self._cuts):
             self._heal(cut)
-        world.run(6.0)
+        world.run(CALM_S)
         world.faults.loss = min(self._loss, 0.1)
         for player in cluster.players:
             player.node.service_s = 0.0
