@@ -59,7 +59,7 @@ ROOMS: dict[str, Room] = {
     "discovery": _room("L2", _LOW, "a protocol core has no peers among its siblings", "dns"),
     "balance": _room("L2", _LOW, "service to plan, nothing else", planned=True),
     "mesh": _room("L2", _LOW, "services to a proxy's configuration, nothing else", planned=True),
-    "pki": _room("L2", _LOW, "used by both ends of a session, so it knows neither", "cryptography", planned=True),
+    "pki": _room("L2", _LOW, "used by both ends of a session, so it knows neither", "cryptography"),
     "engine": _room("L3", f"{_LOW} {_L2}", "the engine decides; only the daemon joins it with the edges"),
     "manager": _room("L3", f"{_LOW} ipam pki discovery", "the manager decides for all nodes; only the daemon joins it"),
     "kernel": _room("E", _LOW, "an edge does what a plan says and decides nothing", "pyroute2"),

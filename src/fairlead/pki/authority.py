@@ -14,7 +14,7 @@ from fairlead.model import codes
 from fairlead.model.cluster import Authority
 from fairlead.model.errors import Invalid
 from fairlead.model.ids import Chance
-from fairlead.pki.certificates import GOSSIP_URN, ORGANIZATIONAL_UNITS, load_certificates, to_pem
+from fairlead.pki.certificates import GOSSIP_URN, ORGANIZATIONAL_UNITS, first_root, load_certificates, to_pem
 from fairlead.pki.keys import key_id, load_key, new_key
 from fairlead.pki.requests import Request
 
@@ -68,7 +68,7 @@ def trusted(authority: Authority) -> str:
 
 def join_root(authority: Authority) -> str:
     """The one root that join tokens are made for (PEM); what a joining node is given to compare with its token."""
-    return to_pem(load_certificates(authority.certificate)[0])
+    return first_root(authority.certificate)
 
 
 def signing_root(authority: Authority) -> Root:

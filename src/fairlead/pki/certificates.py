@@ -65,24 +65,19 @@ class Identity:
 def identify(certificate: bytes, cluster_id: str, at: float) -> Identity:
     """Who the peer of a TLS connection is, by its certificate (DER), whose signatures TLS has verified. Raises
     ``Forbidden`` for one that is no node's, outside its time, or of another cluster."""
-    try:
-        leaf = x509.load_der_x509_certificate(certificate)
-    except UNREADABLE as error:
-        raise _untrusted("it is no certificate") from error
-    return _check(leaf, cluster_id, at)
+    return _check(_load_der(certificate), cluster_id, at)
 
 
 def verify(chain: str, roots: str, cluster_id: str | None, at: float) -> Identity:
     """Who a certificate (PEM, its issuers after it) is for, with every signature up to one of the roots (PEM) checked.
     A ``cluster_id`` of None allows any cluster, as the one that is being joined. Raises ``Forbidden``."""
-    certificates = load_certificates(chain)
-    identity = _check(certificates[0], cluster_id, at)
-    try:
-        policy = PolicyBuilder().store(Store(load_certificates(roots))).time(_moment(at)).max_chain_depth(1)
-        policy.build_client_verifier().verify(certificates[0], certificates[1:])
-    except (VerificationError, *UNREADABLE) as error:
-        raise _untrusted("it was not signed by this cluster's authority") from error
-    return identity
+    return _verify(load_certificates(chain), roots, cluster_id, at)
+
+
+def verify_passed_on(certificate: bytes, roots: str, cluster_id: str, at: float) -> Identity:
+    """Who a certificate (DER) is for that another manager has seen and passes on: that it says so is no proof. Raises
+    ``Forbidden``."""
+    return _verify([_load_der(certificate)], roots, cluster_id, at)
 
 
 def check_pair(chain: str, key: str) -> None:
@@ -109,6 +104,12 @@ def load_certificates(text: str) -> list[x509.Certificate]:
         raise _untrusted("it is no certificate") from error
 
 
+def first_root(roots: str) -> str:
+    """The first of the roots that a node trusts (PEM): while one replaces the other, the one that join tokens are made
+    for."""
+    return to_pem(load_certificates(roots)[0])
+
+
 def to_pem(certificate: x509.Certificate) -> str:
     """The text form of a certificate."""
     return certificate.public_bytes(Encoding.PEM).decode()
@@ -130,6 +131,23 @@ def gossip_key_in(names: x509.SubjectAlternativeName) -> str:
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     found = [match[1] for match in map(_GOSSIP_KEY.match, uris) if match is not None]
     return found[0] if len(found) == 1 else ""
+
+
+def _verify(certificates: list[x509.Certificate], roots: str, cluster_id: str | None, at: float) -> Identity:
+    identity = _check(certificates[0], cluster_id, at)
+    try:
+        policy = PolicyBuilder().store(Store(load_certificates(roots))).time(_moment(at)).max_chain_depth(1)
+        policy.build_client_verifier().verify(certificates[0], certificates[1:])
+    except (VerificationError, *UNREADABLE) as error:
+        raise _untrusted("it was not signed by this cluster's authority") from error
+    return identity
+
+
+def _load_der(certificate: bytes) -> x509.Certificate:
+    try:
+        return x509.load_der_x509_certificate(certificate)
+    except UNREADABLE as error:
+        raise _untrusted("it is no certificate") from error
 
 
 def _check(leaf: x509.Certificate, cluster_id: str | None, at: float) -> Identity:

@@ -40,6 +40,7 @@ from fairlead.pki.certificates import (
     root_digest,
     root_info,
     verify,
+    verify_passed_on,
 )
 from fairlead.pki.keys import load_key, new_key
 from fairlead.pki.requests import Request, make_request
@@ -192,6 +193,17 @@ def test_what_does_not_say_whose_it_is_is_refused_though_the_authority_signed_it
     wanted = subject[0][1] if subject and subject[0][0] == NameOID.ORGANIZATION_NAME else WORLD.cluster_id
     assert refused(lambda: identify(leaf, wanted, AT + 1)) == codes.CERTIFICATE_INVALID
     assert refused(lambda: verify(chain, OURS.certificate, None, AT + 1)) == codes.CERTIFICATE_INVALID
+
+
+def test_a_certificate_that_is_passed_on_is_verified_as_if_it_came_from_a_stranger() -> None:
+    roots = trusted(WORLD.authority)
+    assert verify_passed_on(der(WORKING), roots, WORLD.cluster_id, AT).node_id == WORKING.node_id
+    fake = new_root(random.Random(9), AT)
+    lie = load_certificates(forged(fake, GOOD_SUBJECT, good))[0].public_bytes(Encoding.DER)
+    assert identify(lie, WORLD.cluster_id, AT + 1).node_id == MANAGING.node_id
+    for certificate in (lie, der(STRANGER), b"", b"x"):
+        with pytest.raises(Forbidden):
+            verify_passed_on(certificate, roots, WORLD.cluster_id, AT + 1)
 
 
 def test_a_node_cannot_sign_for_others() -> None:

@@ -141,6 +141,10 @@ async def check(place: Path, states: list[State]) -> None:
     except Unavailable:
         store = SqliteClusterStore(path, open_vault(random.Random(4), UNLOCK_KEY))
         was_locked = True
+    assert store.is_locked is was_locked
+    if was_locked:
+        # The data key of before was in the clear: nothing of it may be left once a locked file was opened again.
+        assert b"clear:" not in b"".join(file.read_bytes() for file in place.iterdir())
     found = await state_of(store)
     possible = [done for done in (answered, answered + 1) if done < len(states)]
     assert (found, was_locked) in [(states[done], done in LOCKED_AFTER) for done in possible], answered

@@ -131,6 +131,7 @@ def test_a_new_seal_leaves_nothing_of_the_old_one(tmp_path: Path, first: bytes |
         assert old.kept.split(b":")[1] in on_disk(tmp_path)
         before = await store.range("")
         await store.rekey(Vault.new(random.Random(9), second))
+        assert old.kept.split(b":")[1] not in on_disk(tmp_path)
         await put(store, "node/b")
         assert store.is_locked is (second is not None)
         await store.close()
