@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 from bench import swarms
+from bench.allocation import allocations
 from bench.context import FAULTS, OURS, THEIRS, Context, Samples, percentile
 from bench.engines import Engine, Fairlead
 from bench.hosts import NotMeasured
@@ -94,4 +95,7 @@ def _visible(swarm: swarms.Swarm, number: int) -> float:
     return max(0.0, float(said) - started)
 
 
-MEASUREMENTS = ((("cluster.form", "cluster.name_visible"), clusters),)
+MEASUREMENTS = (
+    (("cluster.alloc",), allocations),
+    (("cluster.form", "cluster.name_visible"), clusters),
+)
