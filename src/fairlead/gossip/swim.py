@@ -297,6 +297,9 @@ class Swim:
         member = self._members.get(probe.subject)
         if member is None or member.card.left:
             self.forget(probe.subject)
+        elif probe.stage is Stage.RUMOUR and not (probe.pings or probe.askers) and member.level > probe.level:
+            # Another has looked already and seen it alive: a thousand need not.
+            self._finish(probe, reached=True)
         elif probe.stage is Stage.DIRECT:
             self._ask_others(probe, member, now)
         elif probe.stage is Stage.INDIRECT:

@@ -121,8 +121,8 @@ class Hosts:
             player.networks.clear()
         node, now = player.node, player.node.clock(self.world.now)
         keyring = Keyring(self.keys[0])
-        for key in self.keys:
-            keyring.install(key)
+        for secret in self.keys:
+            keyring.install(secret)
         core = Gossip(
             player.identity,
             player.epoch,
