@@ -68,9 +68,11 @@ def record_row(item: dict[str, object], *, full: bool) -> Row:
     """A record's row. What is not believed shows why in the place of its value."""
     cut = None if full else SHORT_ID
     fault = text(item.get("Fault"))
-    named = {"network_id", "endpoint_id"}
-    shown = {name: value for name, value in record(item.get("Value")).items() if full or name not in named}
-    words = " ".join(f"{name}={_words(value)}" for name, value in shown.items() if value not in ("", []))
+    value = record(item.get("Value"))
+    # of an endpoint's record the table and the key say these already
+    hidden = {"network_id", "endpoint_id"} if "endpoint_id" in value and not full else set()
+    shown = {name: part for name, part in value.items() if name not in hidden}
+    words = " ".join(f"{name}={_words(part)}" for name, part in shown.items() if part not in ("", []))
     key = text(item.get("Key"))
     return {
         "Network": text(item.get("Network"))[:cut],

@@ -6,7 +6,7 @@ network's ring (``gossip.veil``). Reading is total: whatever a record says, a fa
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_interface
+from ipaddress import IPv4Interface, IPv6Interface, ip_address
 
 import msgspec
 
@@ -81,8 +81,9 @@ def _sensible(fact: Fact) -> bool:
     try:
         if len(fact.endpoint_id) > _ID_CHARACTERS or not fact.endpoint_id.isalnum():
             return False
-        versions = [ip_interface(text).version for text in (fact.ipv4, fact.ipv6) if text]
-        if versions not in ([4], [6], [4, 6]) or (versions == [6] and fact.ipv4):
+        four = IPv4Interface(fact.ipv4) if fact.ipv4 else None
+        six = IPv6Interface(fact.ipv6) if fact.ipv6 else None
+        if (four is None and six is None) or (six is not None and six.scope_id is not None):
             return False
         if isinstance(fact, Peer):
             parse_mac(fact.mac)
