@@ -52,7 +52,7 @@ def new_root(chance: Chance, at: float) -> Root:
     key = new_key(chance)
     public, name = load_key(key).public_key(), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, ROOT_NAME)])
     builder = _builder(name, public, at, ROOT_S, chance).issuer_name(name)
-    return Root(to_pem(sign_authority(builder, public, load_key(key), depth=1)), key)
+    return Root(to_pem(_sign_authority(builder, public, load_key(key), depth=1)), key)
 
 
 def new_authority(chance: Chance, at: float) -> Authority:
@@ -130,10 +130,10 @@ def cross_sign(newer: Root, older: Root, chance: Chance, at: float) -> str:
     public = load_key(newer.key).public_key()
     valid_s = min(new.not_valid_after_utc, old.not_valid_after_utc).timestamp() - at
     builder = _builder(new.subject, public, at, valid_s, chance).issuer_name(old.subject)
-    return to_pem(sign_authority(builder, public, load_key(older.key), depth=0))
+    return to_pem(_sign_authority(builder, public, load_key(older.key), depth=0))
 
 
-def sign_authority(
+def _sign_authority(
     builder: x509.CertificateBuilder,
     public: ec.EllipticCurvePublicKey,
     signer: ec.EllipticCurvePrivateKey,

@@ -94,7 +94,8 @@ class Vault:
 
     @classmethod
     def new(cls, chance: Chance, unlock_key: bytes | None = None) -> Vault:
-        """A fresh data key, sealed under the unlock key if one is given."""
+        """A fresh data key, sealed under the unlock key if one is given. What an older one sealed stays closed to it, so that
+        what an old copy of a disk gives away opens nothing newer."""
         key = chance.getrandbits(KEY_BYTES * 8).to_bytes(KEY_BYTES, "big")
         if unlock_key is None:
             return cls(key, _CLEAR + base64.b64encode(key), chance)
@@ -128,10 +129,6 @@ class Vault:
     def is_locked(self) -> bool:
         """Whether an unlock key is needed to open it again."""
         return self.kept.startswith(_LOCKED)
-
-    def renewed(self, unlock_key: bytes | None) -> Vault:
-        """A vault with a fresh data key: what an old copy of the disk gives away opens nothing of it."""
-        return Vault.new(self._chance, unlock_key)
 
     def seal(self, name: str, plain: bytes) -> bytes:
         """``plain`` bound to a name."""

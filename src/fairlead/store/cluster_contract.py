@@ -188,9 +188,13 @@ def check_txn(txn: Txn) -> None:
     """Raises ``Invalid`` for a transaction that no store takes."""
     written = [write.key for write in txn.writes]
     keys = [*written, *(compare.key for compare in txn.compares)]
-    size = sum(len(key.encode()) for key in keys) + sum(len(item.value) for item in txn.writes if isinstance(item, Put))
     if not all(keys):
         raise Invalid("a transaction names an empty key")
+    try:
+        size = sum(len(key.encode()) for key in keys)
+    except UnicodeEncodeError as error:
+        raise Invalid("a transaction names a key that is no text") from error
+    size += sum(len(write.value) for write in txn.writes if isinstance(write, Put))
     if len(set(written)) != len(written):
         raise Invalid("a transaction writes a key twice")
     operations = max(len(txn.compares), len(txn.writes))

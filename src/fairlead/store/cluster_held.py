@@ -149,16 +149,22 @@ class HeldStore:
     async def _work(self) -> None:
         while self._waiting:
             actions, self._waiting = self._waiting, []
-            answers: list[_Answer | NetError] = [Internal("the writer failed", code=codes.FAULT) for _ in actions]
+            answers: list[_Answer | NetError] | None = None
             try:
                 step = self._core.begin()
-                answers = [_staged(action, step) for action in actions]
+                staged = [_staged(action, step) for action in actions]
                 if step.changes_anything:
                     await self._keep(step)
                 self._publish(step)
+                answers = staged
             except NetError as error:
                 answers = [error for _ in actions]
             finally:
+                if answers is None:
+                    # Nobody knows what was kept: whoever goes on from here might contradict it.
+                    self._pulse.is_ended = True
+                    lost = (*actions, *self._waiting)
+                    actions, answers, self._waiting = list(lost), [_fault() for _ in lost], []
                 for action, answer in zip(actions, answers, strict=True):
                     _tell(action.future, answer)
 
@@ -181,7 +187,8 @@ class HeldStore:
         """Wake at the first end of a lease. Prolonging one meanwhile costs nothing until then."""
         if self._alarm is not None:
             self._alarm.cancel()
-        self._alarm = self._loop.call_at(min(self._ends.values()), self._end_leases) if self._ends else None
+        is_wanted = self._ends and not self._pulse.is_ended
+        self._alarm = self._loop.call_at(min(self._ends.values()), self._end_leases) if is_wanted else None
 
     def _end_leases(self) -> None:
         now = self._loop.time()
@@ -235,6 +242,10 @@ def _staged(action: _Action, step: Step) -> _Answer | NetError:
         return action.stage(step)
     except NetError as error:
         return error
+
+
+def _fault() -> Internal:
+    return Internal("the cluster's store failed in a way that nobody foresaw", code=codes.FAULT)
 
 
 def _tell(future: asyncio.Future[_Answer], answer: _Answer | NetError) -> None:

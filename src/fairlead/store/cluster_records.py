@@ -11,16 +11,6 @@ from fairlead.model.errors import Internal
 _DECODERS = {f"{kind}/": msgspec.json.Decoder(record_type) for record_type, kind in KINDS.items()}
 
 
-def prefix_of(record_type: type[ClusterRecord]) -> str:
-    """What the keys of all records of a kind begin with."""
-    return f"{KINDS[record_type]}/"
-
-
-def key_of(record: ClusterRecord) -> str:
-    """The key of a record."""
-    return prefix_of(type(record)) + record.id
-
-
 def encode(record: ClusterRecord) -> bytes:
     """A record as the value of its key."""
     return msgspec.json.encode(record)

@@ -50,6 +50,8 @@ create table if not exists facts (name text primary key, value blob not null) wi
 """
 #: Bytes of the smallest page of a SQLite file; SQLite takes what is shorter for an empty file, and fills it.
 _SIZE_MIN_BYTES = 512
+#: Who may open the file: its data key may lie in it.
+_MODE = 0o600
 #: Seconds to wait for another process that holds the file: one that ends lets go of it in a moment.
 _LOCK_S = 1.0
 _PUT = "insert or replace into entries values (?, ?, ?, ?, ?, ?)"
@@ -138,7 +140,11 @@ class _File:
                 raise self._trouble("open", "it is cut off" if size else "it is missing or empty")
             os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
             # SQLite gives the files beside it the same mode.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+            try:
+                os.fchmod(descriptor, _MODE)  # a copy that was brought back may be open to all
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise self._trouble("open", str(error)) from error
         self._db = sqlite3.connect(path, timeout=_LOCK_S, check_same_thread=False, isolation_level=None)

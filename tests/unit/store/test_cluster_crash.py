@@ -133,6 +133,10 @@ async def expected() -> list[State]:
     return states
 
 
+def on_disk(place: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in place.iterdir())
+
+
 async def check(place: Path, states: list[State]) -> None:
     path, answered = str(place / "manager.db"), len((place / "answered").read_bytes())
     try:
@@ -144,7 +148,7 @@ async def check(place: Path, states: list[State]) -> None:
     assert store.is_locked is was_locked
     if was_locked:
         # The data key of before was in the clear: nothing of it may be left once a locked file was opened again.
-        assert b"clear:" not in b"".join(file.read_bytes() for file in place.iterdir())
+        assert b"clear:" not in on_disk(place)
     found = await state_of(store)
     possible = [done for done in (answered, answered + 1) if done < len(states)]
     assert (found, was_locked) in [(states[done], done in LOCKED_AFTER) for done in possible], answered

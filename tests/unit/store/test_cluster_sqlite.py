@@ -63,6 +63,14 @@ def test_a_file_is_for_its_owner_alone_and_shows_no_value(tmp_path: Path) -> Non
     asyncio.run(scenario())
 
 
+def test_a_file_that_was_brought_back_open_to_all_is_closed_to_them(tmp_path: Path) -> None:
+    asyncio.run(filled(tmp_path))
+    file = Path(path_in(tmp_path))
+    file.chmod(0o644)
+    asyncio.run(reopened(tmp_path))
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
 def test_everything_comes_back_also_leases_with_their_full_time(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = SqliteClusterStore(path_in(tmp_path), vault())
