@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 from tests.sim.gossip_tiny import Tiny
@@ -14,7 +16,7 @@ from tests.sim.gossip_tiny import Tiny
 from fairlead.gossip.aio import GossipServer, Loop, listen
 from fairlead.gossip.contract import STREAM_BYTES_MAX
 from fairlead.gossip.identity import Address
-from fairlead.gossip.inbound import INBOUND_HOST_MAX
+from fairlead.gossip.inbound import INBOUND_HOST_MAX, STRANGER_BYTES_MAX, STRANGERS_MAX
 
 WAIT_S = 10.0
 Start = Callable[..., GossipServer[Tiny]]
@@ -188,6 +190,88 @@ def test_connections_from_one_host_are_bounded_and_others_still_served(bed: Bed)
             stream.close()
     a.do(lambda core, _now: core.ask(1, b.address, b"again"))
     until(lambda: a.core.replies)
+
+
+def test_a_members_host_on_which_others_hold_all_connections_still_gets_through(bed: Bed) -> None:
+    """Containers on a member's host come from its address, too."""
+    a, b = bed.start(), bed.start()
+    with ExitStack() as stack:
+        for _ in range(INBOUND_HOST_MAX):
+            stack.enter_context(socket.create_connection((b.address.host, b.address.port), WAIT_S))
+        a.do(lambda core, _now: core.ask(1, b.address, b"abc"))
+        until(lambda: a.core.replies)
+        assert a.core.replies[1][1] == b"cba"
+
+
+def test_sec_26_crowds_of_strangers_take_turns_and_members_and_newcomers_get_through(bed: Bed) -> None:
+    """Connections that say nothing, or a byte a second, from a few hosts and from very many."""
+    a, b = bed.start(), bed.start()
+    to = (b.address.host, b.address.port)
+    with ExitStack() as stack:
+        for number in range(3 * STRANGERS_MAX):
+            stranger = stack.enter_context(socket.socket())
+            stranger.bind((f"127.{1 + number // 250}.0.{1 + number % 250}" if number % 2 else "127.99.0.1", 0))
+            stranger.settimeout(WAIT_S)
+            stranger.connect(to)
+            stranger.sendall(b"\0"[: number % 3])
+        until(lambda: b.traffic.turned_away >= 2 * STRANGERS_MAX)
+        assert len(b._streams._inbound) <= STRANGERS_MAX
+        a.do(lambda core, _now: core.ask(1, b.address, b"abc"))
+        until(lambda: a.core.replies)
+        assert a.core.replies[1][1] == b"cba"
+        with socket.socket() as newcomer:
+            newcomer.bind(("127.98.0.1", 0))
+            newcomer.settimeout(WAIT_S)
+            newcomer.connect(to)
+            newcomer.sendall(struct.pack(">I", 2) + b"ab")
+            assert newcomer.recv(6) == struct.pack(">I", 2) + b"ba"
+    until(lambda: not len(b._streams._inbound) and not b.traffic.half_read)
+
+
+def test_sec_26_a_strangers_message_is_short_and_soon(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fairlead.gossip.inbound.STRANGER_S", 0.3)
+    b = bed.start()
+    for said in (b"", struct.pack(">I", 100) + b"half", struct.pack(">I", STRANGER_BYTES_MAX + 1)):
+        with socket.socket() as stranger:
+            stranger.bind(("127.99.0.1", 0))
+            stranger.settimeout(WAIT_S)
+            stranger.connect((b.address.host, b.address.port))
+            stranger.sendall(said)
+            assert not stranger.recv(1)
+    until(lambda: not len(b._streams._inbound) and not b.traffic.half_read)
+
+
+def test_who_was_a_stranger_when_it_connected_keeps_its_lifeline_once_it_is_a_member(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fairlead.gossip.inbound.STRANGER_S", 0.3)
+    a, b = bed.start("127.5.0.1"), bed.start()
+    a.do(lambda core, _now: core.hold(b.address))
+    until(lambda: len(b._streams._inbound))
+    b.core.members.add("127.5.0.1")
+    time.sleep(1.5)  # longer than a stranger has
+    assert not a.core.lost
+    assert len(b._streams._inbound) == 1
+
+
+def test_without_descriptors_nobody_is_taken_in_and_nothing_spins(bed: Bed) -> None:
+    """A connection that cannot be accepted makes the listener ready for ever."""
+    b = bed.start()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    waiting = [socket.socket() for _ in range(20)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (waiting[-1].fileno() + 1, before[1]))
+    try:
+        for stream in waiting:
+            stream.settimeout(WAIT_S)
+            stream.connect((b.address.host, b.address.port))
+        spent = time.process_time()
+        time.sleep(1.0)
+        assert time.process_time() - spent < 0.5, "it does not try again and again"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    until(lambda: len(b._streams._inbound) == len(waiting))
+    for stream in waiting:
+        stream.close()
 
 
 def test_garbage_on_the_sockets_harms_nobody(bed: Bed) -> None:

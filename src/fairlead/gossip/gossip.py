@@ -275,6 +275,8 @@ class Gossip(Voice):
         if isinstance(message, Spread):
             return True
         member = self.members.named(opened.sender)
+        if isinstance(message, Join) and (member is None or member.card.order < message.card.order):
+            return True  # what its owner has signed anew is no repetition, whatever was sealed in its name
         if self._guard.fresh(opened, member.card.epoch if member else None):
             return True
         self.counters["replayed"] += 1

@@ -52,8 +52,7 @@ class Inbound:
         """Somebody has connected."""
         host = sender.host
         member = self._known(host)
-        if member and (self._hosts[host] >= INBOUND_HOST_MAX or len(self._members) >= INBOUND_MAX):
-            self._traffic.turned_away += 1
+        if member and not self._has_room(host):
             sock.close()
             return
         limit = STREAM_BYTES_MAX if member else STRANGER_BYTES_MAX
@@ -71,6 +70,17 @@ class Inbound:
         self._members[stream] = host
         self._hosts[host] += 1
         stream.patience_s = SERVE_S
+
+    def _has_room(self, host: str) -> bool:
+        """Whether one more may come from a member's host. When that has as many as may be, its oldest that says nothing
+        goes: there may be others on it than the member (containers)."""
+        if self._hosts[host] < INBOUND_HOST_MAX and len(self._members) < INBOUND_MAX:
+            return True
+        self._traffic.turned_away += 1
+        oldest = next((stream for stream, one in self._members.items() if one == host and stream.idle), None)
+        if oldest is not None:
+            oldest.end()
+        return oldest is not None
 
     def _make_room(self, host: str) -> None:
         """Have one stranger less when there are as many as may be, of all or of a host."""

@@ -167,9 +167,10 @@ def read_card(reader: Reader) -> Card:
     inner.end()
     if left > 1 or not port or len(host) not in (4, 16):
         raise Malformed
-    return Card(
-        key, epoch, incarnation, Address(str(ipaddress.ip_address(host)), port), metadata, bool(left), body, signature
-    )
+    where = ipaddress.ip_address(host)
+    if where.is_multicast or where.is_unspecified:  # nobody is there, and all would send probes to many
+        raise Malformed
+    return Card(key, epoch, incarnation, Address(str(where), port), metadata, bool(left), body, signature)
 
 
 def genuine_card(card: Card, verify: Verify = verified) -> bool:

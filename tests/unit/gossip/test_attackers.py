@@ -12,7 +12,9 @@ from random import Random
 import pytest
 from tests.unit.gossip.village import KEY, NET, Village, address_of, identity_of, write_blocks
 
-from fairlead.gossip.blocks import Event
+from fairlead.gossip import codec
+from fairlead.gossip.blocks import Event, read_block
+from fairlead.gossip.codec import Reader
 from fairlead.gossip.contract import Datagram, EpochTaken, MemberDown, RecordChanged, Request, Wish
 from fairlead.gossip.contract import Event as Told
 from fairlead.gossip.gossip import Gossip
@@ -241,6 +243,53 @@ def test_a_request_to_join_is_answered_once() -> None:
     node = village.nodes[2]
     replies = [node.serve(join, ELSEWHERE, village.now) for _ in range(50)]
     assert all(len(reply) < 300 for reply in replies[1:]), "its own card, no more"
+
+
+def test_what_an_insider_sealed_in_its_name_does_not_keep_a_node_from_joining() -> None:
+    """Epochs can be guessed from the clock: a counter of the far future is used up before the node has come."""
+    village = tapped(3)
+    for epoch in (1, 2):
+        for at in range(3):
+            packet = insider(village, 9, epoch, COUNTER_MAX - 1).seal(encode(Ping(1, 2)), short(village.id(at)))
+            village.nodes[at].receive(packet, ELSEWHERE, village.now)
+            village.drain(at)
+    village.start(9, epoch=2)
+    village.do(9, lambda node: node.join([address_of(0), address_of(1)], village.now))
+    village.attach(9)
+    village.put(9, "k", "v")
+    village.run_until(lambda: village.all_have("k", "v") and village.agree(), 5.0)
+
+
+def test_sec_27_a_block_cannot_be_moved_to_another_network_owner_or_epoch() -> None:
+    """What is signed names all three: whoever has a network's blocks cannot have them count in another."""
+    village = Village(3)
+    for scope in ("aa", "bb"):
+        village.attach(scope=scope)
+    village.run_until(lambda: all(len(node.tables.attached) == 2 for node in village.nodes.values()), 3.0)
+    village.put(1, "k", "v", scope="aa")
+    village.run(0.5)
+    log = village.nodes[0].tables.log(village.id(1), "aa")
+    assert log is not None
+    (block,) = log.since(Version())[1]
+    name = block.owner + codec.text("aa") + codec.varint(1)
+    assert block.body.startswith(name)
+    moved = (
+        block.owner + codec.text("bb") + codec.varint(1),
+        block.owner + codec.text("aa") + codec.varint(2),
+        village.id(2) + codec.text("aa") + codec.varint(1),
+    )
+    for number, other in enumerate(moved, 1):
+        said = codec.blob(other + block.body.removeprefix(name)) + codec.blob(block.proof)
+        item = read_block(Reader(said))
+        packet = insider(village, 2, counter=5000 + number).seal(encode(Spread((item,))))
+        village.nodes[0].receive(packet, address_of(2), village.now)
+        village.drain(0)
+        shot = village.nodes[0].snapshot()
+        assert shot.counters["forged_blocks"] == number
+        assert shot.forgers == {village.id(2).hex(): number}
+    village.run(2.0)
+    assert village.all_have("k", None, scope="bb")
+    assert village.all_have("k", "v", scope="aa")
 
 
 def test_a_question_who_somebody_is_is_answered_once() -> None:

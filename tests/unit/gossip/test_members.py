@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,7 +44,7 @@ def standing(members: Members) -> Standing | None:
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(0, 2**32 - 1),
-    st.ip_addresses(),
+    st.ip_addresses().filter(lambda host: not host.is_multicast and not host.is_unspecified),
     st.integers(1, 65535),
     st.binary(max_size=512),
     st.booleans(),
@@ -179,3 +180,10 @@ def test_the_same_news_in_any_order_ends_in_the_same_belief_and_sum(seed: int) -
         sums.add(members.sums.total)
         standings.add(standing(members))
     assert len(sums) == len(standings) == 1
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "224.0.0.1", "::", "ff02::1"])
+def test_nobody_can_have_all_probe_an_address_that_is_many_or_none(host: str) -> None:
+    card = write_card(BOB, 1, 0, Address(host, 7946))
+    with pytest.raises(Malformed):
+        read_card(Reader(encode_card(card)))
