@@ -230,15 +230,25 @@ class Carrier:
                 await concluded
             except Wanting as wanting:
                 wants += 1
-                if wants > WANTS_MAX:
-                    raise Exhausted(f"network {wanting.network_id} has no address for this node") from wanting
-                await self.leases.want(wanting.network_id, wanting.count, wanting.address)
+                try:
+                    if wants > WANTS_MAX:
+                        raise Exhausted(f"network {wanting.network_id} has no address for this node") from wanting
+                    await self.leases.want(wanting.network_id, wanting.count, wanting.address)
+                except NetError as error:
+                    return self._refuse(message, error)
             except NoSuchNetwork as missing:
                 if not isinstance(message, _JOINING) or missing.ref in admitted:
-                    raise
+                    return self._refuse(message, missing)
                 admitted.add(missing.ref)
-                if not await self.leases.admit(missing.ref):
-                    raise
+                try:
+                    known = await self.leases.admit(missing.ref)
+                except NetError as error:
+                    return self._refuse(message, error)
+                if not known:
+                    return self._refuse(message, missing)
+
+    def _refuse(self, message: Command | Event, error: NetError) -> Outcome:
+        return self.engine.refuse(message, error, time.monotonic(), time.time())
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

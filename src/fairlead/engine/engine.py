@@ -74,7 +74,7 @@ from fairlead.model.ids import Chance
 from fairlead.model.network import Network
 from fairlead.model.sandbox import Sandbox
 from fairlead.model.settings import EngineSettings, Paths
-from fairlead.model.state import Change, Record, State
+from fairlead.model.state import Change, NoSuchNetwork, Record, State
 from fairlead.plan.diff import diff
 from fairlead.plan.objects import NOTHING, Plan
 
@@ -243,7 +243,7 @@ class Engine:
         try:
             reply, error, wait_exit = self._dispatch(turn, message)
             self._holds.check(turn.state.settle(keep=True) if not busy else (), turn.alone if not busy else ())
-        except (Held, Wanting):
+        except (Held, Wanting, NoSuchNetwork):
             self._take_back(turn, ipam)
             raise
         except NetError as fault:
@@ -255,8 +255,8 @@ class Engine:
         return self._conclude(turn, message, busy, reply=reply, error=error, wait_exit=wait_exit)
 
     def refuse(self, message: Command | Event, error: NetError, now: float, at: float) -> Outcome:
-        """A message that raised ``Wanting`` cannot be met, as ``error`` says: what is to be done instead, the error with
-        it; raises the error when nothing is."""
+        """A message that raised ``Wanting`` or ``NoSuchNetwork`` cannot be met, as ``error`` says, and no manager can help:
+        what is to be done instead, the error with it; raises the error when nothing is."""
         removal = self._removal(message, now, at)
         if removal is None:
             raise error
