@@ -1,7 +1,8 @@
 """Cluster: what managers hold in common (Docker: swarm), and what of it a node is given.
 
 These are records of the cluster's store and values on the wire between managers and nodes. Node and cluster ids are 25
-characters of base 36, as swarm's; networks have ordinary ids of 64 hexadecimal digits.
+characters of base 36, as swarm's; networks have ordinary ids of 64 hexadecimal digits. Secrets are in no representation,
+so that none gets into a log.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Key:
     """One shared key: ``tag`` counts up over the life of the cluster; ``secret`` is 32 bytes in hexadecimal."""
 
     tag: int
-    secret: str
+    secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +63,9 @@ class Authority:
     is ``next_key`` with ``cross`` (the new root signed by the old one) sent along."""
 
     certificate: str
-    key: str
+    key: str = field(repr=False)
     next_certificate: str = ""
-    next_key: str = ""
+    next_key: str = field(default="", repr=False)
     cross: str = ""
 
 
@@ -77,16 +78,16 @@ class Cluster:
     created: float
     updated: float
     authority: Authority
-    worker_token: str
-    manager_token: str
+    worker_token: str = field(repr=False)
+    manager_token: str = field(repr=False)
     spec: ClusterSpec = ClusterSpec()
     default_pools: tuple[tuple[str, int], ...] = DEFAULT_POOLS
     data_path_port: int = DATA_PATH_PORT
     gossip_keys: Ring = Ring()
     data_keys: Ring = Ring()
     #: Secret from which the keys of single networks are derived; known to managers only.
-    network_secret: str = ""
-    unlock_key: str = ""
+    network_secret: str = field(default="", repr=False)
+    unlock_key: str = field(default="", repr=False)
     removed: dict[str, float] = field(default_factory=dict)
     #: Public gossip keys of the removed nodes, until when they are remembered (epoch seconds).
     removed_keys: dict[str, float] = field(default_factory=dict)

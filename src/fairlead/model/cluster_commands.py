@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fairlead.model.cluster import (
     DATA_PATH_PORT,
@@ -53,7 +53,7 @@ class ReplaceAuthority:
     ``Cluster``."""
 
     certificate: str = ""
-    key: str = ""
+    key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class AdmitNode:
     where it is seen. The answer is an ``Admission``. A public key, or the description's gossip key, that a node has
     already is refused: it is a request sent again, or somebody else's."""
 
-    token: str
+    token: str = field(repr=False)
     public_key: str
     description: NodeDescription
     address: str = ""
