@@ -410,6 +410,7 @@ class Gossiping:
         task = asyncio.get_running_loop().create_task(self._guarded(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # called off before its first turn, it would never be awaited
 
     async def _guarded(self, work: Coroutine[object, object, None]) -> None:
         try:
