@@ -126,6 +126,7 @@ class World:
             "endpoint": state.endpoints,
             "sandbox": state.sandboxes,
             "container": state.containers,
+            "lease": state.leases,
         }
         return {(kind, key): value for kind, table in tables.items() for key, value in table.items()}  # type: ignore[attr-defined]
 
@@ -134,7 +135,7 @@ class World:
         assert self.written == self.records()
         wanted = {owner: plan for owner, plan in self.engine.plans().items() if plan}
         assert {owner: plan for owner, plan in self.standing.items() if plan} == wanted
-        held = [e.ipv4 for e in self.engine.state.endpoints.values() if e.ipv4]
+        held = [(e.network_id, e.ipv4) for e in self.engine.state.endpoints.values() if e.ipv4]
         assert len(held) == len(set(held))
 
     def _write(self, outcome: Outcome) -> None:
