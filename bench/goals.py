@@ -155,9 +155,12 @@ def _gossip_sim() -> dict[str, Goal]:
         found[f"gossip-sim.memory.record_bytes.n{count}"] = Goal("B", "a node's memory for each of so many records")
     for slow in (4, 16):
         found[f"gossip-sim.slow{slow}.lifeguard"] = Goal(
-            "deaths", "sound nodes called dead, some others slow; with local health", (_at_most(0),)
+            "deaths", "sound nodes called dead by anybody, so many others slow"
         )
-        found[f"gossip-sim.slow{slow}.plain"] = Goal("deaths", "the same without")
+        found[f"gossip-sim.slow{slow}.plain"] = Goal("deaths", "the same in SWIM as published")
+        # Lifeguard's authors found 50 to 100 times fewer
+        found[f"gossip-sim.slow{slow}.fewer"] = Goal("times", "the second by the first", (_at_least(50),))
+        found[f"gossip-sim.slow{slow}.believed"] = Goal("deaths", "of the first, said by sound nodes", (_at_most(0),))
     found["gossip-sim.schedules.failed"] = Goal("", "random schedules that did not end converged", (_at_most(0),))
     return found
 

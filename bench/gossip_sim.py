@@ -25,6 +25,7 @@ SHARED_FROM = 2000
 PUTS, SCHEDULES, JOB = 5, (10_000, 200), 50
 #: Lifeguard's experiment: nodes, seconds, and how many of them are slow.
 CROWD, SLOW_S, SLOW = (1000, 60), 60.0, (4, 16)
+SWIMS = (("lifeguard", GossipSettings()), ("plain", GossipSettings(lifeguard=False, lifelines=0)))
 #: What memory is measured of: kind, row, how many. Records have keys of 64 and values of 115 bytes.
 MEMORY = (
     ("members", "member_bytes", 1000), ("records", "record_bytes.n10000", 10_000),
@@ -85,18 +86,25 @@ class Rows:
 
     def _slow(self) -> Iterator[Reading]:
         count = CROWD[self._quick]
-        for slow in SLOW:
-            for lifeguard in (True, False):
-                progress(f"{slow} of {count} nodes slow, {'with' if lifeguard else 'without'} local health")
-                settings = GossipSettings() if lifeguard else GossipSettings(lifeguard=False, lifelines=0)
-                found = slow_members(1, count, slow, SLOW_S, settings)
-                kind = "lifeguard" if lifeguard else "plain"
+        progress(f"slow members among {count} nodes, here and in plain SWIM")
+        with ProcessPoolExecutor(os.cpu_count()) as pool:
+            runs = {
+                (slow, kind): pool.submit(slow_members, 1, count, slow, SLOW_S, settings)
+                for slow in SLOW
+                for kind, settings in SWIMS
+            }
+            for (slow, kind), run in runs.items():
+                found = run.result()
                 yield Reading(
                     f"gossip-sim.slow{slow}.{kind}",
                     found.of_sound,
-                    note=f"{count} nodes, {SLOW_S:g} s; {found.by_sound} of them said by sound members, of "
-                    f"{found.victims}; slow ones were called dead {found.of_slow} times",
+                    note=f"{slow} of {count} nodes, {SLOW_S:g} s; {found.by_sound} said by sound members; {found.victims} "
+                    f"victims; slow ones were called dead {found.of_slow} times",
                 )
+            for slow in SLOW:
+                plain, ours = runs[slow, "plain"].result(), runs[slow, "lifeguard"].result()
+                yield Reading(f"gossip-sim.slow{slow}.fewer", plain.of_sound / max(1, ours.of_sound))
+                yield Reading(f"gossip-sim.slow{slow}.believed", ours.by_sound)
 
     def _live_through(self) -> Iterator[Reading]:
         progress(f"{self._schedules} schedules")
