@@ -266,7 +266,9 @@ class Carrier:
         """What is done at each message."""
         names = resolvers.server
         return {
-            Register: lambda m: names.register(m.network_id, m.network_name, m.endpoint_id, m.names, m.ipv4, m.ipv6),
+            Register: lambda m: names.register(
+                m.network_id, m.network_name, m.endpoint_id, m.names, m.ipv4, m.ipv6, m.ttl_s
+            ),
             Unregister: lambda m: names.unregister(m.network_id, m.endpoint_id),
             OpenResolver: resolvers.open,
             CloseResolver: resolvers.close,

@@ -31,6 +31,7 @@ from fairlead.discovery.names import Tables
 from fairlead.discovery.resolver import Answer, Forward, View, find, resolve
 from fairlead.discovery.stream import CONNECTIONS_MAX, CONNECTIONS_TOTAL_MAX
 from fairlead.discovery.upstream import Forwarder, Send
+from fairlead.discovery.wire import TTL_S
 
 #: Events taken from epoll at a time.
 EVENTS_MAX = 64
@@ -149,11 +150,18 @@ class DnsServer:
             self._post(lambda: self._discard(box))
 
     def register(
-        self, network_id: str, network_name: str, endpoint_id: str, names: tuple[str, ...], ipv4: str, ipv6: str
+        self,
+        network_id: str,
+        network_name: str,
+        endpoint_id: str,
+        names: tuple[str, ...],
+        ipv4: str,
+        ipv6: str,
+        ttl_s: int = TTL_S,
     ) -> None:
         """As ``Tables.register``; the names resolve on return."""
         with self._lock:
-            self._tables.register(network_id, network_name, endpoint_id, names, ipv4, ipv6)
+            self._tables.register(network_id, network_name, endpoint_id, names, ipv4, ipv6, ttl_s)
 
     def unregister(self, network_id: str, endpoint_id: str) -> None:
         """As ``Tables.unregister``; the names are gone on return."""

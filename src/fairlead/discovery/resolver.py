@@ -113,7 +113,7 @@ def _reverse(tables: Tables, view: View, question: wire.Question) -> list[bytes]
             continue
         data = wire.name_data(f"{holder.names[0]}.{zone.network_name}.")
         wanted = question.type in (wire.PTR, wire.ANY) and data
-        return [wire.record(wire.PTR, data)] if wanted and data else []
+        return [wire.record(wire.PTR, data, holder.ttl_s)] if wanted and data else []
     return None
 
 
@@ -171,9 +171,9 @@ def _splits(view: View, name: str, labels: set[str]) -> list[tuple[str, str]]:
 def _addresses(holders: tuple[Registration, ...], kind: int) -> list[bytes]:
     records: list[bytes] = []
     if kind in (wire.A, wire.ANY):
-        records += [wire.record(wire.A, holder.ipv4) for holder in holders if holder.ipv4]
+        records += [wire.record(wire.A, holder.ipv4, holder.ttl_s) for holder in holders if holder.ipv4]
     if kind in (wire.AAAA, wire.ANY):
-        records += [wire.record(wire.AAAA, holder.ipv6) for holder in holders if holder.ipv6]
+        records += [wire.record(wire.AAAA, holder.ipv6, holder.ttl_s) for holder in holders if holder.ipv6]
     return records
 
 

@@ -143,9 +143,9 @@ def _extended(query: bytes, name: str, labels: int, kind: int, end: int) -> Ques
     return Question(name, labels, kind, end, edns=True, size=size, dnssec_ok=bool(message.ednsflags & _DO))
 
 
-def record(kind: int, rdata: bytes) -> bytes:
-    """A resource record owned by the question's name, with our TTL."""
-    return _TO_QUESTION + _RECORD.pack(kind, IN, TTL_S, len(rdata)) + rdata
+def record(kind: int, rdata: bytes, ttl_s: int = TTL_S) -> bytes:
+    """A resource record owned by the question's name, which clients may keep for ``ttl_s`` seconds."""
+    return _TO_QUESTION + _RECORD.pack(kind, IN, ttl_s, len(rdata)) + rdata
 
 
 def name_data(text: str) -> bytes | None:

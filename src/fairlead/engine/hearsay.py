@@ -12,6 +12,10 @@ from dataclasses import dataclass, field
 from fairlead.model.addresses import bare
 from fairlead.model.cluster import Peer
 
+#: Seconds that clients may keep the address of a name of the cluster: its endpoint may be on another node soon, with
+#: another address, and that is known everywhere in less.
+NAMES_TTL_S = 2
+
 
 @dataclass(slots=True)
 class Hearsay:

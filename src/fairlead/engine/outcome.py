@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from fairlead.discovery.hosts import HostLine
 from fairlead.discovery.resolver import View
+from fairlead.discovery.wire import TTL_S
 from fairlead.model.cluster import Peer, PeerNames
 from fairlead.model.errors import NetError
 from fairlead.model.events import Event, Notice
@@ -18,7 +19,7 @@ from fairlead.plan.objects import Plan
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """Let an endpoint's names resolve in its network."""
+    """Let an endpoint's names resolve in its network; clients may keep what they are told for ``ttl_s`` seconds."""
 
     network_id: str
     network_name: str
@@ -26,6 +27,7 @@ class Register:
     names: tuple[str, ...]
     ipv4: str
     ipv6: str
+    ttl_s: int = TTL_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fairlead.engine.core import Core, Turn, peer_owner
-from fairlead.engine.hearsay import Hearsay
+from fairlead.engine.hearsay import NAMES_TTL_S, Hearsay
 from fairlead.engine.outcome import Register, Unregister
 from fairlead.model.addresses import bare, is_v6, parse_address, parse_mac, parse_subnet
 from fairlead.model.cluster import Peer, PeerNames
@@ -61,7 +61,7 @@ def named(turn: Turn, event: NamesSeen) -> None:
         if sound is not None:
             told.named.add(endpoint_id)
             ipv4, ipv6 = bare(sound.ipv4), bare(sound.ipv6)
-            turn.say(Register(network.id, network.name, endpoint_id, sound.names, ipv4, ipv6))
+            turn.say(Register(network.id, network.name, endpoint_id, sound.names, ipv4, ipv6, NAMES_TTL_S))
         elif endpoint_id in told.named:
             told.named.discard(endpoint_id)
             turn.say(Unregister(network.id, endpoint_id))

@@ -3,8 +3,10 @@ it is ready, and both taken back in the other order."""
 
 from __future__ import annotations
 
+from fairlead.discovery.wire import TTL_S
 from fairlead.engine import leases, peers
 from fairlead.engine.core import Turn
+from fairlead.engine.hearsay import NAMES_TTL_S
 from fairlead.engine.holds import scope
 from fairlead.engine.outcome import JoinScope, LeaveScope, Publish, PublishNames, Register, RetractNames, Unregister
 from fairlead.model.addresses import bare
@@ -77,7 +79,8 @@ def register(turn: Turn, endpoint: Endpoint) -> None:
     if spans and not is_ready(turn, endpoint):
         return
     names, ipv4, ipv6 = endpoint.dns_names, bare(endpoint.ipv4), bare(endpoint.ipv6)
-    turn.say(Register(network.id, network.name, endpoint.id, names, ipv4, ipv6))
+    ttl_s = NAMES_TTL_S if spans else TTL_S
+    turn.say(Register(network.id, network.name, endpoint.id, names, ipv4, ipv6, ttl_s))
     if spans:
         turn.say(PublishNames(network.id, PeerNames(network.id, endpoint.id, names, ipv4, ipv6)))
 

@@ -67,6 +67,12 @@ def test_answers_live_for_600_seconds(tables):
     assert ask(tables, "web").answer[0].ttl == 600
 
 
+def test_an_answer_may_be_kept_as_long_as_its_endpoint_says() -> None:
+    tables = Tables()
+    tables.register("n1", "net", "e", ("web",), "10.0.0.2", "fd00::2", 2)
+    assert [ask(tables, "web", kind).answer[0].ttl for kind in ("A", "AAAA")] == [2, 2]
+
+
 @pytest.mark.parametrize("kind", ["AAAA", "MX", "TXT", "SRV", "HTTPS"])
 def test_a_known_name_without_the_type_is_noerror_and_empty(tables, kind):
     message = ask(tables, "db.main", kind)

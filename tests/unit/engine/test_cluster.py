@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from tests.unit.engine.world import World, new_engine
 
+from fairlead.engine.hearsay import NAMES_TTL_S
 from fairlead.engine.holds import Held, Wanting
 from fairlead.engine.outcome import (
     JoinScope,
@@ -475,7 +476,7 @@ def test_names_of_peers_resolve_and_those_of_our_own_are_ours(world: Cluster) ->
     world.run("ann", "blue")
     names = PeerNames(ID, "e", ("bob", "not a name", "web"), "10.0.1.20/24", "")
     outcome = world.tell(NamesSeen(ID, (("e", names), (world.endpoint("ann").id, names))))
-    assert outcome.messages == (Register(ID, "blue", "e", ("bob", "web"), "10.0.1.20", ""),)
+    assert outcome.messages == (Register(ID, "blue", "e", ("bob", "web"), "10.0.1.20", "", NAMES_TTL_S),)
     assert world.tell(NamesSeen(ID, (("e", None), ("f", None)))).messages == (Unregister(ID, "e"),)
     assert not world.tell(NamesSeen(ID, (("g", replace(names, ipv4="10.9.9.9/24")),))).messages
     world.tell(NamesSeen(ID, (("e", names),)))
