@@ -41,13 +41,15 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Somebody waits for what can only be done once reserves have come back. ``message`` is decided again when one does,
-    and for the last time at ``deadline`` (monotonic seconds)."""
+    """Somebody waits for what can only be done once reserves have come back. ``message`` is decided again when one does and
+    the nodes have told the use of all ``doubts`` (lease ids), and for the last time at ``deadline`` (monotonic
+    seconds)."""
 
     ticket: str
     network_id: str
     message: RemoveClusterNetwork | NodeSaid
     deadline: float
+    doubts: set[str]
 
 
 @dataclass(slots=True)
@@ -98,6 +100,10 @@ class Turn:
     forgets: list[Forget] = field(default_factory=list)
     #: Networks for which those who wait are to be looked at again.
     retry: set[str] = field(default_factory=set)
+    #: Leases (ids) whose use a node has told.
+    reported: set[str] = field(default_factory=set)
+    #: Nodes have been asked what their leases are used for.
+    is_sure: bool = False
 
     @property
     def state(self) -> State:

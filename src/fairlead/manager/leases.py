@@ -16,7 +16,7 @@ from fairlead.model import codes
 from fairlead.model.cluster import DOWN, ClusterNetwork, ClusterNode, Lease
 from fairlead.model.errors import Conflict, Exhausted, Forbidden, Invalid, NetError
 from fairlead.model.network import Pool
-from fairlead.model.session import LeaseWish, NetworkGrant, NetworkWish
+from fairlead.model.session import RESTING, LeaseWish, NetworkGrant, NetworkWish
 
 #: Leases that a node is given when it begins to take part in a network: its reserve.
 RESERVE = 4
@@ -24,6 +24,11 @@ RESERVE = 4
 _GIVEN_MAX = 256
 #: Most leases of one ``Hello`` that are compared with the records (the store takes 1,024 writes at once).
 _ADOPTED_MAX = 900
+#: Most leases of a network that are asked after before its removal is refused, a choice: one that so many use is used.
+_DOUBTS_MAX = 50
+#: How many generations a node may be ahead of records that were set back, a choice: far more leases than were ever given, and
+#: so few of 2^63 that nobody wears them out by lying.
+_GENERATIONS_MISSED_MAX = 1 << 32
 #: Holder of the address behind which a network's virtual addresses are balanced.
 BALANCER = "balancer"
 #: First part of the holder of a service's virtual address.
@@ -32,10 +37,12 @@ SERVICE = "service:"
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """It cannot be done before reserves of ``network_id`` have come back; if they do not in time, ``error`` is the answer."""
+    """It cannot be done before reserves of ``network_id`` have come back, or not be refused before nodes have told the use of
+    ``doubts`` (lease ids); if they do not in time, ``error`` is the answer."""
 
     network_id: str
     error: NetError
+    doubts: tuple[str, ...] = ()
 
 
 def segments(network: ClusterNetwork) -> tuple[tuple[Pool, Pool | None], ...]:
@@ -152,6 +159,7 @@ def used(turn: Turn, node: ClusterNode, uses: Iterable[tuple[str, int, str]]) ->
         if lease is not None and (lease.node_id, lease.generation, lease.resting) == (node.id, generation, False):
             turn.state.put(replace(lease, holder=holder))
             turn.retry.add(lease.network_id)
+            turn.reported.add(lease.id)
 
 
 def adopt(turn: Turn, node: ClusterNode, held: Iterable[Lease]) -> None:
@@ -159,18 +167,28 @@ def adopt(turn: Turn, node: ClusterNode, held: Iterable[Lease]) -> None:
     the node was told, if nobody else has them."""
     for lease in tuple(held)[:_ADOPTED_MAX]:
         known = turn.state.leases.get(lease.id)
-        network = turn.state.networks.get(lease.network_id)
+        holder = RESTING if lease.resting else lease.holder
         if known is not None and (known.node_id, known.generation) == (node.id, lease.generation):
-            turn.state.put(replace(known, holder=lease.holder))
-        elif known is None and network is not None and not network.removing:
-            try:
-                _exact(turn, network, lease.address, lease.ipv6, paired=False)
-            except NetError:
-                continue  # it is somebody else's: missing in the assignment, which takes it away
-            while turn.core.generation <= lease.generation:
-                turn.core.generation = max(turn.core.generation, lease.generation)
-                turn.next_generation()
-            turn.state.put(replace(lease, node_id=node.id, resting=False))
+            turn.state.put(replace(known, holder=holder))
+        elif known is None and _may_have(turn, lease):
+            turn.core.generation = max(turn.core.generation, lease.generation)
+            turn.next_generation()
+            turn.state.put(replace(lease, node_id=node.id, holder=holder, resting=False))
+
+
+def _may_have(turn: Turn, lease: Lease) -> bool:
+    """Whether a lease that only its node knows is believed: of a network that any node may join, and nobody else's. If so
+    its addresses are taken."""
+    network = turn.state.networks.get(lease.network_id)
+    if network is None or network.removing or not network.network.attachable:
+        return False
+    if not 0 < lease.generation < turn.core.generation + _GENERATIONS_MISSED_MAX:
+        return False
+    try:
+        _exact(turn, network, lease.address, lease.ipv6, paired=False)
+    except NetError:
+        return False  # missing in the assignment, which takes it away
+    return True
 
 
 def _give(turn: Turn, network: ClusterNetwork, node_id: str, count: int) -> tuple[Lease, ...]:
@@ -240,7 +258,7 @@ def _known(turn: Turn, network: ClusterNetwork, asked: LeaseWish) -> Lease | Non
 def _call_back(turn: Turn, network: ClusterNetwork, lease: Lease, address: str) -> Later:
     """Another has the address: ask for it back if it only lies in his reserve. Raises ``Forbidden`` if not."""
     holder = turn.state.nodes.get(lease.node_id)
-    if lease.resting or lease.holder or holder is None:
+    if lease.resting or lease.holder not in ("", RESTING) or holder is None:
         hint = "what used it last is still being forgotten: try again in a moment" if lease.resting else ""
         raise Forbidden(
             "Address already in use",
@@ -254,24 +272,38 @@ def _call_back(turn: Turn, network: ClusterNetwork, lease: Lease, address: str) 
 
 
 def call_back_all(turn: Turn, network: ClusterNetwork) -> Later | None:
-    """What is still to be returned before a network can go. Raises ``NetError`` if something of it is in use."""
-    away = None
+    """What is still to be returned before a network can go. Raises ``NetError`` if something of it is in use: of what the
+    records say so the nodes are asked once, since who removes a container and then its network is quicker than their
+    word."""
+    away: NetError | None = None
+    doubts: list[str] = []
     for lease in turn.state.places.within(network.id):
         node = turn.state.nodes.get(lease.node_id)
-        if lease.holder and lease.holder != BALANCER:
-            at = f" on node {node.description.hostname or node.id}" if node is not None else ""
-            service = lease.holder.removeprefix(SERVICE)
-            user = f"task {lease.holder}" if service == lease.holder else f"service {service}"
-            raise refusals.precondition(
-                f"network {network.id} is in use by {user}",
-                hint=f"{lease.address} is used{at}: stop or remove it first",
-                code=codes.NETWORK_IN_USE,
-            )
-        if node is not None:
-            away = _away(lease.address, node)
-            if node.state == DOWN:
-                raise away
-    return Later(network.id, away) if away is not None else None
+        if lease.node_id and node is None:
+            continue  # its node was removed
+        if lease.holder not in ("", RESTING, BALANCER):
+            refusal = _in_use(network, lease, node)
+            if turn.is_sure or node is None or node.state == DOWN or len(doubts) == _DOUBTS_MAX:
+                raise refusal
+            turn.recalls.setdefault(node.id, []).append(lease.id)
+            doubts.append(lease.id)
+            away = away or refusal
+        elif node is not None and node.state == DOWN:
+            raise _away(lease.address, node)
+        elif node is not None:
+            away = away or _away(lease.address, node)
+    return Later(network.id, away, tuple(doubts)) if away is not None else None
+
+
+def _in_use(network: ClusterNetwork, lease: Lease, node: ClusterNode | None) -> NetError:
+    at = f" on node {node.description.hostname or node.id}" if node is not None else ""
+    service = lease.holder.removeprefix(SERVICE)
+    user = f"task {lease.holder}" if service == lease.holder else f"service {service}"
+    return refusals.precondition(
+        f"network {network.id} is in use by {user}",
+        hint=f"{lease.address} is used{at}: stop or remove it first",
+        code=codes.NETWORK_IN_USE,
+    )
 
 
 def _away(address: str, node: ClusterNode) -> Forbidden:

@@ -143,7 +143,7 @@ class Manager:
             self.core.tickets += 1
             ticket = f"{self.core.tickets}"
             assert isinstance(message, RemoveClusterNetwork | NodeSaid)
-            self.core.waiting[ticket] = Waiting(ticket, reply.network_id, message, now + _CALL_BACK_S)
+            self.core.waiting[ticket] = Waiting(ticket, reply.network_id, message, now + _CALL_BACK_S, {*reply.doubts})
         else:
             draft.reply = reply
         self._look_again(turn, draft)
@@ -271,11 +271,14 @@ class Manager:
         touched = {change.after.network_id for change in draft.changes if isinstance(change.after, Lease)}
         if self.core.waiting and turn.retry:
             for waiting in [*self.core.waiting.values()]:
-                if waiting.network_id in turn.retry:
+                waiting.doubts.difference_update(turn.reported)
+                is_due = turn.now >= waiting.deadline
+                if waiting.network_id in turn.retry and (is_due or not waiting.doubts):
                     self._try_waiting(turn, draft, waiting)
         sample(turn, touched)
 
     def _try_waiting(self, turn: Turn, draft: _Draft, waiting: Waiting) -> None:
+        turn.is_sure = True
         try:
             reply = self._attempt(turn, draft, waiting.message, is_last=turn.now >= waiting.deadline)
         except NetError as error:

@@ -72,7 +72,7 @@ def remove(turn: Turn, command: RemoveClusterNetwork) -> ClusterNetwork | leases
     present = turn.state.network(command.network)
     later = leases.call_back_all(turn, present)
     if later is not None:
-        if not present.removing:
+        if not (present.removing or later.doubts):
             turn.put_network(replace(present, removing=True))
         return later
     forget(turn, present)

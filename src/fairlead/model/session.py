@@ -15,6 +15,8 @@ from fairlead.model.network import Network
 
 #: Kinds of ``Forget.what``.
 FORGET_NODE, FORGET_LEASE = "node", "lease"
+#: Holder, in ``LeaseUse``, of an address that nobody uses any more and that is not forgotten everywhere yet.
+RESTING = "resting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,8 @@ class LeaseReturn:
 
 @dataclass(frozen=True, slots=True)
 class LeaseUse:
-    """Node: what leases are used for now: (lease id, generation, holder; empty: back in the reserve)."""
+    """Node: what leases are used for now: (lease id, generation, holder; empty: back in the reserve). Said again, even
+    if nothing has changed, when it is asked for (``Assignments.recall``)."""
 
     uses: tuple[tuple[str, int, str], ...]
 
@@ -206,8 +209,8 @@ class Forget:
 class Assignments:
     """Manager: what a node is to have. ``full``: all of it, what is not named is no longer so. Else a change: networks and
     leases named are new or changed, those in ``*_gone`` (ids) are withdrawn; None means unchanged. ``forget`` is what
-    is to be forgotten and confirmed, in addition. Of the leases in ``recall`` (ids) each is to be returned if it is
-    free, else its use is to be told."""
+    is to be forgotten and confirmed, in addition. Of the leases in ``recall`` (ids) the use is
+    to be told; what is free, or will be when it has rested, is to be returned."""
 
     results_in: str
     applies_to: str = ""

@@ -87,3 +87,19 @@ def test_only_what_changed_is_told_of_uses(state: State) -> None:
     assert stock.uses() == ((lease(2).id, 2, ""),)
     stock.reported()
     assert stock.uses() == ()
+
+
+def test_what_is_called_back_is_told_of_at_once_and_given_back_when_it_is_free(state: State) -> None:
+    give(state, lease(1), lease(2, holder="e"), lease(3))
+    stock = Stock(state)
+    stock.reported()
+    stock.recalled([lease(1).id, lease(2).id])
+    assert stock.uses() == ((lease(1).id, 1, ""), (lease(2).id, 2, "e"))
+    assert stock.uses() == ()
+    assert stock.surplus(()) == [lease(1)]
+    give(state, lease(2, holder="e", resting=True))
+    assert stock.uses() == ((lease(2).id, 2, "resting"),)
+    give(state, lease(2))
+    assert stock.surplus(()) == [lease(1), lease(2)]
+    stock.taken_back([lease(1).id, lease(2).id])
+    assert stock.surplus(()) == []

@@ -7,10 +7,12 @@ from tests.sim.cluster_world import Villager, World
 
 from fairlead.manager.decision import Stored
 from fairlead.manager.manager import Manager
-from fairlead.model.cluster import Lease
-from fairlead.model.cluster_commands import RemoveNode
+from fairlead.model.cluster import ClusterNetwork, Lease
+from fairlead.model.cluster_commands import CreateClusterNetwork, RemoveNode, SessionOpened
+from fairlead.model.commands import CreateNetwork
 from fairlead.model.errors import Exhausted, Forbidden, Invalid
-from fairlead.model.session import LeaseReturn, LeaseWish, NetworkWish
+from fairlead.model.network import PoolRequest
+from fairlead.model.session import Hello, LeaseReturn, LeaseWish, NetworkWish
 
 
 @pytest.fixture
@@ -182,6 +184,29 @@ def test_what_a_node_holds_is_taken_over_if_the_records_are_older(world: World) 
     given = node.say(LeaseWish(made.id, 5))
     assert isinstance(given, tuple)
     assert given[0].generation > max(lease.generation for lease in node.leases.values())
+
+
+def test_sec_a_node_cannot_make_up_leases_of_networks_that_nobody_may_join(world: World) -> None:
+    request = CreateNetwork("services", "overlay", pools=(PoolRequest("10.9.0.0/24"),))
+    made = world.must(CreateClusterNetwork(request))
+    assert isinstance(made, ClusterNetwork)
+    node = world.join("w")
+    claimed = Lease(made.id, "10.9.0.9", node.id, 7)
+    node.session = world.next_session()
+    world.must(SessionOpened(node.id, node.session, Hello(node.description, leases=(claimed,)), "worker"))
+    world.settle()
+    assert world.manager.state.leases == {}
+    assert world.secrets_told == {}
+
+
+def test_sec_made_up_generations_wear_nothing_out(world: World) -> None:
+    made = world.network("web", "10.9.0.0/24")
+    node = world.join("w")
+    for generation in (-1, 0, 2**62):
+        claimed = Lease(made.id, "10.9.0.9", node.id, generation)
+        node.session = world.next_session()
+        world.must(SessionOpened(node.id, node.session, Hello(node.description, leases=(claimed,)), "worker"))
+        assert world.manager.state.leases == {}
 
 
 def test_a_removed_nodes_addresses_are_free_only_when_all_living_have_forgotten(world: World) -> None:

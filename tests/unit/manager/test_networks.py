@@ -20,7 +20,7 @@ from fairlead.model.cluster_commands import (
 from fairlead.model.commands import CreateNetwork
 from fairlead.model.errors import Conflict, Exhausted, Forbidden, Internal, Invalid, NetError, NotImplementedHere
 from fairlead.model.network import PoolRequest
-from fairlead.model.session import LeaseWish, Leaving, NetworkGrant, NetworkWish, StatusReport
+from fairlead.model.session import RESTING, LeaseWish, Leaving, NetworkGrant, NetworkWish, StatusReport
 
 
 @pytest.fixture
@@ -207,8 +207,44 @@ def test_a_network_in_use_stays(world: World) -> None:
     node.say(NetworkWish("web"))
     world.settle()
     node.use(node.free(made.id)[0], "task1")
-    with pytest.raises(Invalid, match=f"network {made.id} is in use by task task1"):
-        world.must(RemoveClusterNetwork("web"))
+    ticket = world.must(RemoveClusterNetwork("web"))
+    assert not world.manager.state.networks[made.id].removing  # others go on using it
+    world.settle()
+    answer = world.answers[str(ticket)]
+    assert isinstance(answer, Invalid)
+    assert str(answer).endswith(f"network {made.id} is in use by task task1")
+
+
+def test_who_removes_a_container_and_then_its_network_is_not_refused(world: World) -> None:
+    node = world.join("w")
+    made = world.network("web")
+    node.say(NetworkWish("web"))
+    world.settle()
+    lease = node.free(made.id)[0]
+    node.use(lease, "task1")
+    node.used[lease.id] = RESTING  # the node's word of it is under way
+    ticket = str(world.must(RemoveClusterNetwork("web")))
+    world.settle()
+    assert ticket not in world.answers
+    assert [one.id for one in node.leases.values()] == [lease.id]
+    node.give_back(lease)
+    world.settle()
+    assert isinstance(world.answers[ticket], ClusterNetwork)
+    assert made.id not in world.manager.state.networks
+
+
+def test_a_removed_nodes_containers_do_not_keep_a_network(world: World) -> None:
+    node, silent = world.join("w"), world.join("v")
+    world.network("web")
+    node.say(NetworkWish("web"))
+    world.settle()
+    node.use(next(iter(node.leases.values())), "task1")
+    silent.disconnect()
+    world.must(RemoveNode(node.id, force=True))
+    assert list(world.manager.state.places.of(node.id))
+    assert isinstance(world.must(RemoveClusterNetwork("web")), ClusterNetwork)
+    world.beat(40)
+    assert world.manager.state.leases == {}
 
 
 def test_reserves_are_called_back_before_a_network_goes(world: World) -> None:

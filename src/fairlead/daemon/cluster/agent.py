@@ -259,9 +259,11 @@ class Agent:
             self._managers.learn(news.settings.managers)
             self._managers.trust(news.settings.roots)
             self._trust()
-        if news.keys is not None and await self._try_to_speak(news.keys):
-            await session.send(self._keys())
+        speaks = news.keys is not None and await self._try_to_speak(news.keys)
         await self._apply_networks(news, gone)
+        if speaks:  # the keys of single networks, which go with them, are in use by now too
+            await session.send(self._keys())
+        self._stock.recalled(news.recall)
         for wish in news.forget:
             self._spawn(self._forget(session, wish))
         if news.node is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from fairlead.model.cluster import Lease
-from fairlead.model.session import LeaseWish
+from fairlead.model.session import RESTING, LeaseWish
 from fairlead.model.state import State, leases_of_network
 
 #: Free leases of a network that a node keeps; below which number it asks for more; above which it gives back.
@@ -26,6 +26,8 @@ class Stock:
         #: Leases (id -> generation) that were given back, until a manager has taken them.
         self._returned: dict[str, int] = {}
         self._returns_said: set[str] = set()
+        #: Leases (ids) that a manager wants back as soon as nobody uses them.
+        self._recalled: set[str] = set()
         #: Networks of which a manager had no address left.
         self.unmet: set[str] = set()
 
@@ -41,6 +43,12 @@ class Stock:
         """All is being said to a manager, in its first word; what was given back is to be said again."""
         self._returns_said.clear()
         self._reported = {lease.id: _use(lease) for lease in self._state.leases.values()}
+
+    def recalled(self, lease_ids: Iterable[str]) -> None:
+        """A manager wants these back once they are free, and to hear of them now."""
+        self._recalled.update(lease_ids)
+        for name in lease_ids:
+            self._reported[name] = (-1, "")  # said again, also what he knows
 
     def uses(self) -> tuple[_Use, ...]:
         """What is used in another way than was said last; it is being said."""
@@ -67,6 +75,8 @@ class Stock:
                 found += free
             elif len(free) > RESERVE_MAX:
                 found += free[RESERVE:]
+            if self._recalled:
+                found += [one for one in free if one.id in self._recalled and one not in found]
         return found
 
     def returns(self, surplus: Iterable[Lease]) -> tuple[tuple[str, int], ...]:
@@ -92,8 +102,9 @@ class Stock:
         """A manager has taken these."""
         for name in lease_ids:
             self._returned.pop(name, None)
+            self._recalled.discard(name)
 
 
 def _use(lease: Lease) -> tuple[int, str]:
-    """Generation and holder; what rests is held by who had it."""
-    return lease.generation, lease.holder or ("resting" if lease.resting else "")
+    """Generation and holder, as a manager is told."""
+    return lease.generation, RESTING if lease.resting else lease.holder
