@@ -1,6 +1,6 @@
 // Traffic and its measurement.
 //
-//     flow serve PORT                   accept, send one byte, close, for ever
+//     flow serve PORT                   say when it listens, then accept, send one byte, close, for ever
 //     flow echo PORT                    send back what comes, one connection at a time, for ever
 //     flow connect ADDRESS PORT MS      connect, wait for the byte, close: how many a second
 //     flow ping ADDRESS PORT MS         one byte there and back over one connection: median microseconds
@@ -56,6 +56,8 @@ static int listen_at(const char *port) {
 
 static void serve(const char *port) {
     int listener = listen_at(port);
+    printf("%.6f\n", now());
+    fflush(stdout);
     for (;;) {
         int fd = accept(listener, NULL, NULL);
         if (fd < 0)
