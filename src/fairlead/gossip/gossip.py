@@ -330,7 +330,7 @@ class Gossip(Voice):
             source = by or member
             self._gaps.took(taken, source.id if source else None, now)
         elif member is not None and opened.epoch == member.card.epoch:
-            if not opened.direct:
+            if not opened.direct and not isinstance(message, Got):
                 if isinstance(message, Delta):
                     self._introduced(message, sender.host, now)
                 return

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from fairlead.gossip.blocks import PACKET_BYTES
-from fairlead.gossip.identity import NodeId
+from fairlead.gossip.identity import Address, NodeId
 from fairlead.gossip.keyring import name_of
 from fairlead.gossip.members import Members
 from fairlead.gossip.messages import Back, Done, Flood, Got, Message, Ticket
@@ -38,6 +38,8 @@ TICKET_S = 0.1
 #: each time by this factor. From this time on it is sent twice at once, since one after the other was lost.
 AGAIN_FIRST_S, AGAIN_S = 0.01, 0.005
 AGAIN_GROWTH = 1.5
+#: Seconds by which this node may look too late whether something is due, and for which it waits then, at most.
+LATE_S, LATE_S_MAX = 0.005, 0.2
 AGAIN_TWICE, AGAIN_MAX = 2, 7
 #: Packets sent again of which it is still of use to hear that both have come, at most.
 _VAIN_NAMES = 1024
@@ -80,6 +82,8 @@ class _Pending:
     #: How often it was sent, and how long the first answer took.
     sent: int = 1
     took: float = 0.0
+    #: Whether it was due, and then waited for once more.
+    late: bool = False
 
 
 @dataclass(slots=True)
@@ -114,8 +118,10 @@ class Links:
         self._paced: dict[NodeId, None] = {}
         #: (Neighbour, name of a packet) -> the packet; and when each is due again.
         self._unconfirmed: dict[tuple[NodeId, bytes], _Pending] = {}
+        #: What all neighbours together usually take: for those of which that is not known.
+        self._usual = _Usual()
         self._due: list[tuple[float, NodeId, bytes]] = []
-        self._names: dict[NodeId, list[bytes]] = {}
+        self._names: dict[NodeId | Address, list[bytes]] = {}
         #: Those that were sent again and came at last: were all of them late, not lost?
         self._again_came: OrderedDict[tuple[NodeId, bytes], _Pending] = OrderedDict()
         self.queued = self.queued_bytes = 0
@@ -143,6 +149,7 @@ class Links:
                 self._late(by, name, usual)
             elif not pending.tries:
                 usual.took(now - pending.since)
+                self._usual.took(now - pending.since)
             else:
                 pending.took = now - pending.since
                 self._again_came[by, name] = pending
@@ -160,9 +167,11 @@ class Links:
             del self._again_came[by, name]
             self._counters["packets_again_in_vain"] += 1
             usual.took(pending.took)
+            self._usual.took(pending.took)
 
-    def confirm(self, to: NodeId, name: bytes) -> None:
-        """Tell a neighbour that its packet has come, with what else there is to tell it."""
+    def confirm(self, to: NodeId | Address, name: bytes) -> None:
+        """Tell a neighbour, or whoever it is that is at an address, that its packet has come, with what else there is to
+        tell it."""
         names = self._names.setdefault(to, [])
         if len(names) < _NAMES_MAX:
             names.append(name)
@@ -173,9 +182,11 @@ class Links:
             return
         names, self._names = self._names, {}
         for to, some in names.items():
-            member = self._members.get(to)
-            if member is not None:
-                self._outbox.tell(member, Got(tuple(some)))
+            got = Got(tuple(some))
+            if isinstance(to, Address):
+                self._outbox.send(to, self._outbox.seal(got))
+            elif (member := self._members.get(to)) is not None:
+                self._outbox.tell(member, got)
 
     def back(self, by: NodeId, number: int, now: float) -> None:
         """A ticket has come back: all before it have arrived or never will."""
@@ -204,8 +215,14 @@ class Links:
     def tick(self, now: float) -> None:
         """Send again what is not confirmed; give up waiting for tickets."""
         while self._due and self._due[0][0] <= now:
-            _, to, name = heapq.heappop(self._due)
-            self._send_again(to, name, now)
+            due, to, name = heapq.heappop(self._due)
+            pending = self._unconfirmed.get((to, name))
+            if pending is not None and now - due > LATE_S and not pending.late:
+                # This node was late itself: the answer may have come, and not been read yet.
+                pending.late = True
+                heapq.heappush(self._due, (now + min(now - due, LATE_S_MAX), to, name))
+            elif pending is not None:
+                self._send_again(to, name, pending, now)
         for to in [
             to for to in self._paced if next(iter(self._links[to].tickets.values())) + self._patience(to) <= now
         ]:
@@ -223,15 +240,13 @@ class Links:
             self.queued -= len(link.queue)
             self.queued_bytes -= sum(len(packet) for packet, _ in link.queue)
 
-    def _send_again(self, to: NodeId, name: bytes, now: float) -> None:
-        pending = self._unconfirmed.get((to, name))
+    def _send_again(self, to: NodeId, name: bytes, pending: _Pending, now: float) -> None:
         member = self._members.get(to)
-        if pending is None:
-            return
         if pending.tries >= AGAIN_MAX or member is None or not member.reachable:
             del self._unconfirmed[to, name]
             return
         pending.tries += 1
+        pending.late = False
         heapq.heappush(self._due, (now + self._again(to, pending.tries), to, name))
         for _ in range(2 if pending.tries >= AGAIN_TWICE else 1):
             self._counters["packets_again"] += 1
@@ -297,4 +312,5 @@ class Links:
 
     def _again(self, to: NodeId, tries: int) -> float:
         link = self._links.get(to)
-        return (link.usual if link else _Usual()).patience(self._rtt(to)) * AGAIN_GROWTH ** max(0, tries - 1)
+        usual = link.usual if link and link.usual.known else self._usual
+        return usual.patience(self._rtt(to)) * AGAIN_GROWTH ** max(0, tries - 1)

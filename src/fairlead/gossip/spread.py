@@ -125,8 +125,8 @@ class Spreading:
         confirm = spread.lossy or self.lossy(now)
         # Its card may have come just now.
         by = source if isinstance(source, Member) else self._holding.members.at(source)
-        if by is not None and (confirm or not taken.news):
-            self._links.confirm(by.id, name_of(packet))
+        if confirm or not taken.news:
+            self._links.confirm(by.id if by else source, name_of(packet))
         if taken.news:
             self._confirmed(now)
             first = next((item for item in spread.items if isinstance(item, Block | Head)), None)

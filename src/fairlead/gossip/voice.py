@@ -34,8 +34,9 @@ from fairlead.model.errors import Invalid
 JOIN_AGAIN_S, JOIN_AGAIN_S_MAX = 0.1, 5.0
 #: Seconds until seeds where nobody was met are asked again after the join; doubled each time, up to the second number.
 GREET_S, GREET_S_MAX = 2.0, 30.0
-#: Seconds for a seed to answer.
-JOIN_S = 2.0
+#: Seconds for a seed to answer until the next is asked, too; and until it is not listened to any more: where a whole
+#: cluster starts at one time, seeds have much to answer.
+JOIN_S, JOIN_S_MAX = 2.0, 8.0
 #: Bytes of what a node says of its own when it joins; what does not fit is pushed afterwards.
 JOIN_BYTES = 64 * 1024
 #: Packets that are kept until the cluster's state has come.
@@ -260,7 +261,7 @@ class Voice:
                 self._holding.known_before(answer.items if isinstance(answer, Delta) else ())
                 self._join_due = then_now + again
 
-        self._outbox.ask(seed, self._outbox.seal(Join(self._card, items)), then, JOIN_S)
+        self._outbox.ask(seed, self._outbox.seal(Join(self._card, items)), then, JOIN_S_MAX)
 
     def _introduction(self) -> tuple[tuple[Said, ...], dict[str, Version]]:
         """What this node has said so far, as far as it is little, and up to where that is."""

@@ -15,6 +15,7 @@ from fairlead.gossip.links import (
     AGAIN_TWICE,
     FLIGHT,
     FLIGHTS_MAX,
+    LATE_S_MAX,
     QUEUED_BYTES_MAX,
     QUEUED_MAX,
     STREAM_AT,
@@ -170,6 +171,49 @@ def test_what_is_confirmed_is_not_sent_again_and_what_was_sent_in_vain_teaches_p
     second = bench.links.deadline()
     assert second is not None
     assert second > first
+
+
+def test_who_is_late_itself_waits_once_more_before_it_sends_again() -> None:
+    bench = Bench()
+    bench.push(1, confirm=True)
+    bench.sent()
+    due = bench.links.deadline()
+    assert due is not None
+    bench.links.tick(due + 0.1)
+    assert bench.sent()[0] == 0
+    again = bench.links.deadline()
+    assert again is not None
+    assert due + 0.1 < again <= due + 0.1 + LATE_S_MAX
+    bench.links.tick(again + 0.1)
+    assert bench.sent()[0] == 1
+
+
+def test_what_all_take_is_expected_of_one_that_is_not_known_yet() -> None:
+    bench = Bench()
+    carol = Identity(b"C" * 32)
+    bench.members.meet(write_card(carol, 1, 0, address_of(2)))
+    for _ in range(20):
+        packet = bench.packet()
+        bench.links.push(BOB.id, packet, 0.0, confirm=True)
+        bench.links.got(BOB.id, [name_of(packet)], 0.3)
+    while (deadline := bench.links.deadline()) is not None:
+        bench.links.tick(deadline)
+    bench.links.push(carol.id, bench.packet(), 0.0, confirm=True)
+    expected = bench.links.deadline()
+    assert expected is not None
+    assert expected > 0.3
+
+
+def test_what_comes_from_a_stranger_is_confirmed_to_its_address() -> None:
+    bench = Bench()
+    bench.links.confirm(address_of(7), b"name")
+    bench.links.flush()
+    (wish,) = bench.outbox.taken()
+    assert isinstance(wish, Datagram)
+    assert wish.to == address_of(7)
+    opened = unseal(Keyring(KEY), wish.data, short(BOB.id))
+    assert opened is not None
+    assert decode(opened.payload) == Got((b"name",))
 
 
 def test_confirmations_are_gathered() -> None:
