@@ -123,12 +123,15 @@ class HeldStore:
 
     async def close(self) -> None:
         """Finish what waits, end all watches."""
-        self._pulse.is_ended = True
-        if self._alarm is not None:
-            self._alarm.cancel()
+        self._end()
         if self._writer is not None:
             await self._writer
+
+    def _end(self) -> None:
+        self._pulse.is_ended = True
         self._pulse.beat()
+        if self._alarm is not None:
+            self._alarm.cancel()
 
     def _check_open(self) -> None:
         if self._pulse.is_ended:
@@ -162,7 +165,7 @@ class HeldStore:
             finally:
                 if answers is None:
                     # Nobody knows what was kept: whoever goes on from here might contradict it.
-                    self._pulse.is_ended = True
+                    self._end()
                     lost = (*actions, *self._waiting)
                     actions, answers, self._waiting = list(lost), [_fault() for _ in lost], []
                 for action, answer in zip(actions, answers, strict=True):

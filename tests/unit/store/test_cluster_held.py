@@ -105,6 +105,7 @@ def test_after_a_fault_that_nobody_foresaw_nobody_is_told_that_it_was_kept() -> 
             raise ZeroDivisionError
 
         store = HeldStore(Core(), keep)
+        watching = asyncio.ensure_future(anext(store.watch(""), None))
         calls = [put(store, "a")]
         await begun.wait()
         calls.append(put(store, "b"))
@@ -112,7 +113,7 @@ def test_after_a_fault_that_nobody_foresaw_nobody_is_told_that_it_was_kept() -> 
             assert isinstance(result, Internal)
         with pytest.raises(NetError, match="closed"):
             await put(store, "c")
-        assert store.revision == 0
+        assert (await watching, store.revision) == (None, 0)
         with pytest.raises(ZeroDivisionError):
             await store.close()
 
