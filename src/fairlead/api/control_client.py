@@ -33,6 +33,8 @@ Waiting = asyncio.Queue[bytes | None]
 _CONNECT_S, _CALL_S = 5.0, 20.0
 #: Bytes of an answer: a list of some thousand nodes.
 _ANSWER_BYTES_MAX = 64 * 1024 * 1024
+#: Seconds that the last words of a session get to be sent.
+_FAREWELL_S = 1.0
 #: First HTTP status of a refusal.
 _REFUSED = 400
 #: What TLS's words for a refusal mean between nodes, and where more is told.
@@ -135,26 +137,30 @@ class Manager:
 class Stream:
     """The node's end of a session: lines both ways."""
 
-    def __init__(self, client: aiohttp.ClientSession, reply: aiohttp.ClientResponse, waiting: Waiting) -> None:
+    def __init__(
+        self, client: aiohttp.ClientSession, reply: aiohttp.ClientResponse, waiting: Waiting, sent: asyncio.Event
+    ) -> None:
         self._client = client
         self._reply = reply
         self._waiting = waiting
+        self._sent = sent
 
     @classmethod
     async def open(cls, client: aiohttp.ClientSession, url: URL, name: str) -> Stream:
         """Begin one; raises what the manager refuses with, and what aiohttp raises."""
         waiting: Waiting = asyncio.Queue(_WAITING_MAX)
         waiting.put_nowait(b"\n")  # the head of a request goes out with the first of its body only
+        sent = asyncio.Event()
         try:
             reply = await client.post(
-                url, data=_drained(waiting), headers={"Content-Type": LINES_TYPE}, server_hostname=name
+                url, data=_drained(waiting, sent), headers={"Content-Type": LINES_TYPE}, server_hostname=name
             )
             if reply.status >= _REFUSED:
                 raise refusal(reply.status, await reply.read())
         except BaseException:
             await client.close()
             raise
-        return cls(client, reply, waiting)
+        return cls(client, reply, waiting, sent)
 
     def send(self, line: bytes) -> None:
         """Have a line sent; raises ``Unavailable`` when the session has ended or the manager reads nothing."""
@@ -174,17 +180,23 @@ class Stream:
                     yield line
 
     async def close(self) -> None:
-        """End the session: what waits to be sent is sent first."""
+        """End the session: what waits to be sent is sent first, unless the manager takes none of it."""
         if not self._waiting.full():
             self._waiting.put_nowait(None)
-            await asyncio.sleep(0)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_FAREWELL_S):
+                    await self._sent.wait()
         self._reply.close()
         await self._client.close()
 
 
-async def _drained(waiting: Waiting) -> AsyncIterator[bytes]:
-    while (line := await waiting.get()) is not None:
-        yield line
+async def _drained(waiting: Waiting, sent: asyncio.Event) -> AsyncIterator[bytes]:
+    """What waits, until its end; ``sent`` is set once no more is to come or nobody takes it."""
+    try:
+        while (line := await waiting.get()) is not None:
+            yield line
+    finally:
+        sent.set()
 
 
 def _socket(place: tuple[Any, ...]) -> socket.socket:

@@ -13,11 +13,12 @@ import signal
 from collections.abc import Mapping
 
 from fairlead.daemon import carrier, files, recovery
+from fairlead.daemon.cluster import managing, membership
 from fairlead.kernel import apply
 from fairlead.model.errors import Invalid
 from fairlead.model.faults import Reach, pass_by
 from fairlead.runtime import lifecycle
-from fairlead.store import sqlite
+from fairlead.store import cluster_sqlite, sqlite
 
 #: The environment variable that arms a point.
 VARIABLE = "FAIRLEAD_FAULT"
@@ -32,6 +33,8 @@ POINTS: tuple[str, ...] = (
     *carrier.POINTS,
     *recovery.POINTS,
 )
+#: Those that only members of a cluster come by.
+CLUSTER_POINTS: tuple[str, ...] = (*cluster_sqlite.POINTS, *managing.POINTS, *membership.POINTS)
 
 
 def armed(environment: Mapping[str, str]) -> Reach:
@@ -39,7 +42,7 @@ def armed(environment: Mapping[str, str]) -> Reach:
     wanted, _, nth = environment.get(VARIABLE, "").partition(":")
     if not wanted:
         return pass_by
-    if wanted not in POINTS or not (nth or "1").isdecimal():
+    if wanted not in (*POINTS, *CLUSTER_POINTS) or not (nth or "1").isdecimal():
         raise Invalid(f"{VARIABLE}={environment[VARIABLE]}: no such fault point", hint=f"one of {', '.join(POINTS)}")
     visits = itertools.count(1)
     last = int(nth or "1")

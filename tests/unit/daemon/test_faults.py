@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import fairlead
-from fairlead.daemon.faults import POINTS, VARIABLE, armed
+from fairlead.daemon.faults import CLUSTER_POINTS, POINTS, VARIABLE, armed
 from fairlead.model.errors import Invalid
 from fairlead.model.faults import pass_by
 
@@ -37,10 +37,11 @@ def reached() -> set[str]:
 
 
 def test_every_point_in_the_code_is_in_the_list_and_has_a_name_of_its_own() -> None:
-    assert len(POINTS) == len(set(POINTS))
-    assert reached() <= set(POINTS)
-    composed = {point for point in POINTS if point.startswith(("apply.", "undo.", "repair.", "act."))}
-    assert set(POINTS) - composed == reached()
+    points = (*POINTS, *CLUSTER_POINTS)
+    assert len(points) == len(set(points))
+    assert reached() <= set(points)
+    composed = {point for point in points if point.startswith(("apply.", "undo.", "repair.", "act.", "cluster."))}
+    assert set(points) - composed == reached() - composed
 
 
 def test_nothing_is_armed_unless_the_environment_says_so() -> None:

@@ -251,6 +251,7 @@ class Member:
         return SessionLine(self.managing, self.credentials.identity, self.kept.advertise)
 
     def _dial(self, address: str) -> RemoteManager:
+        certificates.identify(self.credentials.der, self.kept.cluster_id, time.time())  # no manager says why it hangs up
         return RemoteManager(address, self.credentials.client_context, certificates.MANAGER_NAME)
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
