@@ -1,4 +1,4 @@
-"""The demo: two hosts, two networks, four containers, and a daemon that dies under a download.
+"""The demo: two networks, four containers and a daemon that dies under a download; then three hosts as one cluster.
 
 It uses only what a user has: ``fairlead``, ``curl``, ``ping``, ``dig``. ``./run demo`` starts it inside namespaces of
 its own. Exit code 0 means that every step held.
@@ -15,10 +15,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from demo import cluster
 from demo.story import Failed, Story, command_path
 
 LAB = "demo"
-STEPS = 8
+STEPS = 12
 PORT = 8080
 #: The download: long enough to outlive a daemon's death and return, at a rate that keeps it short.
 FILE_BYTES = 40 * 1024 * 1024
@@ -53,7 +54,7 @@ def main() -> int:
         play(story, directory, before)
     except (Failed, KeyboardInterrupt) as fault:
         print(f"\nFAILED in step: {story.title}\n  {fault}", flush=True)
-        for host in ("h1", "h2"):
+        for host in ("h1", "h2", "h3"):
             story.log_tail(f"{lab_base()}/{LAB}/{host}/daemon.log")
         return 1
     finally:
@@ -77,16 +78,20 @@ def play(story: Story, directory: Path, before: set[str]) -> None:
     published(story)
     isolation(story, web)
     crash(story, directory, hashlib.sha256(big.read_bytes()).hexdigest())
+    cluster.form(story)
+    cluster.overlay(story, directory)
+    cluster.headless(story, LAB)
+    cluster.end(story)
     gone(story, before)
 
 
 def hosts(story: Story) -> None:
-    """Two hosts with a daemon each."""
-    story.step("Two hosts, each a network namespace with a daemon of its own")
-    story.here("fairlead", "lab", "up", "--name", LAB, "--hosts", "2")
+    """Three hosts with a daemon each."""
+    story.step("Three hosts, each a network namespace with a daemon of its own")
+    story.here("fairlead", "lab", "up", "--name", LAB, "--hosts", "3")
     story.here("fairlead", "lab", "status", "--name", LAB)
     story.on("h2", "ping", "-c", "1", "-W", "2", "h1")
-    story.shows("h1 and h2 are up and see each other; `h1$ X` below is `fairlead lab exec --name demo h1 -- X`")
+    story.shows("the hosts are up and see each other; `h1$ X` below is `fairlead lab exec --name demo h1 -- X`")
 
 
 def networks(story: Story) -> None:

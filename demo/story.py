@@ -50,6 +50,18 @@ class Story:
         """Run a command on a host of the lab, through ``fairlead lab exec``."""
         return self._run(f"{host}$ ", list(command), self.entry(host, *command), ok=ok)
 
+    def ask(self, host: str, *command: str) -> str:
+        """What a command on a host prints, without telling of it; empty when it fails."""
+        done = subprocess.run(
+            self.entry(host, *command),
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_S_MAX,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        return done.stdout.strip() if done.returncode == 0 else ""
+
     def entry(self, host: str, *command: str) -> list[str]:
         """The whole command line behind ``on``."""
         return ["fairlead", "lab", "exec", "--name", self._lab, host, "--", *command]
