@@ -155,10 +155,10 @@ def test_100_000_operations_with_crashes_hold_nothing_twice_and_leak_nothing() -
     schedule.empty()
 
 
-@pytest.mark.parametrize("seed", range(2, 14))
+@pytest.mark.parametrize("seed", range(2, 10))
 def test_random_schedules(seed: int) -> None:
     schedule = Schedule(seed, crash_in=300, seldom_in=30, nodes=4)
-    schedule.run(1_500)
+    schedule.run(1_000)
     schedule.end()
     schedule.empty()
 
