@@ -275,7 +275,8 @@ class Cluster(Hosts):
                 if lives_on and identifier not in met:
                     return f"node {player.node.index} has not met node {self._by_id[identifier].node.index}"
             for member in player.core.members:
-                wanted = member.standing == Standing.ALIVE if lives[member.id] else member.standing >= Standing.DEAD
+                # a suspicion is a question that is open: nothing is hidden for it
+                wanted = member.reachable if lives[member.id] else member.standing >= Standing.DEAD
                 epoch = self._by_id[member.id].epoch
                 if not wanted or (lives[member.id] and member.card.epoch != epoch):
                     other = self._by_id[member.id].node.index

@@ -52,6 +52,7 @@ class Schedule:
         self.cluster = Cluster(seed, faults)
         self._cuts: list[int] = []
         self._words = 0
+        self._calmed = False
 
     def run(self) -> Outcome:
         """Live through it; raises ``AssertionError`` with the seed and the story when something does not hold."""
@@ -202,7 +203,7 @@ class Schedule:
         self.cluster.keys = keys
         for player in self.cluster.players:
             if player.running:
-                late = self._chance.random() < 0.15
+                late = not self._calmed and self._chance.random() < 0.15
                 wait = (
                     self._chance.uniform(KEY_STEP_S, KEY_LATE_S) if late else self._chance.random() * KEY_STEP_S * 0.9
                 )
@@ -222,6 +223,9 @@ class Schedule:
     def _calm(self) -> None:
         """All faults end; of those that died some stay dead."""
         cluster, world = self.cluster, self.cluster.world
+        self._calmed = True
+        for player in cluster.players:
+            self._rekey(player, player.epoch)
         for cut in list(self._cuts):
             self._heal(cut)
         world.run(CALM_S)
