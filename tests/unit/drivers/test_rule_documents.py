@@ -1,4 +1,4 @@
-"""``docs/rules``: what each kind of bridge network puts on a node. The documents are what the driver plans.
+"""``docs/rules``: what each kind of bridge and overlay network puts on a node. The documents are what the driver plans.
 
 After a change of the driver: ``python tests/unit/drivers/test_rule_documents.py --update``, and read the difference.
 """
@@ -13,7 +13,9 @@ import pytest
 
 from fairlead.drivers.bridge.bridge import BridgeDriver
 from fairlead.drivers.contract import Node
+from fairlead.drivers.overlay.overlay import OverlayDriver
 from fairlead.model import options
+from fairlead.model.cluster import Peer
 from fairlead.model.endpoint import Endpoint, PortBinding
 from fairlead.model.network import Network, Pool
 from fairlead.plan.render import text
@@ -63,6 +65,21 @@ CASES: dict[str, tuple[Network, Endpoint, tuple[PortBinding, ...], Node]] = {
     "anti-spoof": (replace(DUAL, options={options.ANTI_SPOOF: "true"}), DUAL_ENDPOINT, (), ALONE),
 }
 
+SPANNING = OverlayDriver()
+MEMBER = Node(vtep="192.0.2.1")
+OVERLAY = replace(NETWORK, driver="overlay", scope="swarm", options={options.VXLAN_IDS: "4097"})
+SECOND = (Pool("b", "10.1.1.0/24", gateway="10.1.1.1"), Pool("c", "fd01:1::/64", gateway="fd01:1::1"))
+PEER = Peer(NETWORK.id, "ef" * 32, "10.1.0.3/24", "fd01::3/64", "02:00:00:00:00:02", "192.0.2.2", 1)
+
+#: name of the document -> (network, endpoint).
+OVERLAYS: dict[str, tuple[Network, Endpoint]] = {
+    "overlay": (OVERLAY, ENDPOINT),
+    "overlay-two-segments": (
+        replace(OVERLAY, ipv6=True, pools=(V4, SECOND[0], V6, SECOND[1]), options={options.VXLAN_IDS: "4097,4098"}),
+        DUAL_ENDPOINT,
+    ),
+}
+
 
 def documents() -> dict[str, str]:
     """File name -> what it must say."""
@@ -79,6 +96,16 @@ def documents() -> dict[str, str]:
         }
         parts = (f"\n## {part}\n{text(plan)}" for part, plan in plans.items() if plan)
         found[f"{name}.txt"] = f"{said}{''.join(parts)}".lstrip("\n")
+    for name, (network, endpoint) in OVERLAYS.items():
+        said = "".join(f"# -o {key}={value}\n" for key, value in network.options.items())
+        addresses = ("10.1.0.3", "fd01::3") if network.ipv6 else ("10.1.0.3",)
+        plans = {
+            "network": SPANNING.network_plan(network, MEMBER),
+            "endpoint": SPANNING.endpoint_plan(endpoint, network, "s", MEMBER),
+            **{f"peer {one}": SPANNING.peer_plan(network, PEER, one, MEMBER) for one in addresses},
+            "when all peers are known": SPANNING.exact_plan(network),
+        }
+        found[f"{name}.txt"] = said + "".join(f"\n## {part}\n{text(plan)}" for part, plan in plans.items())
     return found
 
 

@@ -128,8 +128,9 @@ def _segment(network: Network, segment: Segment, ns: str, node: Node) -> Iterato
     for link in (segment.bridge, segment.tunnel):
         yield Sysctl(ns, f"net/ipv6/conf/{link}/disable_ipv6", off, link)
         yield from interface.deaf(ns, link)
-    # the tunnel needs no address to answer neighbour solicitations
-    yield Sysctl(ns, f"net/ipv6/conf/{segment.tunnel}/addr_gen_mode", "1", segment.tunnel)
+    if segment.ipv6:
+        # the tunnel needs no address to answer neighbour solicitations
+        yield Sysctl(ns, f"net/ipv6/conf/{segment.tunnel}/addr_gen_mode", "1", segment.tunnel)
     for pool in segment.pools:
         if pool.gateway:
             yield Address(ns, segment.bridge, f"{pool.gateway}/{prefix_length(pool.subnet)}")
