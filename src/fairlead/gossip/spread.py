@@ -118,15 +118,16 @@ class Spreading:
         """A packet of a tree has come from a neighbour (its address, when it is not known): take it, and if it has news,
         have it passed on."""
         # Whoever forwards has not checked all that is in a packet; whoever sealed it has.
-        author = self._holding.members.named(sealer)
+        members = self._holding.members
+        author = members.named(sealer)
         taken = self._holding.take(spread.items, author.id.hex() if author else sealer.hex())
         if spread.seen and taken.news:  # not because a stranger plays an old packet again
             self._lossy_until = max(self._lossy_until, now + CALM_S)
         confirm = spread.lossy or self.lossy(now)
         # Its card may have come just now.
-        by = source if isinstance(source, Member) else self._holding.members.at(source)
+        by, at = (source, source.card.address) if isinstance(source, Member) else (members.at(source), source)
         if confirm or not taken.news:
-            self._links.confirm(by.id if by else source, name_of(packet))
+            self._links.confirm(by.id if by else at, name_of(packet))
         if taken.news:
             self._confirmed(now)
             first = next((item for item in spread.items if isinstance(item, Block | Head)), None)
