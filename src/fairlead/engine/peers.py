@@ -127,17 +127,18 @@ class _Known:
         self._id = network.id
         self._subnets = [parse_subnet(pool.subnet) for pool in network.pools]
         self._gateways = {pool.gateway for pool in network.pools}
+        self._places: dict[str, str] = {}
 
     def sound(self, endpoint_id: str, peer: Peer) -> Peer | None:
         """The record in canonical form, None if it makes no sense."""
         try:
             ipv4, ipv6 = self._address(peer.ipv4, v6=False), self._address(peer.ipv6, v6=True)
-            vtep, mac = str(parse_address(peer.vtep)), parse_mac(peer.mac)
+            vtep, mac = self._place(peer.vtep), parse_mac(peer.mac)
         except NetError:
             return None
         if peer.endpoint_id != endpoint_id or peer.network_id != self._id or not (ipv4 or ipv6):
             return None
-        return replace(peer, ipv4=ipv4, ipv6=ipv6, vtep=vtep, mac=mac)
+        return Peer(self._id, endpoint_id, ipv4, ipv6, mac, vtep, peer.generation)
 
     def names(self, names: PeerNames) -> PeerNames | None:
         """So too; names that cannot be one are left out."""
@@ -147,6 +148,12 @@ class _Known:
             return None
         good = tuple(name for name in names.names[:_NAMES_MAX] if _is_name(name))
         return replace(names, names=good, ipv4=ipv4, ipv6=ipv6) if good and (ipv4 or ipv6) else None
+
+    def _place(self, text: str) -> str:
+        """A node's address; most peers are on one of a few nodes."""
+        if text not in self._places:
+            self._places[text] = str(parse_address(text))
+        return self._places[text]
 
     def _address(self, cidr: str, *, v6: bool) -> str:
         """The bare address; empty if there is none, or none that an endpoint could have."""

@@ -33,7 +33,7 @@ PEER = Peer(NETWORK.id, "e", "10.1.0.9/24", "", "02:00:00:00:00:09", "192.0.2.2"
         ({options.VXLAN_IDS: "4097,16777216"}, "invalid vxlan id value"),
         ({options.VXLAN_IDS: "4097,٣"}, "invalid vxlan id value"),
         ({options.VXLAN_IDS: "4097,4097"}, "given twice"),
-        ({options.VXLAN_IDS: "4097"}, "2 segments and 1 VXLAN numbers"),
+        ({options.VXLAN_IDS: "4097"}, "needs as many VXLAN numbers, and not 1"),
         ({options.VXLAN_IDS: "4097,4098", options.MTU: "67"}, "mtu"),
         ({options.VXLAN_IDS: "4097,4098", options.ANTI_SPOOF: "maybe"}, "anti_spoof"),
     ],
@@ -51,11 +51,17 @@ def test_encryption_is_refused_and_its_absence_is_not(value: str) -> None:
     DRIVER.check(replace(NETWORK, options={**NETWORK.options, options.ENCRYPTED: "false"}))
 
 
+def paired(network: Network) -> list[tuple[str, str]]:
+    """The subnets of each segment."""
+    found = config.segments(network)
+    return [(one.ipv4.prefix if one.ipv4 else "", one.ipv6.prefix if one.ipv6 else "") for one in found]
+
+
 def test_subnets_are_paired_in_their_order() -> None:
-    pairs = [(one.vni, one.ipv4, one.ipv6) for one in config.segments(DUAL)]
-    assert pairs == [(4097, FOUR[0], SIX[0]), (4098, FOUR[1], SIX[1])]
-    assert [one.ipv6 for one in config.segments(replace(DUAL, pools=(*FOUR, SIX[0])))] == [SIX[0], None]
-    assert [one.ipv6 for one in config.segments(replace(DUAL, ipv6=False))] == [None, None]
+    assert [one.vni for one in config.segments(DUAL)] == [4097, 4098]
+    assert paired(DUAL) == [("10.1.0.0/24", "fd01::/64"), ("10.1.1.0/24", "fd01:1::/64")]
+    assert paired(replace(DUAL, pools=(*FOUR, SIX[0]))) == [("10.1.0.0/24", "fd01::/64"), ("10.1.1.0/24", "")]
+    assert paired(replace(DUAL, ipv6=False)) == [("10.1.0.0/24", ""), ("10.1.1.0/24", "")]
 
 
 @pytest.mark.parametrize(

@@ -3,21 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import zip_longest
 
 from fairlead.drivers.contract import Node
 from fairlead.model import codes, options
-from fairlead.model.addresses import bare, is_v6, parse_address, parse_subnet
+from fairlead.model.addresses import AnyNetwork, bare, is_v6, parse_address, parse_subnet
 from fairlead.model.errors import Invalid, NotImplementedHere
 from fairlead.model.ids import SHORT_ID_LENGTH
-from fairlead.model.network import Network, Pool
+from fairlead.model.network import Network
 
 #: Bytes that a tunnel adds to a frame: outer IPv4 20 or IPv6 40, UDP 8, VXLAN 8, inner Ethernet 14 (RFC 7348 section 5).
 OVERHEAD = {False: 50, True: 70}
 #: Largest VXLAN number (24 bits, RFC 7348 section 5); 0 is left alone, as by Linux's tools.
 _VNI_MAX = (1 << 24) - 1
+#: Networks, and subnets, of which what was worked out is remembered: a network may have 10,000 peers.
+_KNOWN_MAX = 1024
 #: Digits of the network's id in the names of its links: with the number's six they make 15 characters.
 _ID_DIGITS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Subnet:
+    """A prefix with its gateway (or empty text)."""
+
+    prefix: str
+    gateway: str
+
+    @property
+    def v6(self) -> bool:
+        """Whether it is an IPv6 one."""
+        return is_v6(self.prefix)
+
+    def holds(self, address: str) -> bool:
+        """Whether an address, with or without length, is in it."""
+        return is_v6(address) == self.v6 and parse_address(bare(address)) in _parsed(self.prefix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +45,15 @@ class Segment:
     """One broadcast domain of a network: a number, an IPv4 subnet and an IPv6 one, either of which may be missing."""
 
     vni: int
-    ipv4: Pool | None
-    ipv6: Pool | None
+    ipv4: Subnet | None
+    ipv6: Subnet | None
     bridge: str
     tunnel: str
 
     @property
-    def pools(self) -> tuple[Pool, ...]:
-        """The subnets that are there."""
-        return tuple(pool for pool in (self.ipv4, self.ipv6) if pool is not None)
+    def subnets(self) -> tuple[Subnet, ...]:
+        """Those that are there."""
+        return tuple(subnet for subnet in (self.ipv4, self.ipv6) if subnet is not None)
 
 
 def namespace(network: Network) -> str:
@@ -43,38 +63,49 @@ def namespace(network: Network) -> str:
 
 def segments(network: Network) -> tuple[Segment, ...]:
     """The i-th IPv4 subnet with the i-th IPv6 subnet and the i-th number. Raises ``Invalid``."""
-    numbers = vnis(network)
-    pairs = list(
-        zip_longest(
-            (pool for pool in network.pools if not pool.v6),
-            (pool for pool in network.pools if pool.v6 and network.ipv6),
-        )
-    )
-    if len(pairs) > len(numbers):
-        raise Invalid(
-            f"network {network.name} has {len(pairs)} segments and {len(numbers)} VXLAN numbers",
-            hint=f"give one for each subnet in {options.VXLAN_IDS}, or leave the choice to the managers",
-            code=codes.OPTION_INVALID,
-        )
-    mark = network.id[:_ID_DIGITS]
-    return tuple(
-        Segment(vni, ipv4, ipv6, f"ov-{vni:06x}-{mark}", f"vx-{vni:06x}-{mark}")
-        for vni, (ipv4, ipv6) in zip(numbers, pairs, strict=False)
-    )
+    subnets = tuple(Subnet(pool.subnet, pool.gateway) for pool in network.pools if network.ipv6 or not pool.v6)
+    return _segments(network.id[:_ID_DIGITS], network.options.get(options.VXLAN_IDS, ""), subnets)
 
 
 def segment_of(network: Network, *addresses: str) -> Segment | None:
     """The segment in whose subnets all of these addresses (with or without length; empty ones do not count) are."""
     for segment in segments(network):
-        if all(any(_in(pool, address) for pool in segment.pools) for address in addresses if address):
+        if all(any(subnet.holds(address) for subnet in segment.subnets) for address in addresses if address):
             return segment
     return None
 
 
+@lru_cache(_KNOWN_MAX)
+def _segments(mark: str, numbers: str, subnets: tuple[Subnet, ...]) -> tuple[Segment, ...]:
+    pairs = list(
+        zip_longest((subnet for subnet in subnets if not subnet.v6), (subnet for subnet in subnets if subnet.v6))
+    )
+    found = _numbers(numbers)
+    if len(pairs) > len(found):
+        raise Invalid(
+            f"a network of {len(pairs)} segments needs as many VXLAN numbers, and not {len(found)}",
+            hint=f"give one for each subnet in {options.VXLAN_IDS}, or leave the choice to the managers",
+            code=codes.OPTION_INVALID,
+        )
+    return tuple(
+        Segment(vni, ipv4, ipv6, f"ov-{vni:06x}-{mark}", f"vx-{vni:06x}-{mark}")
+        for vni, (ipv4, ipv6) in zip(found, pairs, strict=False)
+    )
+
+
+@lru_cache(_KNOWN_MAX)
+def _parsed(prefix: str) -> AnyNetwork:
+    return parse_subnet(prefix)
+
+
 def vnis(network: Network) -> tuple[int, ...]:
     """The network's VXLAN numbers; raises ``Invalid`` with Docker's text."""
+    return _numbers(network.options.get(options.VXLAN_IDS, ""))
+
+
+def _numbers(given: str) -> tuple[int, ...]:
     found = []
-    for text in filter(None, network.options.get(options.VXLAN_IDS, "").split(",")):
+    for text in filter(None, given.split(",")):
         if not text.isascii() or not text.isdigit() or not 0 < int(text) <= _VNI_MAX:
             raise Invalid(
                 f"invalid vxlan id value {text!r} passed",
@@ -107,7 +138,3 @@ def check(network: Network) -> None:
     options.mtu(network.options, 0, v6=network.ipv6)
     options.flag(network.options, options.ANTI_SPOOF, True)
     segments(network)
-
-
-def _in(pool: Pool, address: str) -> bool:
-    return is_v6(address) == pool.v6 and parse_address(bare(address)) in parse_subnet(pool.subnet)

@@ -11,16 +11,17 @@ the same on every node, MAC included.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import ip_address
+from functools import lru_cache
 
 from fairlead.drivers import guards, interface
 from fairlead.drivers.contract import Node
 from fairlead.drivers.overlay import config
 from fairlead.drivers.overlay.config import Segment
 from fairlead.model import options
-from fairlead.model.addresses import bare, is_v6, prefix_length
+from fairlead.model.addresses import is_v6, parse_address, prefix_length
 from fairlead.model.cluster import Peer
 from fairlead.model.endpoint import Endpoint
+from fairlead.model.errors import Invalid
 from fairlead.model.ids import SHORT_ID_LENGTH, derived_mac
 from fairlead.model.network import Network
 from fairlead.plan.objects import (
@@ -109,7 +110,7 @@ class OverlayDriver:
         segment = config.segment_of(network, address)
         if segment is None or not _remote(peer.vtep, node) or peer.mac == _gateway_mac(network, segment):
             return NOTHING
-        if address in {pool.gateway for pool in segment.pools}:
+        if any(address == subnet.gateway for subnet in segment.subnets):
             return NOTHING
         ns = config.namespace(network)
         return Plan([Fdb(ns, segment.tunnel, peer.mac, peer.vtep), Neighbour(ns, segment.tunnel, address, peer.mac)])
@@ -131,24 +132,27 @@ def _segment(network: Network, segment: Segment, ns: str, node: Node) -> Iterato
     if segment.ipv6:
         # the tunnel needs no address to answer neighbour solicitations
         yield Sysctl(ns, f"net/ipv6/conf/{segment.tunnel}/addr_gen_mode", "1", segment.tunnel)
-    for pool in segment.pools:
-        if pool.gateway:
-            yield Address(ns, segment.bridge, f"{pool.gateway}/{prefix_length(pool.subnet)}")
+    for subnet in segment.subnets:
+        if subnet.gateway:
+            yield Address(ns, segment.bridge, f"{subnet.gateway}/{prefix_length(subnet.prefix)}")
 
 
 def _ways(network: Network, segment: Segment, endpoint: Endpoint, netns: str) -> Iterator[Route]:
     """The other segments are reached by the gateway of one's own."""
     own = {False: segment.ipv4 if endpoint.ipv4 else None, True: segment.ipv6 if endpoint.ipv6 else None}
     for other in config.segments(network):
-        for pool in other.pools if other != segment else ():
-            home = own[pool.v6]
+        for subnet in other.subnets if other != segment else ():
+            home = own[subnet.v6]
             if home is not None and home.gateway:
-                yield Route(netns, pool.subnet, endpoint.ifname, home.gateway)
+                yield Route(netns, subnet.prefix, endpoint.ifname, home.gateway)
 
 
 def _gateway_mac(network: Network, segment: Segment) -> str:
     """The same on every node, so that whoever moves or is answered from elsewhere finds the same gateway."""
-    return derived_mac(f"{network.id} gateway {segment.vni}")
+    return _derived(f"{network.id} gateway {segment.vni}")
+
+
+_derived = lru_cache(1024)(derived_mac)
 
 
 def _pinned(network: Network) -> bool:
@@ -157,7 +161,14 @@ def _pinned(network: Network) -> bool:
 
 def _remote(vtep: str, node: Node) -> bool:
     """Whether a tunnel from this node can end there."""
-    if not node.vtep or bare(vtep) != vtep or vtep == node.vtep or is_v6(vtep) != is_v6(node.vtep):
+    return bool(node.vtep) and vtep != node.vtep and is_v6(vtep) == is_v6(node.vtep) and _is_place(vtep)
+
+
+@lru_cache(4096)
+def _is_place(vtep: str) -> bool:
+    """Whether one node can have this address. Remembered for as many nodes as a large cluster has."""
+    try:
+        address = parse_address(vtep)
+    except Invalid:
         return False
-    address = ip_address(vtep)
     return not (address.is_multicast or address.is_unspecified or address.is_loopback)
