@@ -9,7 +9,7 @@ from functools import partial
 from fairlead.manager import charter, dispatcher, forgetting, keys, leases, networks, nodes
 from fairlead.manager.core import Core, Session, Turn, Waiting
 from fairlead.manager.decision import Answer, Decision, Stored, Write
-from fairlead.manager.state import Change, State
+from fairlead.manager.state import Change, State, merged
 from fairlead.manager.usage import Usage, sample, usage
 from fairlead.model.cluster import KINDS, MANAGER, Lease
 from fairlead.model.cluster_commands import (
@@ -297,14 +297,14 @@ class Manager:
 
     def _decided(self, turn: Turn, draft: _Draft) -> Decision:
         core = turn.core
-        merged = _merged(draft.changes)
-        dispatcher.tell(turn, merged, frozenset(draft.fresh))
+        changes = merged(draft.changes)
+        dispatcher.tell(turn, changes, frozenset(draft.fresh))
         for node_id in draft.fresh:
             session = core.sessions.get(node_id)
             if isinstance(session, Session):
                 dispatcher.full(turn, session)
         return Decision(
-            writes=tuple(self._write(change) for change in merged),
+            writes=tuple(self._write(change) for change in changes),
             pushes=tuple(turn.pushes),
             notices=tuple(turn.notices),
             reply=draft.reply,
@@ -336,16 +336,6 @@ def _found(turn: Turn, command: InitCluster) -> object:
     turn.state.put(replace(node, manager_address=command.manager_address, leader=True))
     networks.create(turn, CreateClusterNetwork(CreateNetwork(networks.INGRESS, "overlay"), ingress=True))
     return turn.state.nodes[node.id]
-
-
-def _merged(changes: list[Change]) -> tuple[Change, ...]:
-    """One change for each record."""
-    merged: dict[tuple[str, str], Change] = {}
-    for change in changes:
-        key = (change.kind, change.id)
-        first = merged.get(key)
-        merged[key] = change if first is None else Change(change.kind, change.id, first.before, change.after)
-    return tuple(change for change in merged.values() if change.before != change.after)
 
 
 def _lost(waiting: Waiting) -> NetError:

@@ -23,7 +23,7 @@ from fairlead.model.network import PREDEFINED, Network, Pool, PoolRequest
 INGRESS = "ingress"
 #: Bytes that VXLAN adds to each packet, by whether the outer packet is IPv6 (RFC 7348 section 5: outer Ethernet is not
 #: counted in an MTU; inner Ethernet 14, VXLAN 8, UDP 8, IPv4 20 or IPv6 40).
-_OVERHEAD_BYTES = {False: 50, True: 70}
+OVERHEAD_BYTES = {False: 50, True: 70}
 _RESERVED = (*PREDEFINED, "default")
 
 
@@ -183,7 +183,7 @@ def _with_mtu(turn: Turn, request: CreateNetwork) -> dict[str, str]:
     described = [node.description for node in turn.state.nodes.values()]
     least = min((one.mtu for one in described if one.mtu), default=1500)
     outer_v6 = any(is_v6(one.data_path) for one in described if one.data_path)
-    return given | {options.MTU: str(least - _OVERHEAD_BYTES[outer_v6])}
+    return given | {options.MTU: str(least - OVERHEAD_BYTES[outer_v6])}
 
 
 def _grown(turn: Turn, network: Network, requests: Sequence[PoolRequest]) -> Network:

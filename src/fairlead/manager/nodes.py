@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from fairlead.manager import charter, forgetting, keys, leases, refusals
+from fairlead.manager import charter, forgetting, keys, leases, networks, refusals
 from fairlead.manager.core import Session, Turn
 from fairlead.model import codes, options
+from fairlead.model.addresses import is_v6
 from fairlead.model.cluster import (
     ACTIVE,
     DOWN,
@@ -170,7 +171,8 @@ def opened(turn: Turn, event: SessionOpened) -> Session | None:
     )
     if turn.put_node(present) is not node and node.state != READY:
         turn.tell_node("update", present, **{"state.new": READY, "state.old": node.state})
-    _warn_of_mtu(turn, present)
+    if node.state == UNKNOWN or node.description.mtu != present.description.mtu:
+        _warn_of_mtu(turn, present)
     _expect(turn, node.id, _MISSED_MAX)
     leases.adopt(turn, node, event.hello.leases)
     keys.reported(turn, session, event.hello.keys)
@@ -181,7 +183,9 @@ def opened(turn: Turn, event: SessionOpened) -> Session | None:
 
 def described(turn: Turn, node: ClusterNode, description: NodeDescription) -> None:
     """What a node says of itself has changed."""
-    _warn_of_mtu(turn, turn.put_node(replace(node, description=description)))
+    changed = turn.put_node(replace(node, description=description))
+    if description.mtu != node.description.mtu:
+        _warn_of_mtu(turn, changed)
 
 
 def heard(turn: Turn, node: ClusterNode) -> None:
@@ -252,7 +256,8 @@ def _difference(before: NodeSpec, after: NodeSpec) -> dict[str, str]:
 
 def _warn_of_mtu(turn: Turn, node: ClusterNode) -> None:
     """Say when packets of a network are too large for a node's data path."""
+    room = node.description.mtu - networks.OVERHEAD_BYTES[is_v6(node.description.data_path)]
     for network in turn.state.networks.values():
         size = options.mtu(network.network.options, 0)
-        if node.description.mtu and size > node.description.mtu - 50:
+        if node.description.mtu and size > room:
             turn.tell_network("mtu", network, node=node.id, mtu=str(size), data_path_mtu=str(node.description.mtu))

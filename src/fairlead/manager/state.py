@@ -6,6 +6,7 @@ out or ``revert`` undoes them, so a command that raises in the middle leaves not
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fairlead.manager.places import Places
@@ -22,6 +23,16 @@ class Change:
     id: str
     before: ClusterRecord | None
     after: ClusterRecord | None
+
+
+def merged(changes: Iterable[Change]) -> tuple[Change, ...]:
+    """One change for each record, those that came to nothing left out."""
+    found: dict[tuple[str, str], Change] = {}
+    for change in changes:
+        key = (change.kind, change.id)
+        first = found.get(key)
+        found[key] = change if first is None else Change(change.kind, change.id, first.before, change.after)
+    return tuple(change for change in found.values() if change.before != change.after)
 
 
 class State:
@@ -70,13 +81,8 @@ class State:
 
     def settle(self) -> tuple[Change, ...]:
         """Take the changes since the last settle out of the journal, one for each record, oldest first."""
-        merged: dict[tuple[str, str], Change] = {}
-        for change in self._journal:
-            key = (change.kind, change.id)
-            first = merged.get(key)
-            merged[key] = change if first is None else Change(change.kind, change.id, first.before, change.after)
-        self._journal = []
-        return tuple(change for change in merged.values() if change.before != change.after)
+        journal, self._journal = self._journal, []
+        return merged(journal)
 
     def revert(self) -> None:
         """Undo everything since the last settle."""
