@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from fairlead.ipam.addresses import AddressPool
@@ -64,6 +64,12 @@ class Ipam:
         else:
             pool, taken = pool.take_any(now, ip_range)
         return replace(self, pools=self.pools.put(key, pool)), f"{taken}/{key.length}"
+
+    def hold_addresses(self, pool_id: str, addresses: Iterable[str]) -> Ipam:
+        """Give out all of these, bare, at once, from a pool of which none is given out yet: much quicker than one by one.
+        Raises as ``request_address``."""
+        key, pool, _ = self._pool(pool_id)
+        return replace(self, pools=self.pools.put(key, pool.hold(addresses)))
 
     def release_address(self, pool_id: str, address: str, now: float) -> Ipam:
         """Take an address (with or without ``/length``) back; taking back what was not given is nothing. Raises

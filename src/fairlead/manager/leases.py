@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from fairlead.ipam.prefixes import prefix
 from fairlead.manager import refusals
 from fairlead.manager.core import Turn
 from fairlead.model import codes
+from fairlead.model.addresses import parse_address
 from fairlead.model.cluster import DOWN, ClusterNetwork, ClusterNode, Lease
 from fairlead.model.errors import Conflict, Exhausted, Forbidden, Invalid, NetError
 from fairlead.model.network import Pool
@@ -102,6 +104,21 @@ def balancer(turn: Turn, network: ClusterNetwork) -> Lease:
     """The one address, the same on every node, from which a network's virtual addresses are balanced (swarm: one for each
     node)."""
     return shared(turn, network, BALANCER)
+
+
+def by_pool(network: ClusterNetwork, held: Iterable[Lease]) -> dict[str, list[str]]:
+    """The addresses of a network's leases by the pool (id) that they are of; raises ``Invalid`` for one that is of none."""
+    found: dict[str, list[str]] = {}
+    parts = [(prefix(v4.subnet), v4, v6) for v4, v6 in segments(network)]
+    for lease in held:
+        number = int(parse_address(lease.address))
+        part = next(((v4, v6) for subnet, v4, v6 in parts if subnet.base <= number < subnet.end), None)
+        if part is None or (lease.ipv6 and part[1] is None):
+            raise Invalid(f"lease {lease.id} is in no subnet of its network", code=codes.ADDRESS_OUTSIDE)
+        found.setdefault(part[0].id, []).append(lease.address)
+        if lease.ipv6 and part[1] is not None:
+            found.setdefault(part[1].id, []).append(lease.ipv6)
+    return found
 
 
 def take_part(turn: Turn, node: ClusterNode, wish: NetworkWish) -> NetworkGrant:

@@ -118,19 +118,14 @@ class Manager:
         core = turn.core
         core.ipam = charter.address_space(core.state.cluster)
         core.generation = core.state.counters.generation
-        held: list[tuple[str, str, Callable[[], None]]] = [
-            ("network", network.id, partial(networks.hold, turn, network)) for network in core.state.networks.values()
-        ]
-        held += [
-            ("lease", lease.id, partial(leases.hold, turn, lease))
-            for lease in core.state.leases.values()
-            if lease.network_id in core.state.networks
-        ]
-        for kind, identifier, hold in held:
+        for network in core.state.networks.values():
+            held = [*core.state.places.within(network.id), *core.state.places.resting(network.id)]
             try:
-                hold()
-            except NetError as error:
-                turn.notices.append(Notice(kind, "unusable", identifier, {"reason": error.message}, turn.at))
+                networks.hold(turn, network, leases.by_pool(network, held))
+            except NetError:  # something of it makes no sense: find out what, one by one
+                if _held(turn, "network", network.id, partial(networks.hold, turn, network, {})):
+                    for lease in held:
+                        _held(turn, "lease", lease.id, partial(leases.hold, turn, lease))
         sample(turn, set(core.state.networks))
 
     def handle(self, message: ClusterCommand | ClusterEvent, now: float, at: float) -> Decision:
@@ -336,6 +331,16 @@ def _found(turn: Turn, command: InitCluster) -> object:
     turn.state.put(replace(node, manager_address=command.manager_address, leader=True))
     networks.create(turn, CreateClusterNetwork(CreateNetwork(networks.INGRESS, "overlay"), ingress=True))
     return turn.state.nodes[node.id]
+
+
+def _held(turn: Turn, kind: str, identifier: str, hold: Callable[[], None]) -> bool:
+    """Whether a record could be taken up; if not it is told."""
+    try:
+        hold()
+    except NetError as error:
+        turn.notices.append(Notice(kind, "unusable", identifier, {"reason": error.message}, turn.at))
+        return False
+    return True
 
 
 def _lost(waiting: Waiting) -> NetError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from fairlead.ipam.pools import UsedUp
@@ -101,12 +101,15 @@ def stay(turn: Turn, network_id: str) -> None:
         turn.put_network(replace(present, removing=False))
 
 
-def hold(turn: Turn, network: ClusterNetwork) -> None:
-    """Take, at a start, exactly what a stored network holds; raises ``NetError`` if it makes no sense."""
+def hold(turn: Turn, network: ClusterNetwork, addresses: Mapping[str, Sequence[str]]) -> None:
+    """Take, at a start, exactly what a stored network holds, with the addresses that are leased (pool id -> addresses);
+    raises ``NetError`` if it makes no sense."""
     core = turn.core
     ipam, taken = core.ipam, core.vnis
     for pool in network.network.pools:
         ipam, _, _ = ipam.request_pool(subnet=pool.subnet, ip_range=pool.ip_range, v6=pool.v6)
+        if pool.id in addresses:
+            ipam = ipam.hold_addresses(pool.id, addresses[pool.id])
         for address in filter(None, (pool.gateway, *pool.aux.values())):
             ipam, _ = ipam.request_address(pool.id, address, 0.0)
     for vni in vnis.listed(network.network.options):

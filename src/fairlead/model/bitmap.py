@@ -11,6 +11,7 @@ Could be better: a chain of single children (a lone bit in 2^64) is stored as ei
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -40,6 +41,15 @@ class Bitmap:
     size: int
     count: int = 0
     _tree: _Tree = 0
+
+    @classmethod
+    def of(cls, size: int, positions: Iterable[int]) -> Bitmap:
+        """The bitmap in which exactly these are set, made in one go; raises ``IndexError`` for one outside."""
+        wanted = set(positions)
+        made = cls(size)
+        for end in (min(wanted, default=0), max(wanted, default=0)):
+            made._check(end)
+        return cls(size, len(wanted), _built(wanted, made._top))
 
     def get(self, position: int) -> bool:
         """Whether ``position`` is set; raises ``IndexError`` outside the bitmap."""
@@ -122,6 +132,24 @@ def _with_kid(node: _Node, slot: int, kid: _Tree, change: int) -> _Tree:
     if kid == 0:
         return _Node(count, node.full & ~bit, node.some & ~bit, before + after)
     return _Node(count, node.full & ~bit, node.some | bit, (*before, kid, *after))
+
+
+def _built(positions: Iterable[int], level: int) -> _Tree:
+    """The tree in which exactly these, all different, are set."""
+    if level == 0:
+        leaf = 0
+        for position in positions:
+            leaf |= 1 << position
+        return leaf
+    groups: dict[int, list[int]] = {}
+    for position in positions:
+        slot, rest = _split(position, level)
+        groups.setdefault(slot, []).append(rest)
+    node: _Tree = 0
+    for slot, rests in sorted(groups.items()):
+        held = node if isinstance(node, _Node) else _EMPTY
+        node = _with_kid(held, slot, _built(rests, level - 1), len(rests))
+    return node
 
 
 def _set(tree: _Tree, level: int, position: int) -> _Tree:

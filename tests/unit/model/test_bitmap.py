@@ -134,3 +134,19 @@ def test_a_full_stretch_is_not_stored():
         bitmap = bitmap.set(position)
     assert isinstance(bitmap._tree, _Node)
     assert bitmap._tree.kids == ()
+
+
+def test_made_in_one_go_it_is_the_same_as_one_by_one() -> None:
+    for size, positions in (
+        (1, {0}),
+        (256, set(range(256))),
+        (70_000, {0, 5, 255, 256, 69_999}),
+        (2**64, {1, 2**63}),
+        (300, set()),
+    ):
+        one_by_one = Bitmap(size)
+        for position in positions:
+            one_by_one = one_by_one.set(position)
+        assert Bitmap.of(size, positions) == one_by_one
+    with pytest.raises(IndexError):
+        Bitmap.of(10, [3, 10])
