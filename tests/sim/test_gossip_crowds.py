@@ -18,8 +18,8 @@ from fairlead.testing.gossip_crowd import converge, crowd
 from fairlead.testing.gossip_slow import slow_members
 from fairlead.testing.gossip_world import Faults
 
-#: Datagrams of a stranger here; ``./run bench gossip-sim`` sends ten times as many.
-HOSTILE = 100_000
+#: Datagrams of a stranger here; ``./run fuzz gossip`` sends a million to real sockets.
+HOSTILE = 30_000
 
 
 @pytest.mark.parametrize("count", [10, 100, 1000])
