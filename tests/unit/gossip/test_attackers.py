@@ -387,11 +387,20 @@ def test_a_made_up_epoch_or_counter_does_not_silence_a_member(epoch: int, counte
     would be called dead, and its word would reach nobody by repair."""
     village = tapped(5)
     village.run(3.0)
+    heard = village.nodes[1]._outbox.seal(Ping(1, 0), village.nodes[0].members.get(village.id(0)))
+    village.nodes[0].receive(heard, address_of(1), village.now)
+    village.drain(0)
     for at in (0, 2, 3, 4):
         for _ in range(3):
             packet = insider(village, 1, epoch, counter).seal(encode(Ping(5, 0)), short(village.id(at)))
             village.nodes[at].receive(packet, address_of(1), village.now)
             village.drain(at)
+    before = village.nodes[0].snapshot().counters.get("replayed", 0)
+    village.nodes[0].receive(heard, address_of(1), village.now)
+    village.drain(0)
+    assert village.nodes[0].snapshot().counters["replayed"] == before + 1, (
+        "what was heard is not forgotten for it either"
+    )
     village.run(20.0)
     assert not told(village, MemberDown)
     assert village.agree()
