@@ -128,12 +128,16 @@ class Carrier:
     async def submit(self, command: Command) -> object:
         """Carry a command out and return its answer; goes on to the end even if the caller stops waiting."""
         answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        self._spawn(self._submit(command, answer))
+        self._spawn(self._answer(self._submit(command), answer))
         return await asyncio.shield(answer)
 
     async def feed(self, event: Event) -> None:
-        """Tell the engine a fact and carry out what it decides."""
-        await self.carry(await self._decide_in_turn(event))
+        """Tell the engine a fact and carry out what it decides. What is decided is carried out to its end even if the
+        caller stops waiting: an operation without an end would hold its records for ever."""
+        outcome = await self._decide_in_turn(event)
+        answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self._spawn(self._answer(self.carry(outcome), answer))
+        await asyncio.shield(answer)
 
     async def carry(self, outcome: Outcome) -> object:
         """Carry an outcome out and return its answer, or raise the error that it carries."""
@@ -196,12 +200,23 @@ class Carrier:
         for task in self._tasks:
             task.cancel()
 
-    async def _submit(self, command: Command, answer: asyncio.Future[object]) -> None:
+    async def _submit(self, command: Command) -> object:
         try:
-            reply = await self.carry(await self._decide_in_turn(command))
-        except Exception as error:
-            if not isinstance(error, NetError):
-                log.exception("a command failed in a way that nobody foresaw", extra={"command": repr(command)})
+            return await self.carry(await self._decide_in_turn(command))
+        except NetError:
+            raise
+        except Exception:
+            log.exception("a command failed in a way that nobody foresaw", extra={"command": repr(command)})
+            raise
+
+    async def _answer(self, work: Coroutine[object, object, object], answer: asyncio.Future[object]) -> None:
+        """What work comes to is the answer."""
+        try:
+            reply = await work
+        except asyncio.CancelledError:
+            answer.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001 - it is the caller's
             answer.set_exception(error)
             # Whoever asked may be gone; then nobody takes the error from the future, and that is no fault.
             answer.exception()

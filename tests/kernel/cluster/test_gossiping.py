@@ -100,9 +100,11 @@ def _merge(known: dict[str, Any], changes: tuple[tuple[str, Any], ...]) -> None:
             known[name] = fact
 
 
-async def until(condition: Callable[[], Coroutine[Any, Any, bool]], what: str) -> None:
+async def until(condition: Callable[[], Coroutine[Any, Any, bool]], _what: str) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while not await condition():
+        while True:
+            if await condition():
+                return
             await asyncio.sleep(0.02)
 
 
