@@ -23,7 +23,7 @@ from fairlead.model import codes
 from fairlead.model.cluster import ClusterNetwork
 from fairlead.model.cluster_commands import CreateClusterNetwork, GrowNetwork, RemoveClusterNetwork
 from fairlead.model.commands import CreateNetwork
-from fairlead.model.errors import Forbidden, Internal, NetError, NotFound, Unavailable
+from fairlead.model.errors import KINDS, Forbidden, Internal, NetError, NotFound, Unavailable
 from fairlead.model.network import Network
 from fairlead.model.state import find_network
 
@@ -159,9 +159,8 @@ def refusal(status: int, data: bytes) -> NetError:
         body = {}
     hint = str(body.get("hint", ""))
     message = str(body.get("message", "") or f"the leading manager answered with status {status}")
-    error = NetError(message.removesuffix(f"\n{hint}"), hint=hint, code=codes.find(str(body.get("code", ""))))
-    error.status, error.kind = status, str(body.get("kind", "internal"))
-    return error
+    kind = KINDS.get(str(body.get("kind", "")), Internal)
+    return kind(message.removesuffix(f"\n{hint}"), hint=hint, code=codes.find(str(body.get("code", ""))))
 
 
 def found(call: Call) -> Network:

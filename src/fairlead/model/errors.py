@@ -118,3 +118,21 @@ class Unavailable(NetError):
     status = 503
     kind = "unavailable"
     general = codes.UNAVAILABLE
+
+
+#: The class of each meaning, by ``kind``.
+KINDS: dict[str, type[NetError]] = {
+    error.kind: error
+    for error in (
+        Invalid,
+        Ambiguous,
+        Forbidden,
+        NotFound,
+        Conflict,
+        Internal,
+        PortInUse,
+        NotImplementedHere,
+        Exhausted,
+        Unavailable,
+    )
+}

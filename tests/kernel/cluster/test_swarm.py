@@ -220,7 +220,7 @@ def test_dockers_own_client_changes_nodes_and_the_cluster(fleet: Fleet) -> None:
     run("h1", "swarm", "update", "--cert-expiry", "1000h", "--task-history-limit", "3")
     cluster: Any = fleet.api("h1").get("/swarm")
     assert cluster["Spec"]["CAConfig"]["NodeCertExpiry"] == 1000 * 3600 * 10**9
-    assert "BEGIN CERTIFICATE" in run("h1", "swarm", "ca", "--rotate", "--quiet")
+    assert "BEGIN CERTIFICATE" in run("h1", "swarm", "ca", "--rotate")
     assert run("h1", "node", "promote", "h2") == "Node h2 promoted to a manager in the swarm.\n"
     until(lambda: fleet.place("h2")["ControlAvailable"], "h2 is a manager")
     assert run("h1", "node", "demote", "h2") == "Manager h2 demoted in the swarm.\n"
@@ -468,3 +468,4 @@ def test_a_crash_of_the_leader_in_a_change_leaves_the_old_or_the_new(fleet: Flee
     token = fleet.token("worker")
     assert token != former
     fleet.cli("h3", "swarm", "join", "--token", token, "198.18.0.11")
+

@@ -24,7 +24,7 @@ _LOOK_S = 0.2
 @click.option("--ca-key", default="", metavar="PATH", help="Its key, PEM.")
 @click.option("--cert-expiry", default=None, metavar="DURATION", help="How long nodes' certificates are valid.")
 @click.option("-d", "--detach", is_flag=True, help="Do not wait until every node has its new certificate.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but the certificate.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing while and after it is replaced.")
 @pass_client
 def command(client: Client, /, **given: object) -> None:
     """Show the cluster's root certificate, or replace it.
@@ -51,7 +51,8 @@ def command(client: Client, /, **given: object) -> None:
     with waiting("rotating the root certificate"):
         while cluster(client).get("RootRotationInProgress"):
             time.sleep(_LOOK_S)
-    print(_root(cluster(client)), end="")
+    if not given["quiet"]:
+        print(_root(cluster(client)), end="")
 
 
 def _root(known: dict[str, object]) -> str:

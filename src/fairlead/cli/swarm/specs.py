@@ -50,7 +50,7 @@ def with_options(*options: Callable[..., object]) -> Callable[[Callable[..., obj
 
     def decorate(function: Callable[..., object]) -> Callable[..., object]:
         for option in reversed(options):
-            function = option(function)  # type: ignore[assignment]
+            function = option(function)
         return function
 
     return decorate

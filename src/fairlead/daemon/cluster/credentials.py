@@ -62,7 +62,7 @@ class Credentials:
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             context.set_ciphers(_CIPHERS)
             context.load_verify_locations(cadata=roots)
-            _load_pair(context, certificate, key)
+            load_pair(context, certificate, key)
         return cls(certificate, key, roots, identity, server, client)
 
     @property
@@ -143,8 +143,9 @@ def _opened(text: str, unlock_key: bytes | None) -> str:
     return sealing.unseal_pem(unlock_key, text)
 
 
-def _load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    """Python's TLS takes keys from files only: this one is in memory, so that an opened key never lies on a disk."""
+def load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    """Give a context a certificate and its key (PEM). Python takes keys from files only: this one is in memory, so that an
+    opened key never lies on a disk. Raises ``Internal``."""
     descriptor = os.memfd_create("fairlead-pair", os.MFD_CLOEXEC)
     with os.fdopen(descriptor, "w") as file:
         file.write(f"{certificate}\n{key}\n")

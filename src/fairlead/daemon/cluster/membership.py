@@ -42,6 +42,7 @@ from fairlead.daemon.cluster.credentials import Cabinet, Credentials, locked, st
 from fairlead.daemon.cluster.kept import Joining, Kept
 from fairlead.daemon.cluster.managing import Managing
 from fairlead.daemon.cluster.member import Around, Member
+from fairlead.gossip.identity import Identity as GossipIdentity
 from fairlead.kernel.interfaces import interfaces
 from fairlead.manager.manager import Manager
 from fairlead.model import codes
@@ -147,6 +148,7 @@ class Membership:
         """Take up the membership that is remembered. What keeps it from beginning is told as the node's state, and
         hinders nothing else."""
         self._node = node
+        kept: Kept | None = None
         try:
             kept = memory.load(self._around.folder)
             if kept is None:
@@ -158,7 +160,7 @@ class Membership:
             else:
                 await self._resume(kept, None)
         except NetError as error:
-            self._trouble(error, memory.load(self._around.folder) if not isinstance(error, Internal) else None)
+            self._trouble(error, kept)
 
     async def close(self) -> None:
         """The daemon stops; the membership goes on at its next start."""
@@ -306,18 +308,14 @@ class Membership:
             node = await managing.ask(command)
             if not isinstance(node, ClusterNode):
                 raise Internal(f"{InitCluster.__name__} was answered with {type(node).__name__}", code=codes.FAULT)
-            cluster = managing.manager.state.cluster
-            key = new_key(around.chance)
-            request = Request.read(make_request(key, gossip))
-            subject = authority.Subject(node.id, MANAGER, cluster.id)
-            chain = authority.issue(
-                cluster.authority, request, subject, cluster.spec.certificate_s, time.time(), around.chance
-            )
-            credentials = Credentials.of(chain, key, authority.trusted(cluster.authority), cluster.id)
+            credentials = self._issue(managing, node.id, gossip)
             Cabinet(around.folder).save(credentials, around.chance)
             around.reach("membership.founded")
             kept = msgspec.structs.replace(
-                kept, node_id=node.id, cluster_id=cluster.id, managers=((node.id, command.manager_address),)
+                kept,
+                node_id=node.id,
+                cluster_id=credentials.identity.cluster_id,
+                managers=((node.id, command.manager_address),),
             )
             member = Member(self._outside(), kept, credentials, gossip, managing)
             await member.secured()
@@ -412,23 +410,52 @@ class Membership:
     async def _resume(self, kept: Kept, unlock_key: bytes | None) -> None:
         """Be the member that this node was; raises what keeps it from that."""
         around = self._around
-        credentials = Cabinet(around.folder).load(unlock_key)
-        managing = None
+        gossip, managing = keepsake.identity(str(around.folder)), None
         if kept.leads:
             vault = open_vault(around.chance, unlock_key)
             store = SqliteClusterStore(self._records, vault, around.reach, create=False)
             managing = Managing(Manager(around.chance), store, around.tell, around.reach)
-        gossip = keepsake.identity(str(around.folder))
-        member = Member(self._outside(), kept, credentials, gossip, managing, unlock_key)
+        member: Member | None = None
         try:
             if managing is not None:
                 await managing.open()
+            credentials = self._loaded(kept, gossip, managing, unlock_key)
+            member = Member(self._outside(), kept, credentials, gossip, managing, unlock_key)
+            if managing is not None:
                 await member.secured()
             await member.open()
         except BaseException:
-            await member.close()
+            if member is not None:
+                await member.close()
+            elif managing is not None:
+                await managing.close()
             raise
         self._become(member)
+
+    def _loaded(
+        self, kept: Kept, gossip: GossipIdentity, managing: Managing | None, unlock_key: bytes | None
+    ) -> Credentials:
+        """The credentials that are kept. The node that has the cluster's authority cannot be shut out by its own
+        certificate's time: it gives itself a new one."""
+        cabinet = Cabinet(self._around.folder)
+        try:
+            return cabinet.load(unlock_key)
+        except NetError as error:
+            if managing is None or error.code != codes.CERTIFICATE_EXPIRED:
+                raise
+        log.warning("the certificate of this node has expired while it was away; it gets a new one")
+        credentials = self._issue(managing, kept.node_id, gossip)
+        cabinet.save(credentials, self._around.chance, unlock_key)
+        return credentials
+
+    def _issue(self, managing: Managing, node_id: str, gossip: GossipIdentity) -> Credentials:
+        """A manager's certificate for this node, out of the cluster's records."""
+        cluster, chance = managing.manager.state.cluster, self._around.chance
+        key = new_key(chance)
+        subject = authority.Subject(node_id, MANAGER, cluster.id)
+        request = Request.read(make_request(key, gossip))
+        chain = authority.issue(cluster.authority, request, subject, cluster.spec.certificate_s, time.time(), chance)
+        return Credentials.of(chain, key, authority.trusted(cluster.authority), cluster.id)
 
     def _become(self, member: Member) -> None:
         self._member = member

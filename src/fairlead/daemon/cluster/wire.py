@@ -12,38 +12,13 @@ import msgspec
 
 from fairlead.model import codes
 from fairlead.model.cluster import Lease
-from fairlead.model.errors import (
-    Ambiguous,
-    Conflict,
-    Exhausted,
-    Forbidden,
-    Internal,
-    Invalid,
-    NetError,
-    NotFound,
-    NotImplementedHere,
-    Unavailable,
-)
+from fairlead.model.errors import KINDS, Internal, Invalid, NetError
 from fairlead.model.session import Downward, NetworkGrant, Upward
 
 _UP: dict[str, Any] = {kind.__name__: kind for kind in get_args(Upward)}
 _DOWN: dict[str, Any] = {kind.__name__: kind for kind in get_args(Downward)}
 #: Kinds of answers.
 _GRANT, _LEASES, _REFUSED = "NetworkGrant", "Leases", "Refused"
-_ERRORS: dict[str, type[NetError]] = {
-    error.kind: error
-    for error in (
-        Ambiguous,
-        Conflict,
-        Exhausted,
-        Forbidden,
-        Internal,
-        Invalid,
-        NotFound,
-        NotImplementedHere,
-        Unavailable,
-    )
-}
 
 
 class _Line(msgspec.Struct):
@@ -91,7 +66,7 @@ def read_downward(line: bytes) -> tuple[Downward | NetworkGrant | tuple[Lease, .
     head = _head(line)
     if head.t == _REFUSED:
         refusal: _Refusal = _body(head, {_REFUSED: _Refusal})
-        kind = _ERRORS.get(refusal.kind, Internal)
+        kind = KINDS.get(refusal.kind, Internal)
         return kind(refusal.message, hint=refusal.hint, code=codes.find(refusal.code)), head.n
     told: Downward | NetworkGrant | tuple[Lease, ...] = _body(
         head, {**_DOWN, _GRANT: NetworkGrant, _LEASES: tuple[Lease, ...]}
