@@ -13,12 +13,12 @@ import click
 import pytest
 from tests.unit.api.living import Living, living_api
 
-from fairlead.cli.catalog import CONTAINER, IMAGE, NETWORK, SYSTEM, TOP
+from fairlead.cli.catalog import CONTAINER, IMAGE, NETWORK, NODE, SWARM, SYSTEM, TOP
 from fairlead.cli.lazy import Entry
 from fairlead.cli.main import run
 from fairlead.model.container import Container
 
-ENTRIES = sorted({entry for table in (TOP, NETWORK, CONTAINER, IMAGE, SYSTEM) for entry in table.values()})
+ENTRIES = sorted({entry for table in (TOP, NETWORK, CONTAINER, IMAGE, SYSTEM, SWARM, NODE) for entry in table.values()})
 
 
 class Shell:
