@@ -229,6 +229,8 @@ class Schedule:
         for cut in list(self._cuts):
             self._heal(cut)
         world.run(CALM_S)
+        # whoever stands still has no say in what is agreed on
+        world.run_until(lambda: not any(player.node.paused for player in cluster.players), SPAN_S)
         world.faults.loss = min(self._loss, 0.1)
         for player in cluster.players:
             player.node.service_s = 0.0
