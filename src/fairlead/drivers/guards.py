@@ -47,8 +47,9 @@ def advertiser_table() -> Iterator[Guard]:
     yield Chain("", FAMILY, _ADVERTISERS, "prerouting", rules, "type filter hook prerouting priority -300")
 
 
-def pin_table() -> Iterator[Guard]:
-    """Only an endpoint's own addresses come from its port."""
+def pin_table(trusted: str = "") -> Iterator[Guard]:
+    """Only an endpoint's own addresses come from its port. Where all frames are of pinned ports or of links whose names
+    begin with ``trusted``, most of them are through after one look."""
     yield Table("", FAMILY, _PINNED)
     yield Set("", FAMILY, _PINNED, "ports", "ifname")
     yield Set("", FAMILY, _PINNED, "own4", "ifname . ether_addr . ipv4_addr")
@@ -63,7 +64,8 @@ def pin_table() -> Iterator[Guard]:
     )
     yield Chain("", FAMILY, _PINNED, "pin", rules)
     hook = "type filter hook prerouting priority -310"
-    yield Chain("", FAMILY, _PINNED, "prerouting", ("iifname @ports jump pin",), hook)
+    short = (f'iifname "{trusted}*" accept', rules[0]) if trusted else ()
+    yield Chain("", FAMILY, _PINNED, "prerouting", (*short, "iifname @ports jump pin"), hook)
 
 
 def apart_table() -> Iterator[Guard]:

@@ -19,6 +19,8 @@ OVERHEAD = {False: 50, True: 70}
 _VNI_MAX = (1 << 24) - 1
 #: Networks, and subnets, of which what was worked out is remembered: a network may have 10,000 peers.
 _KNOWN_MAX = 1024
+#: What tunnels' names begin with.
+TUNNEL_PREFIX = "vx-"
 #: Digits of the network's id in the names of its links: with the number's six they make 15 characters.
 _ID_DIGITS = 5
 
@@ -88,7 +90,7 @@ def _segments(mark: str, numbers: str, subnets: tuple[Subnet, ...]) -> tuple[Seg
             code=codes.OPTION_INVALID,
         )
     return tuple(
-        Segment(vni, ipv4, ipv6, f"ov-{vni:06x}-{mark}", f"vx-{vni:06x}-{mark}")
+        Segment(vni, ipv4, ipv6, f"ov-{vni:06x}-{mark}", f"{TUNNEL_PREFIX}{vni:06x}-{mark}")
         for vni, (ipv4, ipv6) in zip(found, pairs, strict=False)
     )
 

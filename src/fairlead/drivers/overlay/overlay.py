@@ -29,6 +29,7 @@ from fairlead.plan.objects import (
     NOTHING,
     Address,
     Bridge,
+    Chain,
     Exact,
     Fdb,
     Neighbour,
@@ -37,9 +38,13 @@ from fairlead.plan.objects import (
     Plan,
     Route,
     Sysctl,
+    Table,
     Veth,
     Vxlan,
 )
+
+#: The table in the node's own namespace that belongs to all overlays.
+_TUNNELS = "fairlead-tunnels"
 
 
 class OverlayDriver:
@@ -61,7 +66,11 @@ class OverlayDriver:
         if not node.vtep:
             return NOTHING
         ns, segments = config.namespace(network), config.segments(network)
-        objects: list[Object] = [Netns(ns)]
+        objects: list[Object] = [Netns(ns), *_untracked(node)]
+        # bridged frames have guards of their own; else each would pass the firewall of the IP layer as well
+        objects += [
+            Sysctl(ns, f"net/bridge/bridge-nf-call-{kind}", "0") for kind in ("iptables", "ip6tables", "arptables")
+        ]
         for segment in segments:
             objects += _segment(network, segment, ns, node)
         if len(segments) > 1:
@@ -71,7 +80,7 @@ class OverlayDriver:
         if network.ipv6:
             objects += guards.inside(ns, guards.advertiser_table())
         if _pinned(network):
-            objects += guards.inside(ns, guards.pin_table())
+            objects += guards.inside(ns, guards.pin_table(trusted=config.TUNNEL_PREFIX))
         return Plan(objects)
 
     def endpoint_plan(self, endpoint: Endpoint, network: Network, netns: str, node: Node) -> Plan:
@@ -119,6 +128,15 @@ class OverlayDriver:
         """Each tunnel knows what the plans say and nothing else."""
         ns = config.namespace(network)
         return Plan(Exact(ns, segment.tunnel) for segment in config.segments(network))
+
+
+def _untracked(node: Node) -> Iterator[Object]:
+    """What comes and goes between nodes is no connection: answers come from another port, and each connection inside would
+    be tracked once more outside. The same for every network."""
+    yield Table("", "inet", _TUNNELS)
+    rules = (f"udp dport {node.vxlan_port} notrack",)
+    for hook in ("prerouting", "output"):
+        yield Chain("", "inet", _TUNNELS, hook, rules, f"type filter hook {hook} priority -300")
 
 
 def _segment(network: Network, segment: Segment, ns: str, node: Node) -> Iterator[Object]:
