@@ -41,7 +41,7 @@ async def table(call: Call) -> web.StreamResponse:
             f"this node takes no part in network {ref}",
             hint="it does as long as a container of this node is in it; ask another node",
             code=error.code,
-        ) from error
+        ) from None
     return answer([record_json(record) for record in found])
 
 
