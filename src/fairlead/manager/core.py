@@ -96,6 +96,8 @@ class Turn:
     recalls: dict[str, list[str]] = field(default_factory=dict)
     #: Leases that a node believes to have and has not: node -> lease ids.
     disowned: dict[str, list[str]] = field(default_factory=dict)
+    #: Tasks that a node tells of and that are no more: node -> task ids.
+    unknown: dict[str, list[str]] = field(default_factory=dict)
     #: What is to be forgotten from now on.
     forgets: list[Forget] = field(default_factory=list)
     #: Networks for which those who wait are to be looked at again.

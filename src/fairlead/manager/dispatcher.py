@@ -9,7 +9,8 @@ from fairlead.manager import forgetting, keys
 from fairlead.manager.core import Session, Turn
 from fairlead.manager.state import Change
 from fairlead.model.cluster import Cluster, ClusterNetwork, ClusterNode, Lease
-from fairlead.model.session import Assignments, Keys, ManagerView, NetworkAssignment, NodeView, Settings
+from fairlead.model.service import Task, TaskState
+from fairlead.model.session import RESTING, Assignments, Keys, ManagerView, NetworkAssignment, NodeView, Settings
 from fairlead.pki import rotation
 from fairlead.pki.authority import issuer_id, trusted
 
@@ -20,6 +21,7 @@ class _Delta:
 
     networks: dict[str, None] = field(default_factory=dict)
     leases: dict[str, Lease | None] = field(default_factory=dict)
+    tasks: dict[str, Task | None] = field(default_factory=dict)
     keys: bool = False
     node: bool = False
     settings: bool = False
@@ -41,6 +43,8 @@ def full(turn: Turn, session: Session) -> None:
             node=_node(turn, session.node_id),
             settings=_settings(turn),
             forget=forgetting.pending(turn.core),
+            recall=_left_over(turn, session.node_id),
+            tasks=tuple(task for task in turn.state.roster.on_node(session.node_id).values() if _is_given(task)),
         ),
     )
 
@@ -50,14 +54,14 @@ def tell(turn: Turn, changes: Iterable[Change], fresh: frozenset[str]) -> None:
     deltas: dict[str, _Delta] = {}
     for change in changes:
         _note(turn, change, deltas)
-    concerned = {*deltas, *turn.recalls, *turn.disowned}
+    concerned = {*deltas, *turn.recalls, *turn.disowned, *turn.unknown}
     if turn.forgets:
         concerned.update(turn.core.sessions)
     for node_id in concerned - fresh:
         session = turn.core.sessions.get(node_id)
         delta = deltas.get(node_id, _Delta())
-        is_more = turn.forgets or node_id in turn.recalls or node_id in turn.disowned
-        if session is not None and (is_more or delta != _Delta()):
+        is_more = any(node_id in more for more in (turn.recalls, turn.disowned, turn.unknown))
+        if session is not None and (turn.forgets or is_more or delta != _Delta()):
             _push(turn, session, delta)
 
 
@@ -86,6 +90,11 @@ def _push(turn: Turn, session: Session, delta: _Delta) -> None:
             settings=_settings(turn) if delta.settings else None,
             forget=tuple(turn.forgets),
             recall=tuple(turn.recalls.get(node_id, ())),
+            tasks=tuple(task for task in delta.tasks.values() if task is not None),
+            tasks_gone=(
+                *(task_id for task_id, task in delta.tasks.items() if task is None),
+                *turn.unknown.get(node_id, ()),
+            ),
         ),
     )
 
@@ -95,6 +104,8 @@ def _note(turn: Turn, change: Change, deltas: dict[str, _Delta]) -> None:
     match change.before, change.after:
         case (Lease() | None) as before, (Lease() | None) as after if before is not None or after is not None:
             _note_lease(turn, before, after, deltas)
+        case (Task() | None) as before, (Task() | None) as after if before is not None or after is not None:
+            _note_task(turn, before, after, deltas)
         case _, ClusterNetwork() as network:
             if change.before is not None:
                 _note_network(turn, change.before, network, deltas)
@@ -123,6 +134,32 @@ def _note_lease(turn: Turn, before: Lease | None, after: Lease | None, deltas: d
             del delta.leases[after.id]
         else:
             delta.leases[after.id] = after
+
+
+def _note_task(turn: Turn, before: Task | None, after: Task | None, deltas: dict[str, _Delta]) -> None:
+    """A task is told when its node is chosen and when managers want something else of it; how it is, its node knows."""
+    node_id = after.node_id if after is not None else before.node_id if before is not None else ""
+    if node_id not in turn.core.sessions:
+        return
+    if after is None:
+        if before is not None and _is_given(before):
+            deltas.setdefault(node_id, _Delta()).tasks[before.id] = None
+    elif _is_given(after) and (before is None or not _is_given(before) or _orders(before) != _orders(after)):
+        deltas.setdefault(node_id, _Delta()).tasks[after.id] = after
+
+
+def _is_given(task: Task) -> bool:
+    return bool(task.node_id) and task.status.state >= TaskState.ASSIGNED
+
+
+def _orders(task: Task) -> object:
+    """What of a task is a manager's word."""
+    return task.desired, task.addresses
+
+
+def _left_over(turn: Turn, node_id: str) -> tuple[str, ...]:
+    """Leases of a node whose task has ended, or that rest there: they are wanted back."""
+    return tuple(one.id for one in turn.state.places.of(node_id) if one.holder == RESTING)
 
 
 def _note_network(turn: Turn, before: object, network: ClusterNetwork, deltas: dict[str, _Delta]) -> None:

@@ -10,9 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fairlead.manager.places import Places
+from fairlead.manager.roster import Roster
 from fairlead.model import codes
 from fairlead.model.cluster import KINDS, Cluster, ClusterNetwork, ClusterNode, ClusterRecord, Counters, Lease
 from fairlead.model.errors import Ambiguous, NotFound, Unavailable
+from fairlead.model.service import Service, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,15 @@ class State:
         self.nodes: dict[str, ClusterNode] = {}
         self.networks: dict[str, ClusterNetwork] = {}
         self.leases: dict[str, Lease] = {}
+        self.services: dict[str, Service] = {}
+        self.tasks: dict[str, Task] = {}
+        self._service_ids: dict[str, str] = {}
         self._counters: dict[str, Counters] = {}
         self._network_ids: dict[str, str] = {}
         #: Who has which leases where; to read.
         self.places = Places()
+        #: Tasks by service, slot and node; to read.
+        self.roster = Roster()
         self._journal: list[Change] = []
 
     @property
@@ -128,6 +135,29 @@ class State:
         """The network of exactly this name."""
         return self.networks.get(self._network_ids.get(name, ""))
 
+    def service(self, ref: str) -> Service:
+        """The service that ``ref`` (id, name, or id prefix) means; raises ``NotFound`` or ``Ambiguous``. One that is being
+        removed is not found."""
+        known = self.services.get(ref) or self.services.get(self._service_ids.get(ref, ""))
+        found = [known] if known is not None else [one for one in self.services.values() if one.id.startswith(ref)]
+        found = [one for one in found if ref and not one.removing]
+        if not found:
+            raise NotFound(
+                f"service {ref} not found",
+                hint="`fairlead service ls` lists the services",
+                code=codes.SERVICE_NOT_FOUND,
+            )
+        if len(found) > 1:
+            raise Ambiguous(
+                f"service {ref} is ambiguous ({len(found)} matches found)",
+                hint=f"give more of the id: {', '.join(one.id for one in found[:5])}",
+            )
+        return found[0]
+
+    def service_named(self, name: str) -> Service | None:
+        """The service of exactly this name; one that is being removed has none any more."""
+        return self.services.get(self._service_ids.get(name, ""))
+
     def networks_of(self, node_id: str) -> tuple[str, ...]:
         """Ids of the networks in which a node takes part: where it has a lease."""
         return tuple(one for one in self.places.networks(node_id) if one in self.networks)
@@ -139,6 +169,8 @@ class State:
             "network": self.networks,  # type: ignore[dict-item]
             "lease": self.leases,  # type: ignore[dict-item]
             "counters": self._counters,  # type: ignore[dict-item]
+            "service": self.services,  # type: ignore[dict-item]
+            "task": self.tasks,  # type: ignore[dict-item]
         }
         return tables[kind]
 
@@ -153,6 +185,10 @@ class State:
                 self.places.discard(lease)
             case ClusterNetwork() as network:
                 self._network_ids.pop(network.network.name, None)
+            case Service() as service if self._service_ids.get(service.spec.name) == service.id:
+                del self._service_ids[service.spec.name]
+            case Task() as task:
+                self.roster.discard(task)
         if change.after is None:
             table.pop(change.id, None)
             return
@@ -162,3 +198,7 @@ class State:
                 self.places.add(lease)
             case ClusterNetwork() as network:
                 self._network_ids[network.network.name] = network.id
+            case Service() as service if not service.removing:
+                self._service_ids[service.spec.name] = service.id
+            case Task() as task:
+                self.roster.add(task)

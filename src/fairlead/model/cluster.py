@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fairlead.model.network import Network
+from fairlead.model.service import Service, Task
 
 #: Seconds between two signs of life of a node to its manager (swarmkit: dispatcher heartbeat period).
 HEARTBEAT_S = 5.0
@@ -232,7 +233,7 @@ class PeerNames:
     ipv6: str
 
 
-ClusterRecord = Cluster | ClusterNode | ClusterNetwork | Lease | Counters
+ClusterRecord = Cluster | ClusterNode | ClusterNetwork | Lease | Counters | Service | Task
 
 #: Names of the kinds of records, as in the store: a record's key there is ``<kind>/<id>``.
 KINDS: dict[type[ClusterRecord], str] = {
@@ -241,4 +242,6 @@ KINDS: dict[type[ClusterRecord], str] = {
     ClusterNetwork: "network",
     Lease: "lease",
     Counters: "counters",
+    Service: "service",
+    Task: "task",
 }

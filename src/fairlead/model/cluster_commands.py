@@ -17,6 +17,7 @@ from fairlead.model.cluster import (
 )
 from fairlead.model.commands import CreateNetwork
 from fairlead.model.network import PoolRequest
+from fairlead.model.service import ServiceSpec
 from fairlead.model.session import Hello, NodeMessage
 
 
@@ -133,6 +134,32 @@ class RemoveClusterNetwork:
 
 
 @dataclass(frozen=True, slots=True)
+class CreateService:
+    """Make a service; the answer is the ``Service``. Networks of its spec are references."""
+
+    spec: ServiceSpec
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateService:
+    """Give a service another spec, or with ``rollback`` the one before (``spec`` is left alone then); the answer is the
+    ``Service``. Tasks are exchanged only if what they are made of changes, as the service's update rule says (with
+    ``rollback``: its rollback rule)."""
+
+    service: str
+    spec: ServiceSpec | None = None
+    version: int | None = None
+    rollback: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveService:
+    """Remove a service; the answer is the ``Service``. Its name is free at once, its tasks end by and by."""
+
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
 class CancelTicket:
     """Who waited for a ticket has gone: what is still waited for is given up."""
 
@@ -186,6 +213,9 @@ ClusterCommand = (
     | CreateClusterNetwork
     | GrowNetwork
     | RemoveClusterNetwork
+    | CreateService
+    | UpdateService
+    | RemoveService
     | CancelTicket
 )
 ClusterEvent = SessionOpened | SessionClosed | NodeSaid | Tick

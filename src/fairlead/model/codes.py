@@ -20,6 +20,7 @@ from fairlead.model.codes_cluster import JOIN_REPLAYED as JOIN_REPLAYED
 from fairlead.model.codes_cluster import MANAGER_LEAVES as MANAGER_LEAVES
 from fairlead.model.codes_cluster import MANAGER_UNREACHABLE as MANAGER_UNREACHABLE
 from fairlead.model.codes_cluster import NO_MANAGER as NO_MANAGER
+from fairlead.model.codes_cluster import NO_PREVIOUS_SPEC as NO_PREVIOUS_SPEC
 from fairlead.model.codes_cluster import NODE_IS_MANAGER as NODE_IS_MANAGER
 from fairlead.model.codes_cluster import NODE_NOT_DOWN as NODE_NOT_DOWN
 from fairlead.model.codes_cluster import NODE_NOT_FOUND as NODE_NOT_FOUND
@@ -30,6 +31,9 @@ from fairlead.model.codes_cluster import OTHER_CLUSTER as OTHER_CLUSTER
 from fairlead.model.codes_cluster import OUT_OF_SEQUENCE as OUT_OF_SEQUENCE
 from fairlead.model.codes_cluster import REQUEST_INVALID as REQUEST_INVALID
 from fairlead.model.codes_cluster import ROLE_REFUSED as ROLE_REFUSED
+from fairlead.model.codes_cluster import SERVICE_EXISTS as SERVICE_EXISTS
+from fairlead.model.codes_cluster import SERVICE_INVALID as SERVICE_INVALID
+from fairlead.model.codes_cluster import SERVICE_NOT_FOUND as SERVICE_NOT_FOUND
 from fairlead.model.codes_cluster import STORE_COMPACTED as STORE_COMPACTED
 from fairlead.model.codes_cluster import SWARM_LOCKED as SWARM_LOCKED
 from fairlead.model.codes_cluster import TOKEN_INVALID as TOKEN_INVALID

@@ -223,3 +223,33 @@ MANAGER_LEAVES = Code(
         "`fairlead swarm leave --force` leaves all the same.",
     ),
 )
+
+# 2100: services
+SERVICE_NOT_FOUND = Code(
+    2101,
+    "there is no such service",
+    "No service of the cluster has this id or name, or it is being removed.",
+    ("`fairlead service ls` lists the services.",),
+)
+SERVICE_EXISTS = Code(
+    2102,
+    "a service of this name exists already",
+    "Names of services are unique in a cluster: they are names on its networks.",
+    (
+        "`fairlead service ls` lists the services; choose another name.",
+        "`fairlead service update` changes the present one.",
+    ),
+)
+SERVICE_INVALID = Code(
+    2103,
+    "a service cannot be as it was asked for",
+    "Something in the specification makes no sense, or not together with something else of it. Nothing was changed.",
+    ("`fairlead service create --help` shows the options and their forms.",),
+)
+NO_PREVIOUS_SPEC = Code(
+    2104,
+    "there is nothing to roll back to",
+    "A service is rolled back to the specification before its last update; this one was not updated since it was made, or "
+    "was rolled back already.",
+    ("`fairlead service inspect` shows the specification.",),
+)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from fairlead.model.cluster import Lease, NodeDescription, Ring
 from fairlead.model.network import Network
+from fairlead.model.service import Task, TaskStatus
 
 #: Kinds of ``Forget.what``.
 FORGET_NODE, FORGET_LEASE = "node", "lease"
@@ -112,6 +113,14 @@ class Forgotten:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskReport:
+    """Node: how its tasks are, (task id, status). Said of each change, and of all tasks when a session was opened; a task
+    that the manager does not know any more comes back in ``Assignments.tasks_gone``."""
+
+    statuses: tuple[tuple[str, TaskStatus], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Resync:
     """Node: something was missed, tell me everything."""
 
@@ -130,6 +139,7 @@ NodeMessage = (
     | KeyReport
     | StatusReport
     | Forgotten
+    | TaskReport
     | Resync
     | Leaving
 )
@@ -210,7 +220,10 @@ class Assignments:
     """Manager: what a node is to have. ``full``: all of it, what is not named is no longer so. Else a change: networks and
     leases named are new or changed, those in ``*_gone`` (ids) are withdrawn; None means unchanged. ``forget`` is what
     is to be forgotten and confirmed, in addition. Of the leases in ``recall`` (ids) the use is
-    to be told; what is free, or will be when it has rested, is to be returned."""
+    to be told; what is free, or will be when it has rested, is to be returned.
+
+    ``tasks`` are new or changed ones (their ``desired`` state, as a rule); one in ``tasks_gone`` is to be ended, if it is
+    not, and its container removed. A lease whose holder is a task is for that task only."""
 
     results_in: str
     applies_to: str = ""
@@ -224,6 +237,8 @@ class Assignments:
     settings: Settings | None = None
     forget: tuple[Forget, ...] = ()
     recall: tuple[str, ...] = ()
+    tasks: tuple[Task, ...] = ()
+    tasks_gone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

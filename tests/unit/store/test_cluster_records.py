@@ -19,10 +19,18 @@ from fairlead.model.cluster import (
     NodeDescription,
     Ring,
 )
+from fairlead.model.container import ContainerConfig
 from fairlead.model.errors import Internal
+from fairlead.model.health import HealthCheck
 from fairlead.model.network import Network, Pool
+from fairlead.model.service import Restart, Service, ServiceNetwork, ServiceSpec, Task, TaskAddress, TaskSpec
 from fairlead.store.cluster_records import decode, encode
 
+TASK = TaskSpec(
+    ContainerConfig("nginx", labels={"a": "b"}, health=HealthCheck(("CMD", "true"))),
+    restart=Restart(max_attempts=3),
+    networks=(ServiceNetwork("w" * 64, aliases=("www",), addresses=("10.0.0.9",)),),
+)
 RECORDS: list[ClusterRecord] = [
     Cluster(
         "c" * 25,
@@ -39,6 +47,8 @@ RECORDS: list[ClusterRecord] = [
     ClusterNetwork(Network("w" * 64, "web", "overlay", 1.0, pools=(Pool("p", "10.0.0.0/24"),)), 2.0),
     Lease("w" * 64, "10.0.0.2", "n" * 25, 7),
     Counters(),
+    Service("s" * 25, 1.0, 2.0, ServiceSpec("web", TASK), previous=ServiceSpec("web", TASK, replicas=2)),
+    Task("t" * 25, "s" * 25, "web", 1, 1.0, 2.0, TASK, 1, addresses=(TaskAddress("w" * 64, "10.0.0.2/24", "", 7),)),
 ]
 
 
@@ -68,7 +78,7 @@ def test_fields_that_are_new_since_a_record_was_written_have_their_defaults() ->
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("task/x", b"{}"), ("node", b"{}"), ("", b"{}"), ("node/x", b""), ("node/x", b"{"), ("node/x", b'{"id": 7}')],
+    [("secret/x", b"{}"), ("node", b"{}"), ("", b"{}"), ("node/x", b""), ("node/x", b"{"), ("node/x", b'{"id": 7}')],
 )
 def test_what_this_version_cannot_read_is_named(key: str, value: bytes) -> None:
     with pytest.raises(Internal) as caught:
