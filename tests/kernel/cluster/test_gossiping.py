@@ -394,3 +394,26 @@ def test_two_that_leave_are_gone_at_once_for_the_third(run: Run) -> None:
         await a.until(lambda: set(a.peers) == set(), "a farewell takes endpoints along")
 
     run(scenario)
+
+
+def test_a_fault_of_the_engine_leaves_nobody_deaf(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(members: list[Member]) -> None:
+        a, b, _ = members
+        await together(members)
+        b.publish()
+        await b.until(lambda: b.complete, "the network is heard out")
+        hear, faults = b.hear, [RuntimeError("a fault")]
+
+        async def faulty(event: Event) -> None:
+            if faults:
+                raise faults.pop()
+            await hear(event)
+
+        b.gossip._feed = faulty
+        a.publish("one")
+        await b.until(lambda: not faults, "the first word met the fault")
+        a.publish("two")
+        await b.until(lambda: "two" in b.peers, "the next is heard")
+
+    run(scenario)
+    assert "what other nodes said met a fault" in caplog.text

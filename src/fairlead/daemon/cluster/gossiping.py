@@ -91,6 +91,7 @@ class Gossiping:
         self._retracting: dict[tuple[str, int], Retract] = {}
         self._authorities: frozenset[NodeId] = frozenset()
         self._verdicts: frozenset[NodeId] = frozenset()
+        self._removed: frozenset[str] = frozenset()
         self._now: _Speaking | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
@@ -136,6 +137,7 @@ class Gossiping:
             self._networks.clear()
             self._retracting.clear()
             self._verdicts = self._authorities = frozenset()
+            self._removed = frozenset()
 
     async def apply_keys(self, ring: Ring) -> HeldKeys:
         """Hold and use the keys of this ring and no others; what is held then. New ones open before the primary changes,
@@ -162,9 +164,10 @@ class Gossiping:
         reaches."""
         self._authorities = _member_ids(managers)
         self._verdicts = _member_ids(removed_keys)
+        self._removed = frozenset(removed)
         speaking, authorities = self._now, self._authorities
         if speaking is not None:
-            speaking.hearsay.remove_nodes(removed)
+            speaking.hearsay.remove_nodes(self._removed)
             speaking.box.post(lambda core, now: core.trust(authorities, now))
             self._pass_verdicts(speaking)
             self._news.set()
@@ -176,6 +179,9 @@ class Gossiping:
     async def forgotten(self, wish: Forget) -> None:
         """Return when nothing of what a manager wants forgotten is believed here any more, nor stands in Linux."""
         if wish.what == FORGET_NODE:
+            self._removed |= {wish.subject}
+            if self._now is not None:
+                self._now.hearsay.remove_nodes(self._removed)
             await self._await(lambda hearsay: not hearsay.told(wish.subject))
         else:
             network_id, _, address = wish.subject.partition("/")
@@ -228,6 +234,7 @@ class Gossiping:
         )
         box = Voicebox(start, self._heard)
         self._now = speaking = _Speaking(place, mtu, ring, identity, keyring, box, Hearsay(identity.id))
+        speaking.hearsay.remove_nodes(self._removed)
         for network_id, network in list(self._networks.items()):
             if network.joined:
                 self._join(network_id, network)
@@ -392,6 +399,8 @@ class Gossiping:
             await self._feed(event)
         except NetError as error:
             log.error("what other nodes said could not be followed: %s", error)
+        except Exception:  # a supervisor: what they say next must be followed all the same
+            log.exception("what other nodes said met a fault")
 
     async def _await(self, holds: Callable[[Hearsay], bool]) -> None:
         if self._now is None:
