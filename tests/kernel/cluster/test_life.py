@@ -69,6 +69,7 @@ def test_five_commands_lead_to_a_name_on_another_host(tmp_path: Path) -> None:
         cluster.close()
 
 
+@pytest.mark.timeout(1200)  # seconds; as long as managers are away
 def test_life_goes_on_without_managers(cluster: Cluster, request: pytest.FixtureRequest) -> None:
     """All managers are dead: traffic, names, new containers on known networks, and word of new names go on; nothing is
     started anew when they return."""
@@ -85,6 +86,7 @@ def test_life_goes_on_without_managers(cluster: Cluster, request: pytest.Fixture
             cluster.remove("h3", name)
             until(lambda name=name: not cluster.resolve("h2", "on-h2", name), f"{name} is forgotten")  # type: ignore[misc]
             number += 1
+        print(f"{number} containers came and went in {away_s:.0f} s without a manager")
         cluster.start_daemon("h1")
         until(lambda: set(cluster.nodes().values()) == {"ready"}, "all nodes are ready again")
     assert lost(said) == 0, said
