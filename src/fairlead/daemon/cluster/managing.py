@@ -13,7 +13,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from fairlead.manager.decision import Decision, Stored
 from fairlead.manager.manager import Manager
@@ -66,7 +66,6 @@ class _Step:
     message: Message
     decision: Decision
     answered: asyncio.Future[object] | None
-    done: bool = field(default=False)
 
 
 class Managing:
@@ -243,7 +242,7 @@ class Managing:
                     self._outlets.pop(push.node_id, None)
         self._reach("managing.pushed")
         for notice in decision.notices:
-            self._tell(notice)
+            self._tell(replace(notice, scope="swarm"))
         if step.answered is not None and decision.ticket:
             self._await_ticket(decision.ticket, step.answered)
         elif step.answered is not None and not step.answered.done():

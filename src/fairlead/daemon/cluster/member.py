@@ -129,7 +129,7 @@ class Member:
         parts, self._parts = self._parts, None
         if parts is not None:
             if leaving:
-                await parts.leave()
+                await _left(parts)
             await parts.close()
         await self.links.end_sessions()
         await self._close_door()
@@ -251,10 +251,20 @@ class Member:
         return SessionLine(self.managing, self.credentials.identity, self.kept.advertise)
 
     def _dial(self, address: str) -> RemoteManager:
-        certificates.identify(self.credentials.der, self.kept.cluster_id, time.time())  # no manager says why it hangs up
+        certificates.identify(
+            self.credentials.der, self.kept.cluster_id, time.time()
+        )  # no manager says why it hangs up
         return RemoteManager(address, self.credentials.client_context, certificates.MANAGER_NAME)
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _left(parts: Parts) -> None:
+    """Whatever cannot be taken back now, the membership ends; the rest is told."""
+    try:
+        await parts.leave()
+    except NetError as error:
+        log.error("something of the cluster stays on this node: %s", error)

@@ -48,7 +48,7 @@ from fairlead.manager.manager import Manager
 from fairlead.model import codes
 from fairlead.model.cluster import MANAGER, ClusterNode, NodeDescription
 from fairlead.model.cluster_commands import InitCluster
-from fairlead.model.errors import Forbidden, Internal, NetError, Unavailable
+from fairlead.model.errors import Conflict, Forbidden, Internal, NetError, Unavailable
 from fairlead.model.events import Notice
 from fairlead.model.faults import Reach, pass_by
 from fairlead.model.ids import Chance
@@ -214,10 +214,11 @@ class Membership:
             )
             memory.save(self._around.folder, kept)
             task = self._join_on(kept, joining)
-            done, _ = await asyncio.wait({task}, timeout=JOIN_S)
-            if done:
-                task.result()
-                return
+        done, _ = await asyncio.wait({task}, timeout=JOIN_S)
+        if done and not task.cancelled():
+            return task.result()
+        if done:
+            raise Conflict("the node was told to leave before it had joined", hint="nothing of it is left")
         raise Unavailable(
             "Timeout was reached before node joined. The attempt to join the swarm will continue in the background. Use "
             'the "docker info" command to see the current swarm status of your node.',
