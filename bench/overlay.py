@@ -11,6 +11,7 @@ from bench import swarms
 from bench.context import BY_HAND, FAULTS, OURS, THEIRS, Context, Samples, interleave
 from bench.engines import Engine, Fairlead
 from bench.hosts import background
+from bench.peers import peers
 from bench.report import Reading
 from bench.traffic import ECHO_PORT, LISTEN_S, SERVE_PORT, Path, measure, serve, stream
 
@@ -61,4 +62,7 @@ def _pair(stack: ExitStack, context: Context, kind: type[Engine]) -> tuple[Path,
     return (one.netns("one"), two.address("two", NETWORK)), two.netns("two")
 
 
-MEASUREMENTS = ((("overlay.throughput", "overlay.rtt", "overlay.connections"), between_hosts),)
+MEASUREMENTS = (
+    (("overlay.throughput", "overlay.rtt", "overlay.connections"), between_hosts),
+    (("overlay.peers.10000", "overlay.peers.change"), peers),
+)
