@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import stat
 import subprocess
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -18,6 +19,7 @@ from fairlead.daemon.cluster import agent as agents
 from fairlead.daemon.cluster import keepsake
 from fairlead.daemon.cluster.agent import Agent, start_parts
 from fairlead.daemon.cluster.contract import Place
+from fairlead.daemon.cluster.gossiping import GOSSIP_PORT
 from fairlead.model import codes
 from fairlead.model.cluster import Key, Lease, NodeDescription, Ring
 from fairlead.model.commands import ConnectNetwork, CreateSandbox, DisconnectNetwork
@@ -489,5 +491,23 @@ def test_a_fact_is_carried_out_to_its_end_though_its_teller_is_called_off(run: R
         async with asyncio.timeout(PATIENCE_S):
             await carrier.feed(LeasesRevoked((lease(9).id,)))
         assert lease(9).id not in leases
+
+    run(scenario)
+
+
+def test_a_port_that_is_taken_delays_the_gossip_and_nothing_else(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agents, "AGAIN_S_MAX", 0.1)
+
+    async def scenario(bed: Bed) -> None:
+        with socket.create_server(("127.0.7.1", GOSSIP_PORT)):
+            line = await bed.assigned()
+            assert not bed.node.gossiping.speaks
+            assert not [said for said in line.said if isinstance(said, KeyReport)], (
+                "nothing is confirmed that is not used"
+            )
+        line.tell(None)
+        await bed.until(lambda: bed.node.gossiping.speaks)
+        again = await bed.managers.line()
+        assert len((await again.hears(Hello)).leases) == 4
 
     run(scenario)

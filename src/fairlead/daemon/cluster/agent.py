@@ -95,15 +95,14 @@ class Agent:
         self._chance = random.SystemRandom()
 
     async def start(self) -> None:
-        """Take up what was assigned before, and look for a manager. Raises what the gossip's start raises."""
+        """Take up what was assigned before, and look for a manager."""
         self._carrier.leases = self
         path = await asyncio.to_thread(datapath.quick, self._place, self._hosts())
         await self._tell_path(path)
         for network_id, ring in self._kept.rings.items():
             self._gossiping.set_ring(network_id, ring)
         self._trust()
-        if self._kept.keys is not None:
-            await self._speak(self._kept.keys)
+        await self._speak_at_last()
         self._spawn(self._measure(path))
         self._spawn(self._live())
 
@@ -136,11 +135,20 @@ class Agent:
         granted = await session.ask(LeaseWish(network_id, total, address))
         if isinstance(granted, tuple) and granted:
             await self._carrier.feed(LeasesGranted(granted))
-        elif address or not self._stock.free(network_id):
+        elif address or not await self._is_free(network_id):
             raise Exhausted(
                 f"no available IPv4 addresses on this network's address pools: {network_id}",
                 hint="a manager can make the network larger; `fairlead network inspect` shows what is in use",
             )
+
+    async def _is_free(self, network_id: str) -> bool:
+        """Whether a lease is free: what the manager counts as ours already may still be on its way to us."""
+        try:
+            async with asyncio.timeout(GRANT_WAIT_S), self._applied:
+                await self._applied.wait_for(lambda: self._stock.free(network_id))
+        except TimeoutError:
+            return False
+        return True
 
     async def admit(self, network: str) -> bool:
         """Take part in a network of the cluster; as ``daemon.contract.Leases``."""
@@ -152,8 +160,15 @@ class Agent:
         if not isinstance(granted, NetworkGrant):
             return False
         networks, wanted = self._carrier.engine.state.networks, granted.network_id
-        async with asyncio.timeout(GRANT_WAIT_S), self._applied:
-            await self._applied.wait_for(lambda: wanted in networks)
+        try:
+            async with asyncio.timeout(GRANT_WAIT_S), self._applied:
+                await self._applied.wait_for(lambda: wanted in networks)
+        except TimeoutError as error:
+            raise Unavailable(
+                f"network {network} was granted by a manager and did not come for {GRANT_WAIT_S:g} s",
+                hint="the daemon's log says why; try again",
+                code=codes.NO_MANAGER,
+            ) from error
         return True
 
     def changed(self) -> None:
@@ -164,6 +179,7 @@ class Agent:
         """Hold a session with any manager that answers, for ever."""
         wait_s = AGAIN_S
         while True:
+            await self._speak_at_last()
             try:
                 session = await self._managers.open()
             except Forbidden as error:
@@ -212,8 +228,7 @@ class Agent:
             await asyncio.sleep(period_s * self._chance.uniform(1 - JITTER, 1 + JITTER))
             with suppress(NetError):
                 await session.send(Heartbeat())
-            if self._kept.keys is not None and not self._gossiping.speaks:
-                await self._try_to_speak(self._kept.keys)
+            await self._speak_at_last()
 
     async def _follow(self, session: Session, orders: asyncio.Queue[Assignments]) -> None:
         """Carry out what comes, in order; and say what is wanted and free whenever that changes."""
@@ -363,18 +378,25 @@ class Agent:
         return Hello(description, self._keys(), leases, self._place.serves)
 
     def _keys(self) -> KeyReport:
+        """What is in use, not only assigned: managers take the next step of a rotation on the strength of it."""
         keys = self._kept.keys
-        if keys is None or not self._gossiping.speaks:
-            return KeyReport()
-        return KeyReport(_held(keys.gossip), _held(keys.data))
+        return KeyReport(self._gossiping.held(), _held(keys.data) if keys else HeldKeys())
+
+    async def _speak_at_last(self) -> None:
+        """Begin to gossip if that could not be done before."""
+        if self._kept.keys is not None and not self._gossiping.speaks:
+            await self._try_to_speak(self._kept.keys)
 
     async def _try_to_speak(self, keys: Keys) -> bool:
         try:
             await self._speak(keys)
         except NetError as error:
             log.error("the gossip cannot go on: %s", error)
-            return False
-        return True
+        except Exception:  # a supervisor: a node without gossip is still told what to do
+            log.exception("the gossip cannot go on")
+        else:
+            return True
+        return False
 
     async def _speak(self, keys: Keys) -> None:
         """Gossip with these keys, from now on or anew."""

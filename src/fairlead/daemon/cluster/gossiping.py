@@ -145,7 +145,12 @@ class Gossiping:
         speaking, wanted = self._speaking(), _keys(ring)
         await speaking.box.do(lambda _core, _now: _change_keys(speaking.keyring, wanted, ring.primary))
         speaking.ring = ring
-        return HeldKeys(tuple(sorted(wanted)), ring.primary)
+        return self.held()
+
+    def held(self) -> HeldKeys:
+        """The keys of the cluster's ring that are in use; none on a node in no cluster."""
+        ring = self._now.ring if self._now is not None else Ring()
+        return HeldKeys(tuple(sorted(key.tag for key in ring.keys)), ring.primary)
 
     def set_ring(self, network_id: str, ring: Ring | None) -> None:
         """What the values of a network are sealed with from now on; None: this node has no part in it any more. Raises
