@@ -475,7 +475,7 @@ def test_happenings_of_the_cluster_are_events_of_its_scope(fleet: Fleet) -> None
     fleet.form("h2")
     fleet.cli("h1", "network", "create", "-d", "overlay", "blue")
     fleet.cli("h1", "network", "rm", "blue")
-    query = {"since": "0", "until": f"{time.time():.6f}", "filters": json.dumps({"scope": ["swarm"]})}
+    query = {"since": "1", "until": f"{time.time():.6f}", "filters": json.dumps({"scope": ["swarm"]})}
     with fleet.api("h1").open("GET", "/events", query) as reply:
         events = [json.loads(line) for line in reply.lines()]
     node = fleet.node("h2")["ID"]

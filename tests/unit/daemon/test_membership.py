@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import signal
 import socket
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -18,11 +22,13 @@ from fairlead.api.contract_swarm import IN_SWARM, INACTIVE, LOCKED, Addresses, I
 from fairlead.daemon.cluster.contract import Managers, Place
 from fairlead.daemon.cluster.managing import Managing
 from fairlead.daemon.cluster.membership import Membership, Surroundings
+from fairlead.daemon.faults import VARIABLE
 from fairlead.manager.manager import Manager
 from fairlead.model import codes
 from fairlead.model.cluster import MANAGER, WORKER, Cluster, NodeDescription
 from fairlead.model.cluster_commands import InitCluster, UpdateCluster
 from fairlead.model.errors import NetError
+from fairlead.model.faults import Reach, pass_by
 from fairlead.pki import authority
 from fairlead.store.cluster_contract import Committed, Put, Txn
 from fairlead.store.cluster_memory import MemoryClusterStore
@@ -50,8 +56,9 @@ class NoParts:
 class House:
     """A node's membership and its folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, reach: Reach = pass_by) -> None:
         self.folder = folder
+        self._reach = reach
         self.parts: list[NoParts] = []
         self.port = free_port()
 
@@ -64,7 +71,7 @@ class House:
             return self.parts[-1]
 
         around = Surroundings(
-            self.folder, begin, lambda: NodeDescription("house"), lambda _: None, random.SystemRandom()
+            self.folder, begin, lambda: NodeDescription("house"), lambda _: None, random.SystemRandom(), self._reach
         )
         membership = Membership(around)
         await membership.start(FakeNode())
@@ -266,3 +273,90 @@ def test_many_changes_at_a_time_are_all_made_and_in_order() -> None:
 
 async def _leader(membership: Membership) -> object:
     return membership.leader()
+
+
+def test_the_leader_goes_on_alone_at_another_address(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        house = House(tmp_path / "swarm")
+        member = await house.start()
+        node_id = await member.init(InitWish(house.addresses))
+        token = member.brain.cluster.worker_token
+        house.port = free_port()
+        assert await member.init(InitWish(house.addresses, force_new=True)) == node_id
+        assert member.brain.cluster.worker_token == token
+        assert house.parts[-1].place.serves == f"127.0.0.1:{house.port}"
+        await member.close()
+
+    run(scenario)
+
+
+#: Founds a cluster in a folder, locks it, has the key made anew, and leaves; prints each unlock key before it is in use.
+_CHILD = """
+import asyncio, os, sys
+from dataclasses import replace
+from pathlib import Path
+from tests.unit.daemon.test_membership import House
+from fairlead.api.contract_swarm import InitWish
+from fairlead.daemon.faults import armed
+from fairlead.model.cluster_commands import UpdateCluster
+
+async def main():
+    house = House(Path(sys.argv[1]), armed(os.environ))
+    member = await house.start()
+    await member.init(InitWish(house.addresses))
+    brain = member.brain
+    genuine, managing = member._member.secured, member._member.managing
+    async def told():
+        print(brain.cluster.unlock_key, flush=True)
+        await genuine()
+    brain._secured = told
+    await brain.ask(UpdateCluster(replace(brain.cluster.spec, autolock=True)))
+    await brain.ask(UpdateCluster(rotate_unlock_key=True))
+    await member.leave(force=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "managing.committed",
+        "cluster.rekey.begun",
+        "cluster.rekey.committed",
+        "cluster.rekey.committed:2",
+        "membership.left",
+    ],
+)
+def test_killed_at_any_moment_a_node_is_a_member_or_none(tmp_path: Path, point: str) -> None:
+    """And what is locked opens by the key that was told last, or by the one before."""
+    folder = tmp_path / "swarm"
+    done = subprocess.run(
+        [sys.executable, "-c", _CHILD, str(folder)],
+        env={**os.environ, VARIABLE: point, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=_WAIT_S,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    keys = done.stdout.split()
+
+    async def scenario() -> None:
+        house = House(folder)
+        member = await house.start()
+        if point.startswith(("membership", "managing")):
+            assert member.status.state == INACTIVE
+            assert not folder.exists()
+            await member.init(InitWish(house.addresses))
+        elif member.status.state == LOCKED:
+            for key in reversed(keys):
+                try:
+                    await member.unlock(key)
+                    break
+                except NetError:
+                    continue
+        assert member.status.state == IN_SWARM
+        await member.close()
+
+    run(scenario)
