@@ -136,11 +136,6 @@ class Core:
         return plan | spans.exact_plan(network) if told is not None and told.complete and plan else plan
 
 
-def is_gateway_endpoint(core: Core, endpoint: Endpoint) -> bool:
-    """Whether an endpoint was made for its sandbox to lead out, and by nobody's wish."""
-    return endpoint.leads_out and core.state.networks[endpoint.network_id].name == GATEWAY_BRIDGE
-
-
 @dataclass(slots=True)
 class Turn:
     """One call of ``handle`` while it is being decided. ``now`` is monotonic seconds, ``at`` epoch seconds."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fairlead.engine import endpoints, networks
-from fairlead.engine.core import Core, Turn, is_gateway_endpoint
+from fairlead.engine.core import Core, Turn
 from fairlead.engine.leaders import gateway
 from fairlead.model import options
 from fairlead.model.commands import CreateNetwork
@@ -20,7 +20,7 @@ def settle(turn: Turn, sandbox_id: str, container: Container | None) -> tuple[Po
     the ports that one taken away has published. Raises as ``endpoints.join`` does."""
     sandbox = turn.state.sandboxes[sandbox_id]
     joined = turn.endpoints_of(sandbox)
-    present = next((endpoint for endpoint in joined if is_gateway_endpoint(turn.core, endpoint)), None)
+    present = next((endpoint for endpoint in joined if endpoint.leads_out), None)
     needed = _is_needed(turn.core, [endpoint for endpoint in joined if endpoint is not present])
     if needed and present is None:
         network = turn.state.network_named(GATEWAY_BRIDGE) or _make(turn)
