@@ -119,6 +119,9 @@ class Brain(Protocol):
     def root(self, node: ClusterNode | None = None) -> Root:
         """The root that joining nodes are to trust, or the one that a node's certificate comes from."""
 
+    def key_laggards(self) -> tuple[str, ...]:
+        """Ids of nodes that have not confirmed the present step of a rotation of keys."""
+
     def usage(self, network_id: str) -> NetworkUsage:
         """How full a network is."""
 

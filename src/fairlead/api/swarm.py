@@ -15,7 +15,7 @@ from fairlead.api.contract_swarm import Brain
 from fairlead.api.router import Call, Handler, Route, answer, empty
 from fairlead.api.schema_swarm import ClusterSpecBody, InitBody, JoinBody, UnlockBody, cluster_json, swarm_info
 from fairlead.model.cluster import MANAGER
-from fairlead.model.cluster_commands import ReplaceAuthority, UpdateCluster
+from fairlead.model.cluster_commands import ReplaceAuthority, RotateKeys, UpdateCluster
 from fairlead.model.errors import Invalid, NetError
 
 
@@ -115,6 +115,23 @@ async def update(call: Call) -> web.StreamResponse:
     return empty(200)
 
 
+async def keys(call: Call) -> web.StreamResponse:
+    """``GET /fairlead/swarm/keys``: which shared keys there are, and whom a rotation of them waits for."""
+    brain = call.node.swarm.brain
+    rings = {"Gossip": brain.cluster.gossip_keys, "DataPath": brain.cluster.data_keys}
+    told: dict[str, object] = {
+        name: {"Tags": [key.tag for key in ring.keys], "Primary": ring.primary} for name, ring in rings.items()
+    }
+    rotating = any(len(ring.keys) > 1 for ring in rings.values())
+    return answer({**told, "Rotating": rotating, "WaitsFor": list(brain.key_laggards())})
+
+
+async def rotate_keys(call: Call) -> web.StreamResponse:
+    """``POST /fairlead/swarm/keys``: bring in new shared keys now."""
+    await call.finish(call.node.swarm.brain.ask(RotateKeys()))
+    return empty(200)
+
+
 async def swarm_section(call: Call) -> dict[str, object]:
     """The section ``Swarm`` of ``/info``; a leader that does not answer is told of in ``Error``."""
     section = swarm_info(call.node.swarm.status)
@@ -153,6 +170,8 @@ def shared_routes() -> tuple[Route, ...]:
         Route("GET", "/swarm", led(inspect)),
         Route("POST", "/swarm/update", led(update), query={"version": int, **rotations}, body=ClusterSpecBody),
         Route("GET", "/swarm/unlockkey", led(unlock_key)),
+        Route("GET", "/fairlead/swarm/keys", led(keys)),
+        Route("POST", "/fairlead/swarm/keys", led(rotate_keys)),
     )
 
 

@@ -85,6 +85,7 @@ SWARM = {
     "ca": Entry(f"{_HERE}.swarm.ca", "Show the cluster's root certificate, or replace it"),
     "unlock": Entry(f"{_HERE}.swarm.unlock", "Open this node's records of the cluster"),
     "unlock-key": Entry(f"{_HERE}.swarm.unlock_key", "Show the unlock key, or replace it"),
+    "rotate-keys": Entry(f"{_HERE}.swarm.rotate_keys", "Replace the keys that nodes share"),
 }
 
 NODE = {

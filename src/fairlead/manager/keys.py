@@ -19,7 +19,9 @@ import hmac
 from dataclasses import replace
 
 from fairlead.manager.core import Core, Session, Turn
+from fairlead.model import codes
 from fairlead.model.cluster import Cluster, Key, Ring
+from fairlead.model.errors import Conflict
 from fairlead.model.ids import Chance
 from fairlead.model.session import HeldKeys, KeyReport
 
@@ -73,6 +75,19 @@ def rotate(turn: Turn) -> None:
     )
     turn.put_cluster(replace(cluster, gossip_keys=gossip, data_keys=data, keys_made=turn.at))
     resume(turn)
+
+
+def rotate_now(turn: Turn) -> Cluster:
+    """The same because somebody asks for it; raises ``Conflict`` while a rotation is under way."""
+    if is_rotating(turn.state.cluster):
+        names = [turn.state.nodes[node_id].description.hostname for node_id in laggards(turn.core)]
+        raise Conflict(
+            f"keys are being rotated, and not confirmed yet by {', '.join(names) or 'all'}",
+            hint="`fairlead node ls` shows who is away; a node that is down is waited for no more",
+            code=codes.KEYS_ROTATING,
+        )
+    rotate(turn)
+    return turn.state.cluster
 
 
 def resume(turn: Turn) -> None:

@@ -25,6 +25,7 @@ from fairlead.model.cluster_commands import (
     RemoveNode,
     RenewNode,
     ReplaceAuthority,
+    RotateKeys,
     SessionClosed,
     SessionOpened,
     Tick,
@@ -200,6 +201,8 @@ class Manager:
                 return charter.update(turn, command)
             case ReplaceAuthority():
                 return charter.replace_authority(turn, command)
+            case RotateKeys():
+                return keys.rotate_now(turn)
             case AdmitNode():
                 return nodes.admit(turn, command)
             case RenewNode():

@@ -58,6 +58,12 @@ class ReplaceAuthority:
 
 
 @dataclass(frozen=True, slots=True)
+class RotateKeys:
+    """Make new shared keys now, and bring them in as every 12 h; the answer is the ``Cluster``. Raises ``Conflict`` while
+    that is under way."""
+
+
+@dataclass(frozen=True, slots=True)
 class AdmitNode:
     """A machine that shows ``token`` asks to join; ``public_key`` names the key that it wants certified, ``address`` is
     where it is seen. The answer is an ``Admission``. A public key, or the description's gossip key, that a node has
@@ -206,6 +212,7 @@ ClusterCommand = (
     InitCluster
     | UpdateCluster
     | ReplaceAuthority
+    | RotateKeys
     | AdmitNode
     | RenewNode
     | UpdateNode

@@ -17,6 +17,7 @@ from fairlead.model.codes_cluster import CERTIFICATE_INVALID as CERTIFICATE_INVA
 from fairlead.model.codes_cluster import CLUSTER_SPEC_INVALID as CLUSTER_SPEC_INVALID
 from fairlead.model.codes_cluster import GOSSIP_PORT as GOSSIP_PORT
 from fairlead.model.codes_cluster import JOIN_REPLAYED as JOIN_REPLAYED
+from fairlead.model.codes_cluster import KEYS_ROTATING as KEYS_ROTATING
 from fairlead.model.codes_cluster import MANAGER_LEAVES as MANAGER_LEAVES
 from fairlead.model.codes_cluster import MANAGER_UNREACHABLE as MANAGER_UNREACHABLE
 from fairlead.model.codes_cluster import NO_MANAGER as NO_MANAGER

@@ -253,3 +253,12 @@ NO_PREVIOUS_SPEC = Code(
     "was rolled back already.",
     ("`fairlead service inspect` shows the specification.",),
 )
+KEYS_ROTATING = Code(
+    2060,
+    "keys are being rotated already",
+    "New keys are on their way to the nodes. The next rotation begins when every living node has confirmed that it uses them.",
+    (
+        "`fairlead node ls` shows nodes that are away: after three missed heartbeats they are waited for no more.",
+        "Then ask again.",
+    ),
+)

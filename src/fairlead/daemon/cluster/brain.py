@@ -51,6 +51,10 @@ class ClusterBrain:
             pem = known.next_certificate
         return Root(pem, *certificates.root_info(pem))
 
+    def key_laggards(self) -> tuple[str, ...]:
+        """Ids of nodes that have not confirmed the present step of a rotation of keys."""
+        return self._managing.manager.laggards()
+
     def usage(self, network_id: str) -> NetworkUsage:
         """How full a network is."""
         found = self._managing.manager.usage(network_id, time.time())
