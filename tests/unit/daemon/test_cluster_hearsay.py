@@ -161,6 +161,19 @@ def test_moby_53141_the_endpoints_of_a_node_that_is_away_stay_and_its_names_go(h
     assert told(hearsay) == [NamesSeen(WEB, ((EP, READY),))]
 
 
+def test_sec_27_nobody_takes_over_the_names_of_a_node_that_is_away(hearsay: Hearsay) -> None:
+    hearsay.hear(up(B, "192.0.2.2", name="nb"))
+    hearsay.hear(said(PEER))
+    hearsay.hear(said(READY))
+    hearsay.hear(down())
+    hearsay.hear(unsaid(PEER))
+    hearsay.hear(unsaid(READY))
+    told(hearsay)
+    hearsay.hear(said(replace(READY, ipv4="10.0.1.66"), B))
+    assert told(hearsay) == []
+    assert hearsay.refused == {"claimed_twice": 1}
+
+
 def test_what_a_node_took_back_while_it_was_away_goes_when_it_is_there(hearsay: Hearsay) -> None:
     hearsay.hear(said(PEER))
     told(hearsay)

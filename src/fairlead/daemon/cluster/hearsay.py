@@ -206,7 +206,7 @@ class Hearsay:
             self.refused[fault or "removed"] += 1
             if len(self._doubted) < DOUBTED_MAX:
                 self._doubted.add(owner)
-        elif known is not None and known[0] != owner:
+        elif self._claimed_by_another(name, owner):
             self.refused["claimed_twice"] += 1
             return
         if fact is None or metadata.node_id in self._removed:
@@ -217,6 +217,13 @@ class Hearsay:
         if known is None or known[1] != fact:
             self._believed[name] = (owner, fact)
             self._pending[name] = fact
+
+    def _claimed_by_another(self, name: _Name, owner: NodeId) -> bool:
+        """Whether another node has said this endpoint. Names are withdrawn while their node is away, its endpoints are not:
+        so nobody takes over the names of somebody who is away."""
+        scope, table, endpoint = name
+        said = (self._believed.get((scope, part, endpoint)) for part in dict.fromkeys((table, PEERS)))
+        return any(claim is not None and claim[0] != owner for claim in said)
 
     def _up(self, event: MemberUp) -> bool:
         """A node is there (again). What it said is heard already: what was kept of it and was not said again is over."""
