@@ -43,6 +43,8 @@ TIMEOUT_S_MIN, TIMEOUT_S_MAX, TIMEOUT_S_UNKNOWN = 0.05, 0.2, 0.1
 OBSERVERS = 4
 #: Pings to one who is said to be dead, and to one whom another seeks.
 RUMOUR_PINGS, LOOK_PINGS = 3, 3
+#: Pings, those before included, to one who is suspected; twice as many where packets get lost.
+SUSPECT_PINGS = 4
 #: Seconds for which a node that hears nobody at all still holds the others to be alive.
 ALONE_S = 3.0
 #: Lifeguard's largest local health score.
@@ -304,7 +306,7 @@ class Swim:
             self._ask_others(probe, member, now)
         elif probe.stage is Stage.INDIRECT:
             self._accuse(probe, now)
-        elif probe.stage is Stage.SUSPECT and probe.pings < 4:
+        elif probe.stage is Stage.SUSPECT and probe.pings < SUSPECT_PINGS * self._patience(now):
             self._send(probe, now, member.opinion)
             probe.deadline = now + probe.timeout
         elif probe.stage is Stage.ALONE and now < probe.until:
@@ -320,11 +322,15 @@ class Swim:
         else:
             self._bury(probe, now)
 
+    def _patience(self, now: float) -> int:
+        """How many times as many pings must go unanswered, as packets get lost of late or do not."""
+        return 2 if now < self._lossy_until or self._lossy(now) else 1
+
     def _pings_wanted(self, probe: Probe, now: float) -> int:
         """How many go unanswered until a rumour is believed, or a look is over. Where packets get lost of late it is twice
         as many, and a stream is tried: at 10 % loss one rumour in 150 would else be believed for nothing."""
         if probe.stage is Stage.RUMOUR:
-            return RUMOUR_PINGS * 2 if now < self._lossy_until or self._lossy(now) else RUMOUR_PINGS
+            return RUMOUR_PINGS * self._patience(now)
         return LOOK_PINGS if probe.askers else 1
 
     def _ask_others(self, probe: Probe, member: Member, now: float) -> None:
