@@ -63,6 +63,7 @@ async def create_network(call: Call) -> web.StreamResponse:
         return await networks_swarm.create(call, body)
     if body.ingress:
         raise Forbidden("ingress network is not allowed for this driver", hint="`--driver overlay` makes one")
+    networks_swarm.check_name(call, command.name, networks_swarm.SWARM)
     network = await call.submit(command)
     if not isinstance(network, Network):
         raise Internal(f"{CreateNetwork.__name__} was answered with {type(network).__name__}", code=codes.FAULT)

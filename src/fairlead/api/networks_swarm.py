@@ -23,7 +23,7 @@ from fairlead.model import codes
 from fairlead.model.cluster import ClusterNetwork
 from fairlead.model.cluster_commands import CreateClusterNetwork, GrowNetwork, RemoveClusterNetwork
 from fairlead.model.commands import CreateNetwork
-from fairlead.model.errors import KINDS, Forbidden, Internal, NetError, NotFound, Unavailable
+from fairlead.model.errors import KINDS, Conflict, Forbidden, Internal, NetError, NotFound, Unavailable
 from fairlead.model.network import Network
 from fairlead.model.state import find_network
 
@@ -58,11 +58,23 @@ async def create(call: Call, body: NetworkCreateBody) -> web.StreamResponse:
     if leader is not None:
         status, data = await leader.pass_on("POST", call.request.path_qs, encode(body))
         return web.Response(status=status, body=data, content_type="application/json")
+    check_name(call, body.name, "local")
     command = CreateClusterNetwork(body.command(), bool(body.ingress))
     made = await call.finish(call.node.swarm.brain.ask(command))
     if not isinstance(made, ClusterNetwork):
         raise Internal(f"{CreateClusterNetwork.__name__} was answered with {type(made).__name__}", code=codes.FAULT)
     return answer({"Id": made.id, "Warning": made.pending}, 201)
+
+
+def check_name(call: Call, name: str, scope: str) -> None:
+    """Whether no network of this scope that is known here has the name: commands name networks of both, and one name
+    must not mean two. Raises ``Conflict``."""
+    if any(network.name == name and network.scope == scope for network in known(call).values()):
+        raise Conflict(
+            f"network with name {name} already exists",
+            hint="`fairlead network ls` lists what is there; choose another name",
+            code=codes.NETWORK_EXISTS,
+        )
 
 
 def leads(call: Call) -> bool:

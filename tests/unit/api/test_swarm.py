@@ -157,6 +157,13 @@ class TestManager:
         manager.client.delete("/networks/blue")
         assert refused(manager, "GET", "/networks/blue").status == 404
 
+    def test_gives_no_name_to_two_networks(self, manager: Living) -> None:
+        manager.client.post("/networks/create", {"Name": "blue", "Driver": "overlay"})
+        manager.client.post("/networks/create", {"Name": "red"})
+        for body in ({"Name": "blue"}, {"Name": "red", "Driver": "overlay"}, {"Name": "blue", "Driver": "overlay"}):
+            error = refused(manager, "POST", "/networks/create", body)
+            assert (error.status, error.message) == (409, f"network with name {body['Name']} already exists")
+
     def test_refuses_to_make_a_spanning_network_local(self, manager: Living) -> None:
         error = refused(manager, "POST", "/networks/create", {"Name": "x", "Driver": "overlay", "Scope": "local"})
         assert (error.status, error.message) == (403, "cannot downgrade network scope for overlay networks")
@@ -168,10 +175,10 @@ class TestManager:
             )
         assert caught.value.status == 501
 
-    def test_has_no_services_and_says_so(self, manager: Living) -> None:
-        assert get(manager, "/services") == get(manager, "/tasks") == []
-        assert refused(manager, "GET", "/services/x").status == 404
-        assert refused(manager, "POST", "/services/create").status == 501
+    def test_has_no_configs_and_says_so(self, manager: Living) -> None:
+        assert get(manager, "/configs") == get(manager, "/secrets") == []
+        assert refused(manager, "GET", "/configs/x").status == 404
+        assert refused(manager, "POST", "/configs/create").status == 501
 
     @pytest.mark.parametrize(
         "spec",
