@@ -132,10 +132,12 @@ class OverlayDriver:
 
 def _untracked(node: Node) -> Iterator[Object]:
     """What comes and goes between nodes is no connection: answers come from another port, and each connection inside would
-    be tracked once more outside. The same for every network."""
+    be tracked once more outside. The same for every network. Tunnels of others, which are only forwarded, are tracked as
+    ever: else they would not be masqueraded."""
     yield Table("", "inet", _TUNNELS)
-    rules = (f"udp dport {node.vxlan_port} notrack",)
-    for hook in ("prerouting", "output"):
+    family = "ip6" if is_v6(node.vtep) else "ip"
+    for hook, end in (("prerouting", "daddr"), ("output", "saddr")):
+        rules = (f"udp dport {node.vxlan_port} {family} {end} {node.vtep} notrack",)
         yield Chain("", "inet", _TUNNELS, hook, rules, f"type filter hook {hook} priority -300")
 
 
