@@ -336,9 +336,12 @@ class Carrier:
         self.watch(container_id, monitor_pid)
 
     async def _terminate(self, message: Terminate) -> None:
-        """The signal, then SIGKILL when the time is over and the end has not come."""
+        """The signal, then SIGKILL when the time is over and the end has not come. The signal waits until other nodes know
+        that the container's names are gone, but no longer than the container itself may take."""
         ended = self.exit_of(message.container_id)
         try:
+            if message.networks and message.timeout_s > 0:
+                await self._told_of_end(message, ended)
             await self._runtime.signal(message.container_id, message.signal)
             if message.timeout_s >= 0 and message.signal != "SIGKILL":
                 done, _ = await asyncio.wait({ended}, timeout=message.timeout_s)
@@ -348,6 +351,14 @@ class Carrier:
             log.debug("process is gone already", extra={"container": message.container_id})
         except NetError as error:
             log.error("cannot signal", extra={"container": message.container_id, "error": str(error)})
+
+    async def _told_of_end(self, message: Terminate, ended: asyncio.Future[int]) -> None:
+        told = asyncio.ensure_future(self.gossip.heard(message.networks))
+        _, late = await asyncio.wait({ended, told}, timeout=message.timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if told in late:
+            told.cancel()
+        elif not told.cancelled() and (error := told.exception()) is not None:
+            log.warning("not all nodes know that names are gone: %s", error, extra={"container": message.container_id})
 
     def _ended(self, container_id: str, code: int, at: float) -> None:
         self._spawn(self._end(container_id, code, at))

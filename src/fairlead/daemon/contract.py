@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from fairlead.discovery.aio import DnsServer
@@ -104,6 +104,10 @@ class Scopes(Protocol):
     def tell(self, message: Scoped) -> None:
         """Have it said, or said no more."""
 
+    async def heard(self, networks: Collection[str]) -> None:
+        """Return when every living node that takes part in these networks knows all that was said there until now; at once
+        when there is nobody to know it."""
+
 
 class Leases(Protocol):
     """Who gets addresses of the cluster's networks."""
@@ -124,6 +128,9 @@ class NoCluster:
 
     def tell(self, message: Scoped) -> None:
         """Nobody hears it."""
+
+    async def heard(self, networks: Collection[str]) -> None:
+        """Nobody is to hear anything."""
 
     async def want(self, network_id: str, count: int, address: str) -> None:
         """Raises ``Unavailable``."""

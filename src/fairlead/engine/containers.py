@@ -57,7 +57,7 @@ def create(turn: Turn, command: CreateContainer) -> Container:
     config = _normal(turn.core, command.config)
     if not config.hostname and config.network_mode != "host" and not config.network_mode.startswith(SHARED):
         config = replace(config, hostname=short(identifier))
-    container = Container(identifier, name, turn.at, config)
+    container = Container(identifier, name, turn.at, config, task_id=command.task_id)
     turn.state.put(container)
     turn.tell_container("create", container)
     return container
@@ -189,8 +189,8 @@ def stop(turn: Turn, command: StopContainer) -> tuple[AlreadyThere | None, str]:
     turn.state.put(replace(container, state=replace(container.state, status="stopping", stopped=True)))
     if paused:
         turn.say(Suspend(container.id, resume=True))
-    presence.withdraw(turn, container)
-    turn.say(Terminate(container.id, signal, timeout_s))
+    told = presence.withdraw(turn, container)
+    turn.say(Terminate(container.id, signal, timeout_s, told if container.task_id else ()))
     turn.tell_container("kill", container, signal=str(signal_number(signal)))
     return None, container.id
 
@@ -302,7 +302,8 @@ def resume(turn: Turn, container: Container) -> None:
     if container.running and container.state.removing:
         turn.say(Terminate(container.id, "SIGKILL", 0))
     elif container.state.status == "stopping":
-        turn.say(Terminate(container.id, container.config.stop_signal, container.config.stop_timeout_s))
+        told = presence.networks_of(turn, container) if container.task_id else ()
+        turn.say(Terminate(container.id, container.config.stop_signal, container.config.stop_timeout_s, told))
     elif container.running:
         health.resume(turn, container)
     else:

@@ -39,7 +39,8 @@ def join(
     Raises ``Invalid``, ``Forbidden`` (the container is there already, the address is in use), ``Exhausted``, ``Unavailable``
     (a network of the cluster on a node that is in none), and ``Wanting`` when its address must be asked for.
     """
-    _check_network(turn, network)
+    task_id = container.task_id if container else ""
+    _check_network(turn, network, task_id)
     name = container.name if container else sandbox.name
     if leads_out:
         name = f"gateway_{short(sandbox.id)}"
@@ -64,7 +65,7 @@ def join(
         leads_out=leads_out,
     )
     if turn.core.connects(network):
-        endpoint = _dress(turn, endpoint, sandbox, network)
+        endpoint = _dress(turn, endpoint, sandbox, network, task_id)
         if turn.core.resolves(network):
             names = dns_names(container, asked.aliases) if container else _bare_names(sandbox, asked.aliases)
             endpoint = replace(endpoint, dns_names=names)
@@ -77,8 +78,8 @@ def join(
     return endpoint
 
 
-def _check_network(turn: Turn, network: Network) -> None:
-    """Raise for a network that nobody can join now."""
+def _check_network(turn: Turn, network: Network, task_id: str) -> None:
+    """Raise for a network that nobody can join now, or only tasks of services."""
     if network.config_only:
         raise Forbidden(
             f"cannot create endpoint on configuration-only network {network.name}",
@@ -99,7 +100,7 @@ def _check_network(turn: Turn, network: Network) -> None:
             hint="`fairlead swarm join` makes it part of one",
             code=codes.NOT_A_MANAGER,
         )
-    if not network.attachable:
+    if not network.attachable and not task_id:
         raise Forbidden(
             f"Could not attach to network {network.name}: rpc error: code = PermissionDenied desc = network {network.name} "
             "not manually attachable",
@@ -164,11 +165,11 @@ def _teller(sandbox: Sandbox) -> str:
     return sandbox.container_id or (sandbox.foreign.target if sandbox.foreign else sandbox.name)
 
 
-def _dress(turn: Turn, endpoint: Endpoint, sandbox: Sandbox, network: Network) -> Endpoint:
+def _dress(turn: Turn, endpoint: Endpoint, sandbox: Sandbox, network: Network, task_id: str) -> Endpoint:
     asked = endpoint.settings
     pool_v6, ipv6 = "", ""
     if turn.core.spanning(network) is not None:
-        lease = leases.take(turn, network, asked, endpoint.id)
+        lease = leases.take(turn, network, asked, endpoint.id, task_id)
         pool_v4, ipv4 = leases.cidr(network, lease.address)
         if not _without_v6(asked):
             pool_v6, ipv6 = leases.cidr(network, lease.ipv6)

@@ -24,18 +24,18 @@ from fairlead.model.network import Network
 from fairlead.model.state import lease_at, lease_of, leases_of_network
 
 
-def take(turn: Turn, network: Network, asked: EndpointSettings, endpoint_id: str) -> Lease:
+def take(turn: Turn, network: Network, asked: EndpointSettings, endpoint_id: str, task_id: str = "") -> Lease:
     """Let an endpoint hold a lease: the one with the addresses it asks for, else the lowest free one that no container
-    asks for by number. Raises ``Wanting`` when this node has none, ``Forbidden`` when another endpoint holds it,
+    asks for by number. One that is for a task only its container gets (``task_id``). Raises ``Wanting`` when this node has none, ``Forbidden`` when another endpoint holds it,
     ``Invalid`` for two addresses that do not belong together."""
     wanted = [str(ip_address(text)) for text in (asked.ipv4, asked.ipv6) if text]
-    lease = _exact(turn, network, wanted) if wanted else _any(turn, network)
+    lease = _exact(turn, network, wanted, task_id) if wanted else _any(turn, network)
     held = replace(lease, holder=endpoint_id, resting=False)
     turn.state.put(held)
     return held
 
 
-def _exact(turn: Turn, network: Network, wanted: list[str]) -> Lease:
+def _exact(turn: Turn, network: Network, wanted: list[str], task_id: str) -> Lease:
     found = lease_at(turn.state, network.id, wanted[0])
     if found is None:
         raise Wanting(network.id, 1, wanted[0])
@@ -46,8 +46,9 @@ def _exact(turn: Turn, network: Network, wanted: list[str]) -> Lease:
             code=codes.ADDRESS_OUTSIDE,
         )
     holder = turn.state.endpoints.get(found.holder) if not found.resting else None
-    if holder is not None:
-        raise Forbidden("Address already in use", hint=f"{holder.name} has {wanted[0]}", code=codes.ADDRESS_TAKEN)
+    if holder is not None or found.task_id not in ("", task_id):
+        user = holder.name if holder is not None else f"task {found.task_id}"
+        raise Forbidden("Address already in use", hint=f"{user} has {wanted[0]}", code=codes.ADDRESS_TAKEN)
     return found
 
 
@@ -57,7 +58,7 @@ def _any(turn: Turn, network: Network) -> Lease:
     free = [
         lease
         for lease in leases_of_network(turn.state, network.id)
-        if not lease.holder
+        if not (lease.holder or lease.task_id)
         and not any((ref, address) in claims for ref in refs for address in (lease.address, lease.ipv6) if address)
     ]
     if not free:
@@ -102,7 +103,7 @@ def granted(turn: Turn, event: LeasesGranted) -> tuple[Lease, ...]:
             continue
         holder = known.holder if known is not None and not known.resting else ""
         if known is not None and known.generation == lease.generation:
-            fresh = replace(known, ipv6=lease.ipv6)
+            fresh = replace(known, ipv6=known.ipv6 if known.holder else lease.ipv6, task_id=lease.task_id)
         else:
             fresh = replace(lease, holder=holder, resting=False)
         turn.state.put(fresh)
@@ -111,10 +112,11 @@ def granted(turn: Turn, event: LeasesGranted) -> tuple[Lease, ...]:
 
 
 def _as_known(known: Lease, told: Lease) -> bool:
-    """Whether nothing new is told: an earlier or equal lease, which only may have got an IPv6 address while it is free."""
+    """Whether nothing new is told: an earlier or equal lease, which only may be for another task now, or for none, and
+    may have got an IPv6 address while it is free."""
     if told.generation != known.generation:
         return told.generation < known.generation
-    return told.ipv6 == known.ipv6 or bool(known.holder)
+    return told.task_id == known.task_id and (told.ipv6 == known.ipv6 or bool(known.holder))
 
 
 def forgotten(turn: Turn, event: AddressForgotten) -> None:

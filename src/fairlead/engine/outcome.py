@@ -90,11 +90,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Terminate:
-    """Send ``signal``, and SIGKILL after ``timeout_s`` (negative: never); the end comes as ``ContainerExited``."""
+    """Send ``signal``, and SIGKILL after ``timeout_s`` (negative: never); the end comes as ``ContainerExited``. Before
+    the signal the nodes that take part in ``networks`` are to know what was said there, for which they get as long as
+    the container does."""
 
     container_id: str
     signal: str
     timeout_s: int
+    networks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

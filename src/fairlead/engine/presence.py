@@ -105,10 +105,16 @@ def follow(turn: Turn, container: Container) -> None:
             _withdraw(turn, endpoint)
 
 
-def withdraw(turn: Turn, container: Container) -> None:
-    """A container is about to be stopped: nobody is to find it by name."""
+def withdraw(turn: Turn, container: Container) -> tuple[str, ...]:
+    """A container is about to be stopped: nobody is to find it by name. The networks (ids) in which others are told so."""
     for endpoint in _spanning(turn, container):
         _withdraw(turn, endpoint)
+    return networks_of(turn, container)
+
+
+def networks_of(turn: Turn, container: Container) -> tuple[str, ...]:
+    """The networks (ids) that span nodes and that a container is in."""
+    return tuple(endpoint.network_id for endpoint in _spanning(turn, container))
 
 
 def _withdraw(turn: Turn, endpoint: Endpoint) -> None:

@@ -180,7 +180,8 @@ class Lease:
     ``address`` is IPv4 (Docker: a swarm network always has it); ``ipv6`` goes with it, in a segment that has IPv6. Both
     are bare. ``node_id`` is empty for what all nodes share: a virtual address. A lease that is ``resting`` belongs to
     nobody any more; its address is not given again before all nodes have said that they forgot it. Among a node's own
-    records a resting lease is one that ``holder`` has used, and that some node may still remember as his.
+    records a resting lease is one that ``holder`` has used, and that some node may still remember as his; ``holder`` is
+    an endpoint there, and ``task_id`` the task that the lease is for and nobody else, empty: any container may have it.
     """
 
     network_id: str
@@ -190,6 +191,7 @@ class Lease:
     holder: str = ""
     ipv6: str = ""
     resting: bool = False
+    task_id: str = ""
 
     @property
     def id(self) -> str:

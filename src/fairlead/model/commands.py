@@ -84,10 +84,13 @@ class RemoveSandbox:
 
 @dataclass(frozen=True, slots=True)
 class CreateContainer:
-    """Record a container; an empty name is chosen for the user. The answer is the new ``Container``."""
+    """Record a container; an empty name is chosen for the user. The answer is the new ``Container``. With ``task_id`` it
+    is for that task of a service: it may have the addresses that are leased for the task, in networks that containers
+    made by hand may not join."""
 
     name: str
     config: ContainerConfig
+    task_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

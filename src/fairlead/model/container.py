@@ -93,13 +93,14 @@ class ContainerState:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container as stored."""
+    """A container as stored. ``task_id`` is the task of a service that it is for, empty for one made by hand."""
 
     id: str
     name: str
     created: float
     config: ContainerConfig
     state: ContainerState = ContainerState()
+    task_id: str = ""
 
     @property
     def running(self) -> bool:

@@ -177,9 +177,13 @@ class Gossiping:
             self._pass_verdicts(speaking)
             self._news.set()
 
-    async def converged(self, written: Written) -> None:
-        """Return when every living member has confirmed a write; raises ``Unavailable`` when the node is in no cluster."""
-        await self._speaking().box.converged(written)
+    async def heard(self, networks: Collection[str]) -> None:
+        """Return when every living member of these networks has confirmed all that this node said there until now."""
+        speaking = self._now
+        if speaking is None:
+            return
+        for written in await speaking.box.do(lambda core, _: [core.said_so_far(network) for network in networks]):
+            await speaking.box.converged(written)
 
     async def forgotten(self, wish: Forget) -> None:
         """Return when nothing of what a manager wants forgotten is believed here any more, nor stands in Linux."""

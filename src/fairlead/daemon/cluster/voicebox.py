@@ -23,6 +23,9 @@ from fairlead.model.errors import Unavailable
 
 _T = TypeVar("_T")
 
+#: Seconds after which a node that none of those it knows has answered takes itself for the only one: they may be gone for
+#: good, and its addresses would never be free again. It is long enough for the others' daemons to start with it.
+ALONE_S = 30.0
 #: Seconds that ending waits for the thread; it only ever waits in epoll, so this is a bug's limit.
 JOIN_S = 5.0
 
@@ -48,6 +51,7 @@ class Core(Gossip):
         super().__init__(
             start.identity, start.epoch, start.advertise, start.keyring, start.settings, random.SystemRandom(), now
         )
+        self._alone_at = now + ALONE_S
         #: Scope -> what is waited for there, the oldest first.
         self._awaited: dict[str, list[tuple[Written, Callable[[], None]]]] = {}
 
@@ -75,15 +79,15 @@ class Core(Gossip):
         """Whether this node is in a network, or it is the cluster's scope."""
         return self.tables.counts(self.members.own, scope)
 
-    def said_so_far(self) -> Written:
-        """All that was said in the cluster's scope."""
-        return Written(CLUSTER, self._epoch, self.tables.own(CLUSTER).seq)
+    def said_so_far(self, scope: str = CLUSTER) -> Written:
+        """All that was said in a network, or in the cluster's scope."""
+        return Written(scope, self._epoch, self.tables.own(scope).seq)
 
     def outgoing(self, now: float) -> list[Wish]:
         """As ever. It is asked for after all that may have brought a confirmation. Who has not joined yet does not know
-        whose it needs."""
+        whose it needs, and waits a while before it believes that it needs nobody's."""
         wishes = super().outgoing(now)
-        if not self._joined:
+        if not self._joined and now < self._alone_at:
             return wishes
         for scope, waiting in list(self._awaited.items()):
             while waiting and self.converged(waiting[0][0]):
