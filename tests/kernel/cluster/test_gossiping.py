@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fairlead.daemon.cluster import keepsake
+from fairlead.daemon.cluster import keepsake, voicebox
 from fairlead.daemon.cluster.contract import Place
 from fairlead.daemon.cluster.gossiping import GOSSIP_PORT, Gossiping
 from fairlead.engine.outcome import JoinScope, LeaveScope, Publish, PublishNames, Retract, RetractNames
@@ -417,3 +417,21 @@ def test_a_fault_of_the_engine_leaves_nobody_deaf(run: Run, caplog: pytest.LogCa
 
     run(scenario)
     assert "what other nodes said met a fault" in caplog.text
+
+
+def test_who_finds_nobody_of_those_it_knew_is_free_of_them_after_a_while(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(voicebox, "ALONE_S", 1.0)
+
+    async def scenario(members: list[Member]) -> None:
+        a, gone, _ = members
+        a.gossip.set_ring(WEB, ring(1))
+        await a.start(ring(1), gone)
+        a.publish("web")
+        a.gossip.tell(Retract(WEB, "web", "lease", 1))
+        assert (await a.gossip.status()).waiting == 1, "the other has its time to answer"
+        assert not a.forgotten
+        await a.until(lambda: a.forgotten == [("lease", 1)], "its address is free again")
+
+    run(scenario)
