@@ -308,3 +308,12 @@ def test_a_closed_port_can_be_taken_again_at_once(bed: Bed) -> None:
     udp, listener = listen(b.address)
     udp.close()
     listener.close()
+
+
+def test_a_command_is_carried_out_though_nobody_waits_for_it_any_more(
+    bed: Bed, caplog: pytest.LogCaptureFixture
+) -> None:
+    a, b = bed.start(), bed.start()
+    assert not a.do(lambda core, _now: core.say(b.address, b"hello")).cancel()
+    until(lambda: b.core.heard)
+    assert not caplog.text

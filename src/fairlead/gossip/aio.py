@@ -176,6 +176,7 @@ class GossipServer(Generic[C]):
     def do(self, command: Callable[[C, float], T]) -> Future[T]:
         """Call the core from any thread: ``command`` gets it and the time; then what it wishes is carried out."""
         future: Future[T] = Future()
+        future.set_running_or_notify_cancel()  # who waits may go; what was told is done
 
         def act() -> None:
             now = time.monotonic()
