@@ -16,6 +16,7 @@ from tests.kernel.one_host.waiting import until
 from fairlead.api.client import ApiError, Client
 from fairlead.lab.lab import Lab
 from fairlead.lab.layout import Host
+from fairlead.model.errors import NetError
 
 #: The network that tests talk over.
 SEA = "sea"
@@ -138,7 +139,10 @@ class Cluster:
 
     def start_daemon(self, host: str) -> None:
         """A new daemon, which answers when this returns."""
-        self.lab.start(host)
+        try:
+            self.lab.start(host)
+        except NetError as error:
+            raise AssertionError(f"{error}: {error.hint}") from error
 
     def nodes(self, manager: str = "h1") -> dict[str, str]:
         """State by host name, as the manager sees it."""

@@ -96,6 +96,7 @@ def test_life_goes_on_without_managers(cluster: Cluster, request: pytest.Fixture
     cluster.remove("h1", "on-h1")
 
 
+@pytest.mark.timeout(1200)
 def test_a_worker_that_was_cut_off_has_lost_nothing(cluster: Cluster, request: pytest.FixtureRequest) -> None:
     """Names of a node that blinks are hidden and back at once; streams of others do not notice (moby 53141)."""
     away_s = float(request.config.getoption("--away"))
