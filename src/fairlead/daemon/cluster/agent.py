@@ -19,6 +19,8 @@ from fairlead.daemon.carrier import Carrier
 from fairlead.daemon.cluster import datapath, keepsake, stock
 from fairlead.daemon.cluster.contract import Managers, Place, Session
 from fairlead.daemon.cluster.gossiping import GOSSIP_PORT, Gossiping
+from fairlead.daemon.cluster.tasks import Host, Tasks
+from fairlead.daemon.cluster.tasks_output import Telling
 from fairlead.daemon.contract import NoCluster
 from fairlead.gossip.identity import Address
 from fairlead.model import codes
@@ -26,6 +28,7 @@ from fairlead.model.cluster import HEARTBEAT_S, Ring
 from fairlead.model.commands import InstallNetwork, WithdrawNetwork
 from fairlead.model.errors import Exhausted, Forbidden, NetError, Unavailable
 from fairlead.model.events import DataPath, LeasesGranted, LeasesRevoked
+from fairlead.model.faults import Reach, pass_by
 from fairlead.model.session import (
     Assignments,
     Dismissed,
@@ -46,6 +49,7 @@ from fairlead.model.session import (
     Resync,
     Settings,
     StatusReport,
+    TaskReport,
 )
 
 log = logging.getLogger(__name__)
@@ -62,6 +66,8 @@ SESSION_WAIT_S = 3.0
 GRANT_WAIT_S = 10.0
 #: Seconds after which a wish for a fuller reserve that a manager could not meet is said again.
 WISH_AGAIN_S = 10.0
+#: Seconds after which a report that a manager could not note, since its store failed, is said again.
+REPORT_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,15 @@ class Kept:
 class Agent:
     """One of a member. It is ``carrier.leases`` while it runs."""
 
-    def __init__(self, place: Place, managers: Managers, carrier: Carrier, gossiping: Gossiping) -> None:
+    def __init__(
+        self,
+        place: Place,
+        managers: Managers,
+        carrier: Carrier,
+        gossiping: Gossiping,
+        host: Host,
+        reach: Reach = pass_by,
+    ) -> None:
         self._place = place
         self._managers = managers
         self._carrier = carrier
@@ -90,7 +104,11 @@ class Agent:
         self._open = asyncio.Event()
         self._changed = asyncio.Event()
         self._applied = asyncio.Condition()
+        self._moved = asyncio.Event()
         self._stock = stock.Stock(carrier.engine.state)
+        self._reports = asyncio.Event()
+        #: The tasks of services that this node carries out.
+        self.tasks = Tasks(place, host, self._reports.set, reach)
         self._tasks: set[asyncio.Task[None]] = set()
         self._chance = random.SystemRandom()
 
@@ -103,12 +121,14 @@ class Agent:
             self._gossiping.set_ring(network_id, ring)
         self._trust()
         await self._speak_at_last()
+        await self.tasks.start()
         self._spawn(self._measure(path))
         self._spawn(self._live())
 
     async def close(self) -> None:
         """End; what stands in Linux stays."""
         await self._call_off()
+        await self.tasks.close()
         await self._gossiping.stop()
         self._carrier.leases = NoCluster()
 
@@ -119,6 +139,7 @@ class Agent:
             with suppress(NetError):
                 await self._session.send(Leaving())
         await self._call_off()
+        await self.tasks.leave()
         state = self._carrier.engine.state
         await self._carrier.feed(LeasesRevoked(tuple(state.leases)))
         for network in [network for network in state.networks.values() if network.scope == "swarm"]:
@@ -129,12 +150,18 @@ class Agent:
         self._carrier.leases = NoCluster()
 
     async def want(self, network_id: str, count: int, address: str) -> None:
-        """Get leases from a manager; as ``daemon.contract.Leases``."""
-        session = await self._connected(network_id)
+        """Get leases from a manager; as ``daemon.contract.Leases``. Without one, what rests here is waited for."""
+        try:
+            session = await self._connected(network_id)
+        except Unavailable:
+            rests = any(lease.resting for lease in self._stock.of(network_id))
+            if address or not rests or not await self._is_free(network_id):
+                raise
+            return
         total = 0 if address else len(self._stock.of(network_id)) + count
         granted = await session.ask(LeaseWish(network_id, total, address))
         if isinstance(granted, tuple) and granted:
-            await self._carrier.feed(LeasesGranted(granted))
+            await self._carrier.feed(LeasesGranted(tuple(map(stock.as_kept, granted))))
         elif address or not await self._is_free(network_id):
             raise Exhausted(
                 f"no available IPv4 addresses on this network's address pools: {network_id}",
@@ -142,13 +169,13 @@ class Agent:
             )
 
     async def _is_free(self, network_id: str) -> bool:
-        """Whether a lease is free: what the manager counts as ours already may still be on its way to us."""
-        try:
-            async with asyncio.timeout(GRANT_WAIT_S), self._applied:
-                await self._applied.wait_for(lambda: self._stock.free(network_id))
-        except TimeoutError:
-            return False
-        return True
+        """Whether a lease is free, or becomes so: one that the manager counts as ours is still on its way to us, or one
+        that rests is soon forgotten by everybody."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GRANT_WAIT_S):
+                while not self._stock.free(network_id):
+                    await self._moved.wait()
+        return bool(self._stock.free(network_id))
 
     async def admit(self, network: str) -> bool:
         """Take part in a network of the cluster; as ``daemon.contract.Leases``."""
@@ -174,6 +201,8 @@ class Agent:
     def changed(self) -> None:
         """Leases are used in another way: the manager is told, and the reserve looked after."""
         self._changed.set()
+        self._moved.set()
+        self._moved = asyncio.Event()
 
     async def _live(self) -> None:
         """Hold a session with any manager that answers, for ever."""
@@ -200,14 +229,19 @@ class Agent:
     async def _converse(self, session: Session) -> bool:
         """One session from its beginning to its end. True when this node was told that it is out."""
         orders: asyncio.Queue[Assignments] = asyncio.Queue()
-        chores = [asyncio.ensure_future(chore) for chore in (self._beat(session), self._follow(session, orders))]
+        doings = (self._beat(session), self._follow(session, orders), self._report(session))
+        chores = [asyncio.ensure_future(chore) for chore in doings]
+        telling = Telling(self.tasks, session)
         try:
             await session.send(self._hello())
             while (message := await session.receive()) is not None:
                 if isinstance(message, Dismissed):
                     log.warning("the manager ended the session: %s", message.reason)
                     return message.removed
-                orders.put_nowait(message)
+                if isinstance(message, Assignments):
+                    orders.put_nowait(message)
+                else:
+                    telling.order(message)
         except NetError as error:
             log.warning("the session with manager %s broke: %s", session.manager or "here", error)
         finally:
@@ -216,6 +250,7 @@ class Agent:
             for chore in chores:
                 chore.cancel()
             await asyncio.gather(*chores, return_exceptions=True)
+            await telling.close()
             with suppress(NetError):
                 await session.close()
         return False
@@ -229,6 +264,31 @@ class Agent:
             with suppress(NetError):
                 await session.send(Heartbeat())
             await self._speak_at_last()
+
+    async def _report(self, session: Session) -> None:
+        """Tell how tasks are, once all of them and then each change, again and again until the manager has noted it.
+        What changes meanwhile goes together."""
+        everything = True
+        while True:
+            await self._reports.wait()
+            self._reports.clear()
+            if self._session is not session:
+                continue
+            statuses = self.tasks.statuses() if everything else self.tasks.unsaid()
+            if not statuses:
+                continue
+            try:
+                await session.ask(TaskReport(statuses))
+                everything = False
+            except Unavailable as error:
+                self.tasks.say_again(statuses)
+                log.debug("the session broke: %s", error)
+                return
+            except NetError as error:
+                self.tasks.say_again(statuses)
+                log.warning("a manager could not note how tasks are: %s", error)
+                await asyncio.sleep(REPORT_AGAIN_S)
+                self._reports.set()
 
     async def _follow(self, session: Session, orders: asyncio.Queue[Assignments]) -> None:
         """Carry out what comes, in order; and say what is wanted and free whenever that changes."""
@@ -244,6 +304,7 @@ class Agent:
                 self._session = session
                 self._open.set()
                 self._changed.set()
+                self._reports.set()
                 async with self._applied:
                     self._applied.notify_all()
         except NetError as error:
@@ -279,6 +340,7 @@ class Agent:
         if speaks:  # the keys of single networks, which go with them, are in use by now too
             await session.send(self._keys())
         self._stock.recalled(news.recall)
+        await self.tasks.assign(news.tasks, news.tasks_gone, full=news.full)
         for wish in news.forget:
             self._spawn(self._forget(session, wish))
         if news.node is not None:
@@ -349,7 +411,7 @@ class Agent:
             return
         self._stock.unmet.discard(wish.network_id)
         if isinstance(granted, tuple) and granted:
-            await self._carrier.feed(LeasesGranted(granted))
+            await self._carrier.feed(LeasesGranted(tuple(map(stock.as_kept, granted))))
 
     async def _forget(self, session: Session, wish: Forget) -> None:
         await self._gossiping.forgotten(wish)
@@ -463,8 +525,10 @@ def _held(ring: Ring) -> HeldKeys:
     return HeldKeys(tuple(sorted(key.tag for key in ring.keys)), ring.primary)
 
 
-async def start_parts(carrier: Carrier, gossiping: Gossiping, place: Place, managers: Managers) -> Agent:
-    """What runs on a member."""
-    agent = Agent(place, managers, carrier, gossiping)
+async def start_parts(
+    carrier: Carrier, gossiping: Gossiping, host: Host, place: Place, managers: Managers, *, reach: Reach = pass_by
+) -> Agent:
+    """What runs on a member; ``host`` is the node as tasks need it."""
+    agent = Agent(place, managers, carrier, gossiping, host, reach)
     await agent.start()
     return agent
