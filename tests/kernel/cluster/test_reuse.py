@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.kernel.cluster.bed import Cluster
@@ -25,6 +26,19 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         yield found
     finally:
         found.close()
+
+
+def places(cluster: Cluster) -> dict[str, tuple[str, str, str]]:
+    """MAC, and address, of each container that runs -> (its id, its host's address, its MAC)."""
+    found: dict[str, tuple[str, str, str]] = {}
+    for name, host in cluster.hosts.items():
+        listed: Any = cluster.api(name).get("/containers/json")
+        for container in listed:
+            place = container["NetworkSettings"]["Networks"].get(_NET, {})
+            mac, address = place.get("MacAddress"), place.get("IPAddress")
+            if mac and address:
+                found[mac] = found[address] = (container["Id"], host.address_v4, mac)
+    return found
 
 
 def test_no_address_leads_to_the_wrong_container(cluster: Cluster, request: pytest.FixtureRequest) -> None:
@@ -50,9 +64,23 @@ def test_no_address_leads_to_the_wrong_container(cluster: Cluster, request: pyte
         cluster.meets(f"h{(round_number + number) % 3 + 1}", f"watch-h{(round_number + number) % 3 + 1}", name)
         cluster.remove(host, name)
 
+    def compare() -> None:
+        """Every second: an entry for somebody who lived before and after we looked leads to his host, or is not there
+        yet; none leads elsewhere."""
+        while not ended.wait(1.0):
+            before = places(cluster)
+            rows = {host: cluster.rows(host) for host in cluster.hosts}
+            after = places(cluster)
+            for host, found in rows.items():
+                for _, what, target in found:
+                    where = before.get(what)
+                    if where is not None and where == after.get(what) and target not in (where[1], where[2]):
+                        wrong.append(f"{host}: {what} leads to {target}, but {where[0]} is at {where[1]}")
+
     storms = int(request.config.getoption("--storms"))
-    with ThreadPoolExecutor(max_workers=len(cluster.hosts)) as watchers:
+    with ThreadPoolExecutor(max_workers=len(cluster.hosts) + 1) as watchers:
         watching = [watchers.submit(watch, host) for host in cluster.hosts]
+        watching.append(watchers.submit(compare))
         try:
             for storm in range(storms):
                 with ThreadPoolExecutor(max_workers=6) as pool:
