@@ -12,7 +12,7 @@ from fairlead.model.errors import NotFound, NotImplementedHere
 IMPORT_HINT = "there is no registry: `fairlead image import NAME TARBALL` adds a root file system, `host` needs none"
 _EXPORT_HINT = "export the container and import the archive"
 #: What a swarm has and this one has not yet: first segments of paths, and what one of them is called.
-_OF_A_SWARM = {"configs": "config", "secrets": "secret", "services": "service", "tasks": "task"}
+_OF_A_SWARM = {"configs": "config", "secrets": "secret"}
 #: What is not implemented: methods and paths, what it is, the way out.
 _MISSING = (
     (("GET",), "/containers/{ref}/changes", "the list of changes to a container's files", _EXPORT_HINT),
@@ -57,7 +57,7 @@ def _of_a_swarm(noun: str, what: str) -> tuple[Route, ...]:
 
     async def refuse(call: Call) -> web.StreamResponse:
         call.node.swarm.leader()
-        raise NotImplementedHere(f"{noun}: not implemented here", hint="`run --network` attaches containers by hand")
+        raise NotImplementedHere(f"{noun}: not implemented here", hint="mount a directory of the nodes")
 
     return (
         Route("GET", f"/{noun}", none),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from fairlead.api.contract_services import Work
 from fairlead.model.cluster import (
     ACTIVE,
     DATA_PATH_PORT,
@@ -109,6 +110,10 @@ class Brain(Protocol):
     @property
     def networks(self) -> Mapping[str, ClusterNetwork]:
         """Its networks, by id."""
+
+    @property
+    def work(self) -> Work:
+        """Its services and their tasks."""
 
     def node(self, ref: str) -> ClusterNode:
         """A node by id, name or the beginning of an id; raises ``NotFound`` or ``Ambiguous``."""

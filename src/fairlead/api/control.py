@@ -22,7 +22,7 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from fairlead.api import networks_swarm, nodes, swarm
+from fairlead.api import networks_swarm, nodes, services, swarm, tasks
 from fairlead.api.contract import Node
 from fairlead.api.contract_control import AdmitBody, Caller, Control, Line, RenewBody
 from fairlead.api.control_limits import ControlListener, Guests
@@ -83,7 +83,13 @@ class _ControlDoor:
     def __init__(self, node: Node, control: Control) -> None:
         self._node = node
         self._control = control
-        shared = (*swarm.shared_routes(), *nodes.routes(), *networks_swarm.shared_routes())
+        shared = (
+            *swarm.shared_routes(),
+            *nodes.routes(),
+            *networks_swarm.shared_routes(),
+            *services.routes(),
+            *tasks.routes(),
+        )
         self._router = Router(shared)
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:

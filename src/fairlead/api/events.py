@@ -16,7 +16,9 @@ from fairlead.model.container import Container
 from fairlead.model.errors import Invalid
 from fairlead.model.events import Notice
 
-_FILTERS = ("action", "container", "event", "image", "label", "network", "node", "type", "scope", "daemon")
+#: Types of objects that a filter of their name chooses.
+_KINDS = ("container", "network", "image", "daemon", "node", "service", "task")
+_FILTERS = ("action", "event", "label", "type", "scope", *_KINDS)
 #: Turns of the event loop in which a notice that waits already is handed over, whatever the load: one to begin, one to
 #: end.
 _TURNS = 2
@@ -46,7 +48,7 @@ def wanted(filters: Filters, notice: Notice) -> bool:
         and filters.exact("action", notice.action)
         and filters.exact("scope", notice.scope)
         and filters.labels(notice.attributes)
-        and all(_about(filters, kind, notice) for kind in ("container", "network", "image", "daemon", "node"))
+        and all(_about(filters, kind, notice) for kind in _KINDS)
     )
 
 

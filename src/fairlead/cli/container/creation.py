@@ -120,7 +120,7 @@ def _host(
         "Dns": list(many["dns"]),
         "DnsSearch": list(many["dns_search"]),
         "DnsOptions": list(many["dns_options"]),
-        "ExtraHosts": [_host_line(line) for line in many["hosts"]],
+        "ExtraHosts": [host_line(line) for line in many["hosts"]],
         "Binds": [_volume(volume) for volume in many["volumes"] if ":" in volume],
         "ReadonlyRootfs": given["read_only"],
         **wishes.host(given),
@@ -150,8 +150,8 @@ def environment(files: Iterable[str], given: Iterable[str]) -> list[str]:
     return result
 
 
-def _host_line(line: str) -> str:
-    """``NAME:IP`` out of that or ``NAME=IP``, with or without brackets."""
+def host_line(line: str) -> str:
+    """``NAME:IP`` out of that or ``NAME=IP``, with or without brackets; raises ``Invalid``."""
     separator = "=" if "=" in line else ":"
     name, found, address = line.partition(separator)
     if not found or not name or not address:

@@ -82,7 +82,7 @@ def host(given: Mapping[str, object]) -> dict[str, object]:
     return {
         **limits(given),
         "RestartPolicy": policy(text(given["restart"])),
-        "Ulimits": [_ulimit(item) for item in many["ulimits"]],
+        "Ulimits": [ulimit(item) for item in many["ulimits"]],
         "ShmSize": size(text(given["shm_size"])),
         "OomScoreAdj": given["oom_score_adj"],
         "CapAdd": many["cap_add"],
@@ -97,7 +97,7 @@ def host(given: Mapping[str, object]) -> dict[str, object]:
         "UTSMode": given["uts_mode"],
         "CgroupnsMode": given["cgroupns_mode"],
         "Sysctls": pairs(many["sysctls"], what="sysctl"),
-        "Mounts": [_mount(item) for item in many["mounts"]],
+        "Mounts": [mount(item) for item in many["mounts"]],
         "Tmpfs": {target: options for target, _, options in (item.partition(":") for item in many["tmpfs"])},
         "LogConfig": {"Type": given["log_driver"], "Config": pairs(many["log_options"], what="log option")},
     }
@@ -141,7 +141,8 @@ def span_ns(words: str) -> int:
     return round(sum(float(number) * _SECONDS[unit] for number, unit in parts) * NANO)
 
 
-def _ulimit(words: str) -> dict[str, object]:
+def ulimit(words: str) -> dict[str, object]:
+    """A limit of each process out of ``nofile=1024:4096``; raises ``Invalid``."""
     name, equals, value = words.partition("=")
     soft, _, hard = value.partition(":")
     numbers = [soft, hard or soft]
@@ -157,7 +158,7 @@ def _device(words: str) -> dict[str, object]:
     return {"PathOnHost": source, "PathInContainer": target or source, "CgroupPermissions": permissions or "rwm"}
 
 
-def _mount(words: str) -> dict[str, object]:
+def mount(words: str) -> dict[str, object]:
     """A mount out of ``type=bind,src=/a,dst=/b,readonly``; raises ``Invalid``."""
     made: dict[str, object] = {"Type": "volume"}
     for field in next(csv.reader([words]), []):

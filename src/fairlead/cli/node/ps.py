@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from fairlead.api.client import Client
-from fairlead.cli.console import pass_client, path, record, records, text
+from fairlead.cli.console import filters, pass_client, path, record, text
 from fairlead.cli.node.rows import node_path
-from fairlead.cli.table import Kind, list_options, render
-
-_TASK = Kind(
-    headers={
-        "ID": "ID",
-        "Name": "NAME",
-        "Image": "IMAGE",
-        "Node": "NODE",
-        "DesiredState": "DESIRED STATE",
-        "CurrentState": "CURRENT STATE",
-        "Error": "ERROR",
-        "Ports": "PORTS",
-    },
-    shown=("ID", "Name", "Image", "Node", "DesiredState", "CurrentState", "Error", "Ports"),
-    key="ID",
-)
+from fairlead.cli.service.listing import show_tasks, wanted
+from fairlead.cli.service.specs import tasks
+from fairlead.cli.table import list_options
 
 
 @click.command("ps", short_help="List the tasks on nodes")
+@click.option("--no-resolve", is_flag=True, help="Show ids of services and nodes instead of names.")
 @list_options
 @click.argument("nodes", nargs=-1, metavar="NODE...")
 @pass_client
 def command(
-    client: Client, nodes: tuple[str, ...], *, given: tuple[str, ...], form: str, no_trunc: bool, quiet: bool
+    client: Client,
+    nodes: tuple[str, ...],
+    *,
+    given: tuple[str, ...],
+    form: str,
+    no_trunc: bool,
+    quiet: bool,
+    no_resolve: bool,
 ) -> None:
     """List the tasks that the managers gave to nodes; self, which is meant when none is named, is this one.
 
@@ -40,24 +33,9 @@ def command(
     Example:
       fairlead node ps self
     """
-    del no_trunc, given
-    rows = []
+    filters(given)  # complains of what is no filter
+    found = []
     for ref in nodes or ("self",):
         node = record(client.get(path("nodes", node_path(client, ref))))
-        wanted = json.dumps({"node": [text(node.get("ID"))]})
-        hostname = text(record(node.get("Description")).get("Hostname"))
-        for task in records(client.get("/tasks", {"filters": wanted})):
-            status = record(task.get("Status"))
-            rows.append(
-                {
-                    "ID": text(task.get("ID")),
-                    "Name": text(task.get("Name")),
-                    "Image": text(record(record(task.get("Spec")).get("ContainerSpec")).get("Image")),
-                    "Node": hostname,
-                    "DesiredState": text(task.get("DesiredState")).capitalize(),
-                    "CurrentState": text(status.get("State")).capitalize(),
-                    "Error": text(status.get("Err")),
-                    "Ports": "",
-                }
-            )
-    print(render(_TASK, rows, form, quiet=quiet), end="")
+        found += tasks(client, {**wanted(given), "node": [text(node.get("ID"))]})
+    show_tasks(client, found, form, no_trunc=no_trunc, quiet=quiet, resolve=not no_resolve)

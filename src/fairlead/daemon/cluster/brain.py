@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from fairlead.api.contract_swarm import NetworkUsage, Root
 from fairlead.daemon.cluster.managing import Managing
+from fairlead.daemon.cluster.work import ClusterWork, LogSource, no_logs
 from fairlead.model.cluster import Cluster, ClusterNetwork, ClusterNode
 from fairlead.model.cluster_commands import ClusterCommand, UpdateCluster
 from fairlead.pki import authority, certificates
@@ -15,10 +16,14 @@ from fairlead.pki import authority, certificates
 class ClusterBrain:
     """Reads the brain's records, and hands it commands."""
 
-    def __init__(self, managing: Managing, secured: Callable[[], Awaitable[None]]) -> None:
-        """``secured`` is awaited after each change of the cluster's spec: files are to be sealed as it says."""
+    def __init__(
+        self, managing: Managing, secured: Callable[[], Awaitable[None]], log_source: LogSource = no_logs
+    ) -> None:
+        """``secured`` is awaited after each change of the cluster's spec: files are to be sealed as it says.
+        ``log_source`` fetches the output of tasks."""
         self._managing = managing
         self._secured = secured
+        self._log_source = log_source
 
     @property
     def cluster(self) -> Cluster:
@@ -34,6 +39,11 @@ class ClusterBrain:
     def networks(self) -> Mapping[str, ClusterNetwork]:
         """Its networks, by id."""
         return self._managing.manager.state.networks
+
+    @property
+    def work(self) -> ClusterWork:
+        """Its services and their tasks."""
+        return ClusterWork(self._managing.manager.state, self._log_source)
 
     def node(self, ref: str) -> ClusterNode:
         """A node by id, name or the beginning of an id; raises ``NotFound`` or ``Ambiguous``."""

@@ -1,0 +1,1 @@
+"""Commands of ``fairlead service``, one module for each verb, and its group."""
