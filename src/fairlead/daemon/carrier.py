@@ -354,7 +354,8 @@ class Carrier:
 
     async def _told_of_end(self, message: Terminate, ended: asyncio.Future[int]) -> None:
         told = asyncio.ensure_future(self.gossip.heard(message.networks))
-        _, late = await asyncio.wait({ended, told}, timeout=message.timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        either: tuple[asyncio.Future[Any], ...] = (ended, told)
+        _, late = await asyncio.wait(either, timeout=message.timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if told in late:
             told.cancel()
         elif not told.cancelled() and (error := told.exception()) is not None:

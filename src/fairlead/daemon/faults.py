@@ -13,7 +13,7 @@ import signal
 from collections.abc import Mapping
 
 from fairlead.daemon import carrier, files, recovery
-from fairlead.daemon.cluster import managing, membership
+from fairlead.daemon.cluster import managing, membership, tasks
 from fairlead.kernel import apply
 from fairlead.model.errors import Invalid
 from fairlead.model.faults import Reach, pass_by
@@ -34,7 +34,7 @@ POINTS: tuple[str, ...] = (
     *recovery.POINTS,
 )
 #: Those that only members of a cluster come by.
-CLUSTER_POINTS: tuple[str, ...] = (*cluster_sqlite.POINTS, *managing.POINTS, *membership.POINTS)
+CLUSTER_POINTS: tuple[str, ...] = (*cluster_sqlite.POINTS, *managing.POINTS, *membership.POINTS, *tasks.POINTS)
 
 
 def armed(environment: Mapping[str, str]) -> Reach:

@@ -14,7 +14,6 @@ import sys
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from fairlead.api.server import serve
@@ -108,14 +107,16 @@ async def _start(options: DaemonOptions, stack: AsyncExitStack, service: Service
     swarm = Membership(
         Surroundings(
             Path(paths.state) / CLUSTER_FOLDER,
-            partial(start_parts, node.carrier, node.gossiping),
+            lambda place, managers: start_parts(node.carrier, node.gossiping, door, place, managers, reach=reach),
             lambda: describe(facts),
             node.carrier.notices.add,
             random.SystemRandom(),
             reach,
         )
     )
-    door = DaemonNode(facts, node.engine, node.carrier, runtime, paths, targets, node.coexistence, swarm, node.gossiping)
+    door = DaemonNode(
+        facts, node.engine, node.carrier, runtime, paths, targets, node.coexistence, swarm, node.gossiping
+    )
     await swarm.start(door)
     stack.push_async_callback(swarm.close)
     inherited = _kept_listener(paths.socket, service)

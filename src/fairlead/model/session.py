@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from fairlead.model.cluster import Lease, NodeDescription, Ring
 from fairlead.model.network import Network
+from fairlead.model.runspec import LogLine
 from fairlead.model.service import Task, TaskStatus
 
 #: Kinds of ``Forget.what``.
@@ -118,6 +119,17 @@ class TaskReport:
     that the manager does not know any more comes back in ``Assignments.tasks_gone``."""
 
     statuses: tuple[tuple[str, TaskStatus], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LogChunk:
+    """Node: some of what a task has written, for the ``LogWish`` of this id. With ``last`` nothing follows; ``error`` says
+    why, if it is not because there is no more."""
+
+    id: str
+    lines: tuple[LogLine, ...] = ()
+    last: bool = False
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +261,40 @@ class Dismissed:
     removed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class LogWish:
+    """Manager: tell what a task has written: its ``tail`` last lines (None: all), not older than ``since`` epoch seconds;
+    with ``follow`` until it ends. The answer are ``LogChunk`` of this id, at most ``LOG_WINDOW`` before the first
+    ``LogMore``, and one more for each."""
+
+    id: str
+    task_id: str
+    follow: bool = False
+    tail: int | None = None
+    since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogMore:
+    """Manager: a chunk has been read."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogEnd:
+    """Manager: nobody reads on."""
+
+    id: str
+
+
+#: Chunks of a task's output that may be on their way: no reader, however slow, has more than these kept for it.
+LOG_WINDOW = 8
+
 ManagerMessage = Assignments | Dismissed
+#: What is asked of a node beside its assignments.
+LogOrder = LogWish | LogMore | LogEnd
 
 #: All that goes up and down a session's line.
-Upward = Hello | NodeMessage
-Downward = ManagerMessage
+Upward = Hello | NodeMessage | LogChunk
+Downward = ManagerMessage | LogOrder

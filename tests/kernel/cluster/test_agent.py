@@ -27,6 +27,7 @@ from fairlead.model.endpoint import EndpointSettings
 from fairlead.model.errors import Exhausted, Forbidden, NetError, NotFound, Unavailable
 from fairlead.model.events import LeasesGranted, LeasesRevoked
 from fairlead.model.network import Network, Pool
+from fairlead.model.runspec import LogLine
 from fairlead.model.sandbox import SandboxSettings
 from fairlead.model.session import (
     FORGET_NODE,
@@ -182,6 +183,19 @@ class Managers:
         self.told_out.set()
 
 
+class Host:
+    """The node as tasks need it; nothing is written here."""
+
+    def __init__(self, node: Assembly) -> None:
+        self.state, self.notices, self.submit = node.engine.state, node.carrier.notices, node.carrier.submit
+
+    async def logs(
+        self, container: str, *, follow: bool, tail: int | None, since: float | None
+    ) -> AsyncIterator[LogLine]:
+        for line in ():
+            yield line
+
+
 class Bed:
     """A node of its own namespace with an agent."""
 
@@ -190,7 +204,9 @@ class Bed:
         self.agent: Agent | None = None
 
     async def start(self) -> None:
-        self.agent = await start_parts(self.node.carrier, self.node.gossiping, self.place, self.managers)
+        self.agent = await start_parts(
+            self.node.carrier, self.node.gossiping, Host(self.node), self.place, self.managers
+        )
 
     async def stop(self) -> None:
         if self.agent is not None:

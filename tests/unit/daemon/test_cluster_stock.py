@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from fairlead.daemon.cluster.stock import Stock
+from fairlead.daemon.cluster.stock import Stock, as_kept
 from fairlead.model.cluster import Lease
-from fairlead.model.session import LeaseWish
+from fairlead.model.network import Network
+from fairlead.model.session import RESTING, LeaseWish
 from fairlead.model.state import State
 
 WEB, DB = "ab" * 32, "cd" * 32
@@ -20,7 +21,10 @@ def lease(number: int, network: str = WEB, **more: object) -> Lease:
 
 @pytest.fixture
 def state() -> State:
-    return State()
+    found = State()
+    for identifier, name in ((WEB, "web"), (DB, "db")):
+        found.put(Network(identifier, name, "overlay", 1.0, scope="swarm", attachable=True))
+    return found
 
 
 def give(state: State, *leases: Lease) -> None:
@@ -41,6 +45,34 @@ def test_a_network_that_is_to_go_or_has_nothing_here_is_not_filled(state: State)
     assert stock.wishes([WEB], ()) == []
     give(state, lease(1))
     assert stock.wishes([WEB], (WEB,)) == []
+
+
+def test_addresses_of_tasks_are_no_reserve_and_bring_none(state: State) -> None:
+    give(state, *(lease(number, task_id=f"t{number}") for number in range(1, 12)))
+    stock = Stock(state)
+    assert stock.free(WEB) == stock.surplus(()) == []
+    assert stock.wishes([WEB], ()) == [], "nobody but tasks is in the network"
+    give(state, lease(12))
+    assert stock.wishes([WEB], ()) == [LeaseWish(WEB, 15)]
+    state.put(replace(state.networks[WEB], attachable=False))
+    assert stock.wishes([WEB], ()) == [], "nobody but tasks may be"
+
+
+def test_what_a_task_had_goes_back_once_it_is_called_back(state: State) -> None:
+    give(state, lease(1, task_id="t1"))
+    stock = Stock(state)
+    stock.recalled([lease(1).id])
+    assert stock.surplus(()) == [], "it is the task's still"
+    give(state, lease(1))
+    assert stock.wishes([WEB], ()) == []
+    assert stock.surplus(()) == [lease(1)]
+
+
+def test_who_holds_a_lease_in_a_managers_words_is_a_task_or_what_was_said_here() -> None:
+    task = "0123456789abcdefghijklmno"
+    assert as_kept(lease(1, holder=task)) == lease(1, task_id=task)
+    for holder in ("", RESTING, "ab" * 32):
+        assert as_kept(lease(1, holder=holder)) == lease(1)
 
 
 def test_above_eight_free_ones_the_rest_beyond_four_goes_back(state: State) -> None:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from fairlead.gossip.identity import Identity as GossipIdentity
 from fairlead.model.cluster import DATA_PATH_PORT, WORKER, NodeDescription
-from fairlead.model.session import Downward, LeaseWish, ManagerView, NetworkWish, Upward
+from fairlead.model.session import Downward, LeaseWish, ManagerView, NetworkWish, TaskReport, Upward
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ class Session(Protocol):
     async def send(self, message: Upward) -> None:
         """Tell the manager, without an answer; raises ``Unavailable`` when the session is broken."""
 
-    async def ask(self, message: NetworkWish | LeaseWish) -> object:
-        """Ask the manager and wait for its answer (``NetworkGrant``; a tuple of ``Lease``). Raises what it refuses with,
+    async def ask(self, message: NetworkWish | LeaseWish | TaskReport) -> object:
+        """Ask the manager and wait for its answer (``NetworkGrant``; a tuple of ``Lease``; None: noted). Raises what it refuses with,
         ``Unavailable`` when the session breaks before the answer. Needs somebody who calls ``receive`` meanwhile."""
 
     async def receive(self) -> Downward | None:

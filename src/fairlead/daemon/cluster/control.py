@@ -23,7 +23,7 @@ from fairlead.model.cluster import MANAGER, Cluster
 from fairlead.model.cluster_commands import Admission, AdmitNode, NodeSaid, RenewNode, SessionOpened
 from fairlead.model.errors import Forbidden, Internal, Invalid, NetError, Unavailable
 from fairlead.model.ids import Chance
-from fairlead.model.session import Dismissed, Downward, Hello, LeaseWish, NetworkWish
+from fairlead.model.session import Dismissed, Downward, Hello, LeaseWish, LogChunk, NetworkWish, TaskReport
 from fairlead.pki import authority, certificates, roles
 from fairlead.pki.certificates import Identity
 from fairlead.pki.requests import Request
@@ -201,9 +201,12 @@ class SessionLine:
             return
         if self._outlet is None:
             raise Invalid("a session begins with Hello")
+        if isinstance(message, LogChunk):
+            self._managing.outputs.heard(self._identity.node_id, message)
+            return
         future = self._managing.said(NodeSaid(self._identity.node_id, self._number, message))
         future.add_done_callback(
-            lambda done: self._answer(done, number, wanted=isinstance(message, NetworkWish | LeaseWish))
+            lambda done: self._answer(done, number, wanted=isinstance(message, NetworkWish | LeaseWish | TaskReport))
         )
 
     async def lines(self) -> AsyncIterator[bytes]:

@@ -15,13 +15,12 @@ from fairlead.daemon.cluster.control import SessionLine
 from fairlead.model import codes
 from fairlead.model.errors import Forbidden, Invalid, NetError, Unavailable
 from fairlead.model.session import (
-    Assignments,
-    Dismissed,
     Downward,
     Hello,
     LeaseWish,
     ManagerView,
     NetworkWish,
+    TaskReport,
     Upward,
 )
 
@@ -81,7 +80,7 @@ class MemberSession:
         """Tell the manager; raises ``Unavailable`` when the session is broken."""
         self._send(message, 0)
 
-    async def ask(self, message: NetworkWish | LeaseWish) -> object:
+    async def ask(self, message: NetworkWish | LeaseWish | TaskReport) -> object:
         """Ask the manager and wait for its answer; raises what it refuses with."""
         number = next(self._numbers)
         asked: asyncio.Future[object] = asyncio.get_running_loop().create_future()
@@ -103,7 +102,7 @@ class MemberSession:
             except Invalid as error:
                 log.warning("the session with %s ends: %s", self.manager or "this manager", error)
                 break
-            if isinstance(message, Assignments | Dismissed):
+            if isinstance(message, Downward):
                 return message
             self._answered(number, message)
         await self.close()

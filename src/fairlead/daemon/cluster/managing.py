@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from fairlead.daemon.cluster.tasks_output import Outputs
 from fairlead.manager.decision import Decision, Stored
 from fairlead.manager.manager import Manager
 from fairlead.model import codes
@@ -84,6 +85,8 @@ class Managing:
         self._reach = reach
         self._steps: deque[_Step] = deque()
         self._outlets: dict[str, Outlet] = {}
+        #: What tasks write, read over the sessions of their nodes.
+        self.outputs = Outputs(self._way_to)
         self._tickets: dict[str, asyncio.Future[object]] = {}
         self._numbers = itertools.count(int(time.time() * 1000))
         self._alarm: asyncio.TimerHandle | None = None
@@ -127,6 +130,7 @@ class Managing:
         earlier = self._outlets.pop(outlet.node_id, None)
         self._outlets[outlet.node_id] = outlet
         if earlier is not None:
+            self.outputs.ended(outlet.node_id)
             earlier.cut()
         self._feed(event)
 
@@ -138,8 +142,13 @@ class Managing:
         """A session has ended."""
         if self._outlets.get(outlet.node_id) is outlet:
             del self._outlets[outlet.node_id]
+            self.outputs.ended(outlet.node_id)
         if not self._closed:
             self._feed(SessionClosed(outlet.node_id, outlet.number))
+
+    def _way_to(self, node_id: str) -> Callable[[Downward], None] | None:
+        outlet = self._outlets.get(node_id)
+        return outlet.push if outlet is not None else None
 
     def _feed(self, event: ClusterEvent) -> None:
         future = self._submit(event)
@@ -240,6 +249,7 @@ class Managing:
                 outlet.push(push.message)
                 if isinstance(push.message, Dismissed):
                     self._outlets.pop(push.node_id, None)
+                    self.outputs.ended(push.node_id)
         self._reach("managing.pushed")
         for notice in decision.notices:
             self._tell(replace(notice, scope="swarm"))

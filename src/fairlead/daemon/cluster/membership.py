@@ -142,7 +142,8 @@ class Membership:
         """The cluster, on the node that leads; raises as ``leader`` does."""
         if self.leader() is not None or self._member is None or self._member.managing is None:
             raise Unavailable("this manager does not lead", code=codes.MANAGER_UNREACHABLE)
-        return ClusterBrain(self._member.managing, self._member.secured)
+        managing = self._member.managing
+        return ClusterBrain(managing, self._member.secured, managing.outputs.read)
 
     async def start(self, node: Node) -> None:
         """Take up the membership that is remembered. What keeps it from beginning is told as the node's state, and

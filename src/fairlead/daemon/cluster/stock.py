@@ -6,10 +6,12 @@ Per network a few free addresses are kept, so that containers start without aski
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 from fairlead.model.cluster import Lease
 from fairlead.model.session import RESTING, LeaseWish
 from fairlead.model.state import State, leases_of_network
+from fairlead.pki.ids import is_cluster_id
 
 #: Free leases of a network that a node keeps; below which number it asks for more; above which it gives back.
 RESERVE, RESERVE_MIN, RESERVE_MAX = 4, 2, 8
@@ -36,8 +38,8 @@ class Stock:
         return leases_of_network(self._state, network_id)
 
     def free(self, network_id: str) -> list[Lease]:
-        """Those that nobody holds and nobody remembers."""
-        return [lease for lease in self.of(network_id) if not lease.holder and not lease.resting]
+        """Those that nobody holds, nobody remembers, and that are for no task."""
+        return [lease for lease in self.of(network_id) if not (lease.holder or lease.resting or lease.task_id)]
 
     def reported(self) -> None:
         """All is being said to a manager, in its first word; what was given back is to be said again."""
@@ -62,9 +64,16 @@ class Stock:
         found = []
         for network_id in networks:
             free = len(self.free(network_id))
-            if free < RESERVE_MIN and network_id not in removing and self.of(network_id):
+            if free < RESERVE_MIN and network_id not in removing and self._takes_part(network_id):
                 found.append(LeaseWish(network_id, len(self.of(network_id)) + RESERVE - free))
         return found
+
+    def _takes_part(self, network_id: str) -> bool:
+        """Whether containers made by hand join a network here, and not tasks only, who bring their addresses along."""
+        network = self._state.networks.get(network_id)
+        if network is None or not network.attachable:
+            return False
+        return any(not lease.task_id and lease.id not in self._recalled for lease in self.of(network_id))
 
     def surplus(self, removing: Collection[str]) -> list[Lease]:
         """What is to be given back: what is beyond the reserve, and all of networks that are to go."""
@@ -88,8 +97,8 @@ class Stock:
         return news
 
     def welcome(self, leases: Iterable[Lease]) -> tuple[Lease, ...]:
-        """Of what a manager says this node has, all but what has been given back meanwhile."""
-        return tuple(lease for lease in leases if self._returned.get(lease.id) != lease.generation)
+        """Of what a manager says this node has, all but what has been given back meanwhile; as this node keeps it."""
+        return tuple(as_kept(lease) for lease in leases if self._returned.get(lease.id) != lease.generation)
 
     def unnamed(self, leases: Iterable[Lease]) -> tuple[str, ...]:
         """What is held here and not named by a manager who names all."""
@@ -103,6 +112,13 @@ class Stock:
         for name in lease_ids:
             self._returned.pop(name, None)
             self._recalled.discard(name)
+
+
+def as_kept(lease: Lease) -> Lease:
+    """A lease in a manager's words as one of this node's records: who holds it there is a task, or what this node itself
+    has said."""
+    task_id = lease.holder if is_cluster_id(lease.holder) else ""
+    return replace(lease, holder="", resting=False, task_id=task_id)
 
 
 def _use(lease: Lease) -> tuple[int, str]:

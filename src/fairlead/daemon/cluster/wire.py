@@ -18,7 +18,7 @@ from fairlead.model.session import Downward, NetworkGrant, Upward
 _UP: dict[str, Any] = {kind.__name__: kind for kind in get_args(Upward)}
 _DOWN: dict[str, Any] = {kind.__name__: kind for kind in get_args(Downward)}
 #: Kinds of answers.
-_GRANT, _LEASES, _REFUSED = "NetworkGrant", "Leases", "Refused"
+_GRANT, _LEASES, _NOTED, _REFUSED = "NetworkGrant", "Leases", "Noted", "Refused"
 
 
 class _Line(msgspec.Struct):
@@ -52,22 +52,27 @@ def downward(message: Downward) -> bytes:
 
 
 def answer(reply: object, number: int) -> bytes:
-    """A manager's answer to the question of this number: a ``NetworkGrant``, leases, or the error that refuses."""
+    """A manager's answer to the question of this number: a ``NetworkGrant``, leases, the error that refuses, or None for
+    what is only to be noted, and has been."""
     if isinstance(reply, NetError):
         refusal = _Refusal(reply.kind, reply.message, reply.hint, str(reply.code))
         return _line(_REFUSED, refusal, number)
     if isinstance(reply, NetworkGrant):
         return _line(_GRANT, reply, number)
+    if reply is None:
+        return _line(_NOTED, {}, number)
     return _line(_LEASES, reply, number)
 
 
-def read_downward(line: bytes) -> tuple[Downward | NetworkGrant | tuple[Lease, ...] | NetError, int]:
+def read_downward(line: bytes) -> tuple[Downward | NetworkGrant | tuple[Lease, ...] | NetError | None, int]:
     """What a manager said, and the number of the question that it answers or 0; raises ``Invalid``."""
     head = _head(line)
     if head.t == _REFUSED:
         refusal: _Refusal = _body(head, {_REFUSED: _Refusal})
         kind = KINDS.get(refusal.kind, Internal)
         return kind(refusal.message, hint=refusal.hint, code=codes.find(refusal.code)), head.n
+    if head.t == _NOTED:
+        return None, head.n
     told: Downward | NetworkGrant | tuple[Lease, ...] = _body(
         head, {**_DOWN, _GRANT: NetworkGrant, _LEASES: tuple[Lease, ...]}
     )
