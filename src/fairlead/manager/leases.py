@@ -14,7 +14,7 @@ from fairlead.ipam.prefixes import prefix
 from fairlead.manager import refusals
 from fairlead.manager.core import Turn
 from fairlead.model import codes
-from fairlead.model.addresses import parse_address
+from fairlead.model.addresses import is_v6, parse_address
 from fairlead.model.cluster import DOWN, ClusterNetwork, ClusterNode, Lease
 from fairlead.model.errors import Conflict, Exhausted, Forbidden, Invalid, NetError
 from fairlead.model.network import Pool
@@ -62,6 +62,55 @@ def grant(
     lease = Lease(network.id, found[0], node_id, turn.next_generation(), holder, found[1])
     turn.state.put(lease)
     return lease
+
+
+def grant_fixed(turn: Turn, network: ClusterNetwork, node_id: str, address: str, holder: str) -> Lease:
+    """Give a node an address of either family that was chosen beforehand; if it lies in somebody's reserve it is called back
+    meanwhile. Raises ``Forbidden`` as long as it is not free."""
+    v4, v6 = ("", address) if is_v6(address) else (address, "")
+    known = _known(turn, network, LeaseWish(network.id, address=v4, ipv6=v6))
+    if known is None:
+        return grant(turn, network, node_id, address=v4, ipv6=v6, holder=holder)
+    raise _call_back(turn, network, known, address).error
+
+
+def check_inside(network: ClusterNetwork, address: str) -> None:
+    """Raise for an address that is in no subnet of a network (``Invalid``), or set aside there (``Forbidden``)."""
+    number = int(parse_address(address))
+    for pool in network.network.pools:
+        subnet = prefix(pool.subnet)
+        if subnet.v6 == is_v6(address) and subnet.base <= number < subnet.end:
+            if address in (pool.gateway, *pool.aux.values()):
+                raise Forbidden(
+                    "Address already in use",
+                    hint=f"{address} is set aside in network {network.network.name}",
+                    code=codes.ADDRESS_TAKEN,
+                )
+            return
+    raise _outside(network, address)
+
+
+def is_free(turn: Turn, network: ClusterNetwork, address: str) -> bool:
+    """Whether an IPv4 address is nobody's and may be chosen."""
+    if not address or f"{network.id}/{address}" in turn.state.leases:
+        return False
+    return any(turn.core.ipam.contains(pool.id, address) for pool, _ in segments(network))
+
+
+def with_lengths(network: ClusterNetwork, lease: Lease) -> tuple[str, str]:
+    """The lease's addresses with the lengths of their subnets, empty where there is none."""
+    for pool, pool6 in segments(network):
+        subnet = prefix(pool.subnet)
+        if subnet.base <= int(parse_address(lease.address)) < subnet.end:
+            v4 = f"{lease.address}/{pool.subnet.partition('/')[2]}"
+            return v4, f"{lease.ipv6}/{pool6.subnet.partition('/')[2]}" if lease.ipv6 and pool6 is not None else ""
+    return lease.address, lease.ipv6
+
+
+def holder_of(turn: Turn, known: Lease, said: str) -> str:
+    """Whom a lease is for, when its node has ``said`` so: as long as a task has it, that one, whatever the node calls it."""
+    task = turn.state.tasks.get(known.holder)
+    return known.holder if task is not None and not task.over else said
 
 
 def free(turn: Turn, lease: Lease) -> None:
@@ -121,7 +170,7 @@ def by_pool(network: ClusterNetwork, held: Iterable[Lease]) -> dict[str, list[st
     return found
 
 
-def take_part(turn: Turn, node: ClusterNode, wish: NetworkWish) -> NetworkGrant:
+def take_part(turn: Turn, node: ClusterNode, wish: NetworkWish) -> NetworkGrant | Later:
     """Let a node take part in a network: give it a reserve, and with it definition and keys."""
     network = turn.state.network(wish.network)
     if not network.network.attachable:
@@ -133,7 +182,10 @@ def take_part(turn: Turn, node: ClusterNode, wish: NetworkWish) -> NetworkGrant:
         )
     _check_stays(network)
     if not turn.state.places.at(node.id, network.id):
-        _give(turn, network, node.id, RESERVE)
+        try:
+            _give(turn, network, node.id, RESERVE)
+        except Exhausted as error:
+            return _from_reserves(turn, network, node.id, error)
     return NetworkGrant(network.id)
 
 
@@ -149,7 +201,12 @@ def wish(turn: Turn, node: ClusterNode, asked: LeaseWish) -> tuple[Lease, ...] |
         )
     _check_stays(network)
     if not (asked.address or asked.ipv6):
-        return _give(turn, network, node.id, asked.total - len(held))
+        try:
+            return _give(turn, network, node.id, asked.total - len(held))
+        except Exhausted as error:
+            if not asked.needed:
+                raise
+            return _from_reserves(turn, network, node.id, error)
     known = _known(turn, network, asked)
     if known is None:
         return (grant(turn, network, node.id, address=asked.address, ipv6=asked.ipv6),)
@@ -165,7 +222,7 @@ def returned(turn: Turn, node: ClusterNode, given_back: Iterable[tuple[str, int]
         has_it = lease is not None and lease.node_id == node.id and not lease.resting
         if lease is None or not has_it:
             turn.gone(node.id, lease_id)  # the word that took it away was lost
-        elif lease.generation == generation:
+        elif lease.generation == generation and not holder_of(turn, lease, ""):
             free(turn, lease)
 
 
@@ -174,7 +231,7 @@ def used(turn: Turn, node: ClusterNode, uses: Iterable[tuple[str, int, str]]) ->
     for lease_id, generation, holder in uses:
         lease = turn.state.leases.get(lease_id)
         if lease is not None and (lease.node_id, lease.generation, lease.resting) == (node.id, generation, False):
-            turn.state.put(replace(lease, holder=holder))
+            turn.state.put(replace(lease, holder=holder_of(turn, lease, holder)))
             turn.retry.add(lease.network_id)
             turn.reported.add(lease.id)
 
@@ -186,7 +243,7 @@ def adopt(turn: Turn, node: ClusterNode, held: Iterable[Lease]) -> None:
         known = turn.state.leases.get(lease.id)
         holder = RESTING if lease.resting else lease.holder
         if known is not None and (known.node_id, known.generation) == (node.id, lease.generation):
-            turn.state.put(replace(known, holder=holder))
+            turn.state.put(replace(known, holder=holder_of(turn, known, holder)))
         elif known is None and _may_have(turn, lease):
             turn.core.generation = max(turn.core.generation, lease.generation)
             turn.next_generation()
@@ -257,9 +314,13 @@ def _exact(turn: Turn, network: ClusterNetwork, address: str, ipv6: str, *, pair
             break
         core.ipam = ipam
         return address.partition("/")[0], ipv6.partition("/")[0]
+    raise _outside(network, address or ipv6)
+
+
+def _outside(network: ClusterNetwork, address: str) -> Invalid:
     subnets = ", ".join(pool.subnet for pool in network.network.pools)
-    raise Invalid(
-        f"invalid endpoint settings:\nno configured subnet contains IP address {address or ipv6}",
+    return Invalid(
+        f"invalid endpoint settings:\nno configured subnet contains IP address {address}",
         hint=f"network {network.network.name} has {subnets}",
         code=codes.ADDRESS_OUTSIDE,
     )
@@ -286,6 +347,22 @@ def _call_back(turn: Turn, network: ClusterNetwork, lease: Lease, address: str) 
         raise _away(address, holder)
     turn.recalls.setdefault(holder.id, []).append(lease.id)
     return Later(network.id, _away(address, holder))
+
+
+def _from_reserves(turn: Turn, network: ClusterNetwork, node_id: str, exhausted: Exhausted) -> Later:
+    """Nothing is left, but somebody is waiting: one address that lies in another's reserve, or that is still being
+    forgotten, comes back for it. Raises what it is given if there is none."""
+    found: Lease | None = None
+    for lease in turn.state.places.within(network.id):
+        node = turn.state.nodes.get(lease.node_id)
+        if node is None or node.id == node_id or node.state == DOWN or lease.holder not in ("", RESTING):
+            continue
+        if found is None or found.holder:
+            found = lease  # what lies idle comes sooner than what rests
+    if found is None:
+        raise exhausted
+    turn.recalls.setdefault(found.node_id, []).append(found.id)
+    return Later(network.id, exhausted)
 
 
 def call_back_all(turn: Turn, network: ClusterNetwork) -> Later | None:

@@ -80,6 +80,8 @@ class LeaseWish:
     total: int = 0
     address: str = ""
     ipv6: str = ""
+    #: Somebody waits for it: where nothing is left, one from another node's reserve is called back.
+    needed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

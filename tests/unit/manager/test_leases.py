@@ -12,7 +12,7 @@ from fairlead.model.cluster_commands import CreateClusterNetwork, RemoveNode, Se
 from fairlead.model.commands import CreateNetwork
 from fairlead.model.errors import Exhausted, Forbidden, Invalid
 from fairlead.model.network import PoolRequest
-from fairlead.model.session import Hello, LeaseReturn, LeaseWish, NetworkWish
+from fairlead.model.session import Hello, LeaseReturn, LeaseWish, NetworkGrant, NetworkWish
 
 
 @pytest.fixture
@@ -120,6 +120,23 @@ def test_nobody_has_leases_of_a_network_he_takes_no_part_in(world: World) -> Non
     answer = node.say(LeaseWish(made.id, 4))
     assert isinstance(answer, Forbidden)
     assert node.leases == {}
+
+
+def test_nobody_starves_beside_a_reserve(world: World) -> None:
+    """Where nothing is left, an address that lies idle elsewhere comes back for who needs one now; not for a reserve."""
+    made = world.network("web", "10.9.0.0/29")
+    other = _node(world, "v")
+    other.say(LeaseWish(made.id, 5))
+    node = world.join("w")
+    ticket = node.say(NetworkWish("web"))
+    world.settle()
+    assert isinstance(world.answers[str(ticket)], NetworkGrant)
+    assert (len(node.free(made.id)), len(other.free(made.id))) == (1, 4)
+    assert isinstance(node.say(LeaseWish(made.id, 2)), Exhausted)
+    ticket = node.say(LeaseWish(made.id, 2, needed=True))
+    world.settle()
+    assert isinstance(world.answers[str(ticket)], tuple)
+    assert (len(node.free(made.id)), len(other.free(made.id))) == (2, 3)
 
 
 def test_what_is_left_is_given_even_if_it_is_less(world: World) -> None:

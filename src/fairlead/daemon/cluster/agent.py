@@ -159,7 +159,7 @@ class Agent:
                 raise
             return
         total = 0 if address else len(self._stock.of(network_id)) + count
-        granted = await session.ask(LeaseWish(network_id, total, address))
+        granted = await session.ask(LeaseWish(network_id, total, address, needed=True))
         if isinstance(granted, tuple) and granted:
             await self._carrier.feed(LeasesGranted(tuple(map(stock.as_kept, granted))))
         elif address or not await self._is_free(network_id):
