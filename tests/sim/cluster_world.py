@@ -11,6 +11,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from fairlead.manager.decision import Decision, Stored
 from fairlead.manager.manager import Manager
@@ -259,6 +260,9 @@ class Villager:
 class World:
     """A manager, its disk, its nodes, a clock by hand."""
 
+    #: What nodes are.
+    kind: type[Villager] = Villager
+
     def __init__(self, seed: int = 0) -> None:
         self.chance = random.Random(seed)
         self.disk = Disk()
@@ -298,19 +302,19 @@ class World:
         authority = new_authority(self.chance, self.at)
         node = self.must(InitCluster(authority, description, manager_address="192.0.2.1:2377"))
         assert isinstance(node, ClusterNode)
-        villager = self.nodes[node.id] = Villager(self, node.id, description, MANAGER)
+        villager = self.nodes[node.id] = self.kind(self, node.id, description, MANAGER)
         villager.connect()
         self.settle()
         return villager
 
-    def join(self, name: str, *, role: str = WORKER, mtu: int = 1500) -> Villager:
+    def join(self, name: str, *, role: str = WORKER, mtu: int = 1500, **more: Any) -> Villager:
         """Let a node join and open its session."""
         cluster = self.manager.state.cluster
         token = cluster.worker_token if role == WORKER else cluster.manager_token
-        description = NodeDescription(name, data_path="192.0.2.2", gossip_key=f"key of {name}", mtu=mtu)
+        description = NodeDescription(name, data_path="192.0.2.2", gossip_key=f"key of {name}", mtu=mtu, **more)
         made = self.must(AdmitNode(token, f"public {name}", description))
         assert isinstance(made, Admission)
-        villager = self.nodes[made.node_id] = Villager(self, made.node_id, description, role)
+        villager = self.nodes[made.node_id] = self.kind(self, made.node_id, description, role)
         villager.connect()
         self.settle()
         return villager

@@ -10,14 +10,17 @@ from fairlead.ipam.default import Ipam
 from fairlead.manager.confirmations import Confirmations
 from fairlead.manager.decision import Answer, Push
 from fairlead.manager.heartbeats import Heartbeats
+from fairlead.manager.ports import PublishedPorts
 from fairlead.manager.samples import Samples
 from fairlead.manager.state import State
 from fairlead.manager.vnis import Vnis
+from fairlead.manager.work import Work
 from fairlead.model.cluster import DOWN, Cluster, ClusterNetwork, ClusterNode
 from fairlead.model.cluster_commands import NodeSaid, RemoveClusterNetwork
 from fairlead.model.events import Notice
 from fairlead.model.ids import Chance
-from fairlead.model.session import Downward, Forget, KeyReport
+from fairlead.model.service import Service
+from fairlead.model.session import Forget, KeyReport, ManagerMessage
 
 #: Generations that are put aside with one write, a choice: a manager that starts anew skips at most so many of 2^63.
 _GENERATIONS_AHEAD = 10_000
@@ -61,6 +64,7 @@ class Core:
     state: State = field(default_factory=State)
     ipam: Ipam = field(default_factory=Ipam.create)
     vnis: Vnis = Vnis()
+    ports: PublishedPorts = PublishedPorts()
     #: The generation of the next lease.
     generation: int = 1
     #: Network -> number of the first segment that may have a free address.
@@ -76,6 +80,8 @@ class Core:
     tickets: int = 0
     #: Ids of leases that nobody has any more, to be freed a few at a time.
     swept: deque[str] = field(default_factory=deque)
+    #: What is still to be done for services.
+    work: Work = field(default_factory=Work)
 
     def living(self) -> Iterable[str]:
         """Ids of the nodes that may be alive: all but those that are down."""
@@ -132,6 +138,12 @@ class Turn:
         self.state.put(changed)
         return changed
 
+    def put_service(self, service: Service) -> Service:
+        """Store a changed service under its next version."""
+        changed = replace(service, version=service.version + 1, updated=self.at)
+        self.state.put(changed)
+        return changed
+
     def next_generation(self) -> int:
         """A generation greater than any before, over restarts too."""
         core = self.core
@@ -144,7 +156,7 @@ class Turn:
         """Tell a node once more that it does not have a lease."""
         self.disowned.setdefault(node_id, []).append(lease_id)
 
-    def push(self, session: Session, message: Downward) -> None:
+    def push(self, session: Session, message: ManagerMessage) -> None:
         """Say something in a session."""
         self.pushes.append(Push(session.node_id, session.number, message))
 
@@ -152,6 +164,12 @@ class Turn:
         """A node event with Docker's attributes."""
         attributes = {"name": node.description.hostname, **more}
         self.notices.append(Notice("node", action, node.id, attributes, self.at))
+
+    def tell_service(self, action: str, service: Service, **more: str) -> None:
+        """A service event with Docker's attributes."""
+        self.notices.append(
+            Notice("service", action, service.id, {"name": service.spec.name, **more}, self.at, "swarm")
+        )
 
     def tell_network(self, action: str, network: ClusterNetwork, **more: str) -> None:
         """A network event with Docker's attributes."""

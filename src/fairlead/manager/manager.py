@@ -6,7 +6,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from fairlead.manager import charter, dispatcher, forgetting, keys, leases, networks, nodes
+from fairlead.manager import (
+    charter,
+    dispatcher,
+    forgetting,
+    keys,
+    leases,
+    networks,
+    nodes,
+    orchestrator,
+    services,
+    tasks,
+)
 from fairlead.manager.core import Core, Session, Turn, Waiting
 from fairlead.manager.decision import Answer, Decision, Stored, Write
 from fairlead.manager.state import Change, State, merged
@@ -18,11 +29,13 @@ from fairlead.model.cluster_commands import (
     ClusterCommand,
     ClusterEvent,
     CreateClusterNetwork,
+    CreateService,
     GrowNetwork,
     InitCluster,
     NodeSaid,
     RemoveClusterNetwork,
     RemoveNode,
+    RemoveService,
     RenewNode,
     ReplaceAuthority,
     RotateKeys,
@@ -31,6 +44,7 @@ from fairlead.model.cluster_commands import (
     Tick,
     UpdateCluster,
     UpdateNode,
+    UpdateService,
 )
 from fairlead.model.commands import CreateNetwork
 from fairlead.model.errors import NetError
@@ -47,6 +61,7 @@ from fairlead.model.session import (
     NetworkWish,
     Resync,
     StatusReport,
+    TaskReport,
 )
 
 #: Seconds that a caller waits for reserves to be called back, a choice: below Docker's 20 s for a request of swarm.
@@ -110,6 +125,8 @@ class Manager:
             nodes.restart(turn)
             forgetting.resume(turn)
             keys.resume(turn)
+            orchestrator.resume(turn)
+            orchestrator.follow(turn, ())
             draft.fresh.update(core.sessions)
             draft.changes.extend(core.state.settle())
         return self._decided(turn, draft)
@@ -143,6 +160,8 @@ class Manager:
         else:
             draft.reply = reply
         self._look_again(turn, draft)
+        orchestrator.follow(turn, merged(draft.changes))
+        draft.changes.extend(self.core.state.settle())
         return replace(self._decided(turn, draft), ticket=ticket)
 
     def committed(self, decision: Decision, revision: int) -> None:
@@ -158,7 +177,7 @@ class Manager:
     ) -> object:
         """Decide one message; if it raises nothing of it is left. With ``is_last`` it may not wait any longer."""
         core = turn.core
-        before = (core.ipam, core.vnis, core.generation)
+        before = (core.ipam, core.vnis, core.ports, core.generation)
         told = (len(turn.pushes), len(turn.notices), len(turn.answers))
         try:
             reply = self._dispatch(turn, draft, message)
@@ -166,7 +185,7 @@ class Manager:
                 raise reply.error
         except NetError:
             core.state.revert()
-            core.ipam, core.vnis, core.generation = before
+            core.ipam, core.vnis, core.ports, core.generation = before
             core.first_free.clear()
             del turn.pushes[told[0] :], turn.notices[told[1] :], turn.answers[told[2] :]
             raise
@@ -217,6 +236,12 @@ class Manager:
                 return networks.grow(turn, command)
             case RemoveClusterNetwork():
                 return networks.remove(turn, command)
+            case CreateService():
+                return services.create(turn, command)
+            case UpdateService():
+                return services.update(turn, command)
+            case RemoveService():
+                return services.remove(turn, command)
             case CancelTicket():
                 waiting = self.core.waiting.pop(command.ticket, None)
                 if waiting is not None:
@@ -244,6 +269,8 @@ class Manager:
                 nodes.described(turn, node, description)
             case Forgotten(subjects):
                 forgetting.confirmed(turn, node.id, subjects)
+            case TaskReport(statuses):
+                tasks.reported(turn, node.id, statuses)
             case Resync():
                 draft.fresh.add(node.id)
             case Leaving():
@@ -320,6 +347,8 @@ class Manager:
         if core.swept:
             return turn.now
         due = [waiting.deadline for waiting in core.waiting.values()]
+        if (due_work := core.work.next(turn.now)) is not None:
+            due.append(due_work)
         if core.heartbeats.next is not None:
             due.append(core.heartbeats.next)
         if not keys.is_rotating(core.state.cluster):

@@ -70,6 +70,7 @@ def grow(turn: Turn, command: GrowNetwork) -> ClusterNetwork:
 def remove(turn: Turn, command: RemoveClusterNetwork) -> ClusterNetwork | leases.Later:
     """Forget a network, once no node has anything of it."""
     present = turn.state.network(command.network)
+    _check_unused(turn, present)
     later = leases.call_back_all(turn, present)
     if later is not None:
         if not (present.removing or later.doubts):
@@ -77,6 +78,16 @@ def remove(turn: Turn, command: RemoveClusterNetwork) -> ClusterNetwork | leases
         return later
     forget(turn, present)
     return present
+
+
+def _check_unused(turn: Turn, network: ClusterNetwork) -> None:
+    for service in turn.state.services.values():
+        if not service.removing and any(one.network == network.id for one in service.spec.task.networks):
+            raise refusals.precondition(
+                f"network {network.id} is in use by service {service.id}",
+                hint=f"`fairlead service rm {service.spec.name}` first",
+                code=codes.NETWORK_IN_USE,
+            )
 
 
 def forget(turn: Turn, network: ClusterNetwork) -> None:

@@ -14,28 +14,16 @@ from fairlead.manager import refusals
 from fairlead.model import codes
 from fairlead.model.bitmap import Bitmap
 from fairlead.model.errors import Exhausted, Invalid
+from fairlead.model.service import HOST, INGRESS, ServicePort
 
-INGRESS, HOST = "ingress", "host"
 #: From where ports are chosen, and one more than the last (swarmkit: dynamic ports 30000-32767).
 _DYNAMIC = (30000, 32768)
 _PORTS_END = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """One port that a service publishes. ``published`` 0: have one chosen. Its key is (name, protocol, target port): under
-    the same key a service keeps the port that was chosen for it."""
-
-    target: int
-    published: int = 0
-    protocol: str = "tcp"
-    mode: str = INGRESS
-    name: str = ""
-
-    @property
-    def key(self) -> tuple[str, str, int]:
-        """What stays the same when the service changes."""
-        return (self.name, self.protocol, self.target)
+def key(port: ServicePort) -> tuple[str, str, int]:
+    """What of a port stays the same when the service changes: under it a service keeps the number chosen for it."""
+    return (port.name, port.protocol, port.target)
 
 
 _NOBODY: Table[tuple[str, int], str] = Table()
@@ -56,16 +44,16 @@ class PublishedPorts:
     taken: Table[str, Bitmap] = _NO_BITMAPS
 
     def publish(
-        self, service: str, wanted: Iterable[Publication], present: Iterable[Publication] = ()
-    ) -> tuple[PublishedPorts, tuple[Publication, ...]]:
+        self, service: str, wanted: Iterable[ServicePort], present: Iterable[ServicePort] = ()
+    ) -> tuple[PublishedPorts, tuple[ServicePort, ...]]:
         """Give a service the ports that it wants, instead of its ``present`` ones. Raises ``Invalid`` in swarm's words when
         another has one, ``Exhausted`` when none can be chosen; then nothing has changed."""
         present, wishes = tuple(present), list(wanted)
-        kept = {one.key: one.published for one in present if one.mode == INGRESS}
+        kept = {key(one): one.published for one in present if one.mode == INGRESS}
         ports = self.withdraw(service, present)
-        chosen: dict[int, Publication] = {}
+        chosen: dict[int, ServicePort] = {}
         for index, wish in enumerate(wishes):  # first what is named or was had before, so that none else is given it
-            number = wish.published or (kept.get(wish.key, 0) if wish.mode == INGRESS else 0)
+            number = wish.published or (kept.get(key(wish), 0) if wish.mode == INGRESS else 0)
             if wish.published or wish.mode == HOST or (number and _is_free(ports, wish.protocol, number)):
                 chosen[index] = replace(wish, published=number)
                 ports = _with(ports, service, chosen[index])
@@ -75,7 +63,7 @@ class PublishedPorts:
                 ports = _with(ports, service, chosen[index])
         return ports, tuple(chosen[index] for index in range(len(wishes)))
 
-    def withdraw(self, service: str, present: Iterable[Publication]) -> PublishedPorts:
+    def withdraw(self, service: str, present: Iterable[ServicePort]) -> PublishedPorts:
         """Take a service's ports back."""
         ports = self
         for one in present:
@@ -89,7 +77,7 @@ class PublishedPorts:
         return ports
 
 
-def _with(ports: PublishedPorts, service: str, port: Publication) -> PublishedPorts:
+def _with(ports: PublishedPorts, service: str, port: ServicePort) -> PublishedPorts:
     place = (port.protocol, port.published)
     if not port.published:
         return ports  # host mode: the node chooses

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
+from fairlead.manager.loads import Load
 from fairlead.model.service import Task
 
 _K = TypeVar("_K", bound=Hashable)
 #: Where tasks follow each other: (service id, slot, node id). In mode replicated the node id is empty, in mode global the slot is 0.
 Slot = tuple[str, int, str]
 _NOTHING: Mapping[str, Task] = {}
+_UNLOADED = Load()
 
 
 def slot_of(task: Task) -> Slot:
@@ -26,6 +28,7 @@ class Roster:
         self._slots: dict[Slot, dict[str, Task]] = {}
         self._nodes: dict[str, dict[str, Task]] = {}
         self._slots_of: dict[str, dict[Slot, None]] = {}
+        self._loads: dict[str, Load] = {}
 
     def add(self, task: Task) -> None:
         """Take in a task."""
@@ -35,6 +38,7 @@ class Roster:
         self._slots_of.setdefault(task.service_id, {})[slot] = None
         if task.node_id:
             self._nodes.setdefault(task.node_id, {})[task.id] = task
+            self._loads.setdefault(task.node_id, Load()).add(task, 1)
 
     def discard(self, task: Task) -> None:
         """Take a task out, as it was taken in."""
@@ -48,6 +52,9 @@ class Roster:
                 del self._slots_of[task.service_id]
         if task.node_id:
             _discard(self._nodes, task.node_id, task.id)
+            self._loads[task.node_id].add(task, -1)
+            if task.node_id not in self._nodes:
+                del self._loads[task.node_id]
 
     def of_service(self, service_id: str) -> Mapping[str, Task]:
         """The tasks of a service by id, old ones too."""
@@ -64,6 +71,10 @@ class Roster:
     def on_node(self, node_id: str) -> Mapping[str, Task]:
         """The tasks that a node was given, by id, ended ones too."""
         return self._nodes.get(node_id, _NOTHING)
+
+    def load(self, node_id: str) -> Load:
+        """What the tasks of a node take of it; to read."""
+        return self._loads.get(node_id, _UNLOADED)
 
 
 def _discard(groups: dict[_K, dict[str, Task]], owner: _K, member: str) -> None:

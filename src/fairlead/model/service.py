@@ -220,6 +220,13 @@ class Task:
     status: TaskStatus = TaskStatus()
     addresses: tuple[TaskAddress, ...] = ()
     version: int = 1
+    endpoint_mode: str = VIP
+    #: Epoch seconds before which it is not to run (restart delay).
+    not_before: float = 0.0
+    #: When it was seen running first; 0: not yet. The manager's clock, as all times of a task that managers store.
+    ran: float = 0.0
+    #: When its slot was restarted before, newest last; kept only as far as ``Restart.max_attempts`` asks for it.
+    restarts: tuple[float, ...] = ()
 
     @property
     def name(self) -> str:
