@@ -41,8 +41,9 @@ class Session(Protocol):
         """Tell the manager, without an answer; raises ``Unavailable`` when the session is broken."""
 
     async def ask(self, message: NetworkWish | LeaseWish | TaskReport) -> object:
-        """Ask the manager and wait for its answer (``NetworkGrant``; a tuple of ``Lease``; None: noted). Raises what it refuses with,
-        ``Unavailable`` when the session breaks before the answer. Needs somebody who calls ``receive`` meanwhile."""
+        """Ask the manager and wait for its answer (``NetworkGrant``; a tuple of ``Lease``; None: noted). Raises what it
+        refuses with, ``Unavailable`` when the session breaks before the answer. Needs somebody who calls ``receive``
+        meanwhile."""
 
     async def receive(self) -> Downward | None:
         """What the manager says next; None when the session has ended."""

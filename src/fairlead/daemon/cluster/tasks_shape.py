@@ -45,6 +45,7 @@ def container_of(task: Task, node_id: str, node_name: str) -> ContainerConfig:
         network_mode=next(iter(endpoints), wanted.network_mode),
         endpoints=endpoints,
         ports=tuple(_request(port) for port in task.ports if port.mode == HOST),
+        exposed=tuple(dict.fromkeys((*wanted.exposed, *(f"{port.target}/{port.protocol}" for port in task.ports)))),
         restart=RestartPolicy(),
         auto_remove=False,
     )
