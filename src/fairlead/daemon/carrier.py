@@ -282,7 +282,7 @@ class Carrier:
         names = resolvers.server
         return {
             Register: lambda m: names.register(
-                m.network_id, m.network_name, m.endpoint_id, m.names, m.ipv4, m.ipv6, m.ttl_s
+                m.network_id, m.network_name, m.endpoint_id, m.names, m.ipv4, m.ipv6, m.ttl_s, m.ports
             ),
             Unregister: lambda m: names.unregister(m.network_id, m.endpoint_id),
             OpenResolver: resolvers.open,

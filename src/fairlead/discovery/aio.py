@@ -158,10 +158,11 @@ class DnsServer:
         ipv4: str,
         ipv6: str,
         ttl_s: int = TTL_S,
+        ports: tuple[str, ...] = (),
     ) -> None:
         """As ``Tables.register``; the names resolve on return."""
         with self._lock:
-            self._tables.register(network_id, network_name, endpoint_id, names, ipv4, ipv6, ttl_s)
+            self._tables.register(network_id, network_name, endpoint_id, names, ipv4, ipv6, ttl_s, ports)
 
     def unregister(self, network_id: str, endpoint_id: str) -> None:
         """As ``Tables.unregister``; the names are gone on return."""

@@ -27,12 +27,14 @@ DNS_FORWARD_MARK = 0x0FA17EAD
 @dataclass(frozen=True, slots=True)
 class Registration:
     """What one endpoint answers to. Addresses are packed (4 and 16 octets) or empty; ``names`` are as given, the
-    first being the one for reverse look-ups; ``ttl_s`` is for how many seconds clients may keep an answer."""
+    first being the one for reverse look-ups; ``ttl_s`` is for how many seconds clients may keep an answer; ``ports`` are
+    those it offers (``80/tcp``)."""
 
     names: tuple[str, ...]
     ipv4: bytes
     ipv6: bytes
     ttl_s: int = TTL_S
+    ports: tuple[str, ...] = ()
 
 
 class Zone:
@@ -88,13 +90,14 @@ class Tables:
         ipv4: str,
         ipv6: str,
         ttl_s: int = TTL_S,
+        ports: tuple[str, ...] = (),
     ) -> None:
         """Let an endpoint answer to ``names`` (replacing what it answered to before). Addresses are canonical text,
         with or without ``/length``, or empty. Same values again change nothing. Raises ``Invalid`` for text that is
         no address, before any change."""
         four = parse_address(bare(ipv4)) if ipv4 else None
         six = parse_address(bare(ipv6)) if ipv6 else None
-        entry = Registration(names, four.packed if four else b"", six.packed if six else b"", ttl_s)
+        entry = Registration(names, four.packed if four else b"", six.packed if six else b"", ttl_s, ports)
         zone = self._zones.get(network_id)
         if zone and zone.network_name == network_name and zone.endpoints.get(endpoint_id, (None,))[0] == entry:
             return

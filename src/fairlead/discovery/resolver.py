@@ -4,10 +4,11 @@ Order of rules (``cnm.md`` 1.14):
   1. unreadable, other opcode, transfer of a zone: silence, FORMERR, NOTIMP, REFUSED
   2. reverse name of an address in the sandbox's networks: ``<name>.<network>``
   3. name known in one of its networks, whole or split as ``name.network``: addresses, or NOERROR and nothing
-  4. single-label name, or one below ``invalid`` or ``localhost``: NXDOMAIN from us, never forwarded, whatever the
-     search list says
-  5. sandbox in internal networks only: NXDOMAIN, never forwarded
-  6. everything else: forwarded
+  4. a port of such a name, ``_80._tcp.name``: where it is offered (``services``)
+  5. single-label name, one below a network of the sandbox, or below ``invalid`` or ``localhost``: NXDOMAIN from us, never
+     forwarded, whatever the search list says; so are ports of these
+  6. sandbox in internal networks only: NXDOMAIN, never forwarded
+  7. everything else: forwarded
 Pure: ``Chance`` is passed. ``resolve`` is total: arbitrary bytes never raise.
 """
 
@@ -18,8 +19,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from fairlead.discovery import wire
-from fairlead.discovery.names import Registration, Tables
+from fairlead.discovery import services, wire
+from fairlead.discovery.names import Registration, Tables, Zone
 from fairlead.model.ids import Chance
 
 #: Rotations of an answer with several addresses that are made at once: with 16, a long list still spreads and a miss
@@ -46,7 +47,8 @@ class View:
     """What one sandbox may see. ``networks`` are ids in the order in which they are searched; ``forward`` is False
     for a sandbox in internal networks only; ``search`` (the user's own list) and ``ndots`` are those of its resolv.conf; ``links`` maps
     aliases that only this sandbox knows to names; ``netns`` is handed to the socket factory; ``pass_on`` forwards
-    unknown single labels too, where the sandbox had a resolver before ours that may know them."""
+    unknown single labels too, and what is below the name of a network, where the sandbox had a resolver before ours that
+    may know them; ``domains`` are the names of its networks in lower case."""
 
     networks: tuple[str, ...] = ()
     forward: bool = True
@@ -56,6 +58,7 @@ class View:
     links: Mapping[str, str] = field(default_factory=dict)
     netns: str = ""
     pass_on: bool = False
+    domains: frozenset[str] = frozenset()
 
 
 class Answer(NamedTuple):
@@ -88,20 +91,61 @@ def resolve(
             return Silence()
         return Answer((wire.refusal(query, question.rcode)[2:],), keep=False)
     limit = wire.TCP_SIZE if tcp else question.size
-    if question.name.endswith(".arpa"):
-        records = _reverse(tables, view, question)
-    else:
-        records = _forward_records(tables, view, question)
-    if records is not None:
+    found = _find(tables, view, question)
+    if found is not None:
+        records, additional = found
         orders = [_shuffled(records, chance)] if tcp else _orders(records, chance)
-        bodies = tuple(wire.body(query, question, wire.NOERROR, order, limit) for order in orders)
+        bodies = tuple(wire.body(query, question, wire.NOERROR, order, limit, additional) for order in orders)
         return Answer(_draws(bodies, chance), keep=not tcp)
-    single = question.labels == 1 and not view.pass_on
-    if single or not view.forward or question.name.endswith(_NOWHERE):
+    if not view.forward or _is_ours(tables, view, question):
         return Answer((wire.body(query, question, wire.NXDOMAIN, (), limit),), keep=False)
     if not view.upstreams:
         return Answer((wire.body(query, question, wire.SERVFAIL, (), limit),), keep=False)
     return Forward(query, view.upstreams, question.end)
+
+
+def _find(tables: Tables, view: View, question: wire.Question) -> tuple[list[bytes], list[bytes]] | None:
+    """The records of an answer and additional ones; None if nothing of ours has the name."""
+    if question.name.endswith(".arpa"):
+        records = _reverse(tables, view, question)
+    else:
+        records = _forward_records(tables, view, question)
+        if records is None and question.name.startswith("_"):
+            return _services(tables, view, question)
+    return None if records is None else (records, [])
+
+
+def _is_ours(tables: Tables, view: View, question: wire.Question) -> bool:
+    """Whether nobody outside may be asked for a name that nobody here has: a misspelt or late name of a container, and what
+    is looked for below it, is nobody's business (SEC-20)."""
+    if question.name.endswith(_NOWHERE):
+        return True
+    name, labels, want = question.name, question.labels, services.wanted(question.name)
+    if want is not None:
+        name, labels = want.name, question.labels - want.depth
+        if any(_holders(tables, view, name)):
+            return True
+    return not view.pass_on and (labels == 1 or any(domain in view.domains for domain in _parents(name)))
+
+
+def _parents(name: str) -> Iterator[str]:
+    """What a name ends with, label by label, from the name itself to its last label."""
+    yield name
+    while "." in name:
+        name = name.partition(".")[2]
+        yield name
+
+
+def _services(tables: Tables, view: View, question: wire.Question) -> tuple[list[bytes], list[bytes]] | None:
+    """Where a port is offered; empty if it is, and another type is asked for."""
+    want = services.wanted(question.name)
+    if want is None:
+        return None
+    for zone, holders in _holders(tables, view, want.name):
+        records, additional = services.offers(zone, holders, want)
+        if records:
+            return (records, additional) if question.type in (wire.SRV, wire.ANY) else ([], [])
+    return None
 
 
 def _reverse(tables: Tables, view: View, question: wire.Question) -> list[bytes] | None:
@@ -120,7 +164,7 @@ def _reverse(tables: Tables, view: View, question: wire.Question) -> list[bytes]
 def find(tables: Tables, view: View, name: str) -> tuple[str, ...]:
     """The addresses of a name as a program in the sandbox would find them among ours, IPv4 first; empty if it is not
     known here. Nobody else is asked."""
-    for holders in _holders(tables, view, name.lower().rstrip(".")):
+    for _, holders in _holders(tables, view, name.lower().rstrip(".")):
         packed = [*(holder.ipv4 for holder in holders), *(holder.ipv6 for holder in holders)]
         return tuple(str(ip_address(address)) for address in packed if address)
     return ()
@@ -129,7 +173,7 @@ def find(tables: Tables, view: View, name: str) -> tuple[str, ...]:
 def _forward_records(tables: Tables, view: View, question: wire.Question) -> list[bytes] | None:
     """Records for a name; empty if the name is known but not with this type, None if it is not known."""
     known = False
-    for holders in _holders(tables, view, question.name):
+    for _, holders in _holders(tables, view, question.name):
         records = _addresses(holders, question.type)
         if records:
             return records
@@ -137,8 +181,8 @@ def _forward_records(tables: Tables, view: View, question: wire.Question) -> lis
     return [] if known else None
 
 
-def _holders(tables: Tables, view: View, wanted: str) -> Iterator[tuple[Registration, ...]]:
-    """Who answers to a lower-case name, the nearest reading first."""
+def _holders(tables: Tables, view: View, wanted: str) -> Iterator[tuple[Zone, tuple[Registration, ...]]]:
+    """Who answers to a lower-case name and in which network, the nearest reading first."""
     links = view.links
     zones = [zone for zone in map(tables.zone, view.networks) if zone is not None]
     for name, label in _splits(view, wanted, {zone.label for zone in zones}):
@@ -147,7 +191,7 @@ def _holders(tables: Tables, view: View, wanted: str) -> Iterator[tuple[Registra
                 continue
             holders = zone.find(links.get(name, name)) or zone.find(name)
             if holders:
-                yield holders
+                yield zone, holders
 
 
 def _splits(view: View, name: str, labels: set[str]) -> list[tuple[str, str]]:

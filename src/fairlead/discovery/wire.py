@@ -31,11 +31,14 @@ TCP_SIZE = 65535
 SCANS_MAX = 4096
 #: Seconds that clients may keep an answer (Docker's respTTL).
 TTL_S = 600
+#: Seconds that clients may keep that a name of ours does not exist, or has no such record: a container that starts is found
+#: as soon after as one of the cluster that moves (``engine.hearsay``).
+NEGATIVE_TTL_S = 2
 
 #: Response codes (RFC 1035 section 4.1.1, BADVERS RFC 6891 section 9).
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 5, 16
-#: Record types and classes (RFC 1035 section 3.2, AAAA RFC 3596, OPT RFC 6891, transfers RFC 5936 and 1995).
-A, SOA, PTR, AAAA, OPT, IXFR, AXFR, ANY = 1, 6, 12, 28, 41, 251, 252, 255
+#: Record types and classes (RFC 1035 section 3.2, AAAA RFC 3596, SRV RFC 2782, OPT RFC 6891, transfers RFC 5936 and 1995).
+A, SOA, PTR, AAAA, SRV, OPT, IXFR, AXFR, ANY = 1, 6, 12, 28, 33, 41, 251, 252, 255
 IN = 1
 #: Stands for the type of a question of another class than the Internet's: no record of ours has it (type 0 is reserved,
 #: RFC 6895 section 3.1).
@@ -56,6 +59,12 @@ _TYPE_CLASS = Struct("!HH")
 _RECORD = Struct("!HHIH")
 _NUMBER = Struct("!I")
 _OPT_RECORD = Struct("!BHHBBHH")
+#: Of a zone that exists in no other server's sight, so that there is nobody to ask and no mailbox (as RFC 7535 section
+#: 3.4): server ``localhost``, mailbox ``nobody.invalid``, then serial, refresh, retry, expire, and the time to live of
+#: negative answers (RFC 2308 section 4).
+_SOA_DATA = b"\x09localhost\0\x06nobody\x07invalid\0" + Struct("!IIIII").pack(1, 3600, 600, 86400, NEGATIVE_TTL_S)
+#: The root, which is the zone of single labels, and the zone of names whose network is not told.
+_ROOT = b"\0"
 
 
 class Question(NamedTuple):
@@ -143,9 +152,13 @@ def _extended(query: bytes, name: str, labels: int, kind: int, end: int) -> Ques
     return Question(name, labels, kind, end, edns=True, size=size, dnssec_ok=bool(message.ednsflags & _DO))
 
 
-def record(kind: int, rdata: bytes, ttl_s: int = TTL_S) -> bytes:
-    """A resource record owned by the question's name, which clients may keep for ``ttl_s`` seconds."""
-    return _TO_QUESTION + _RECORD.pack(kind, IN, ttl_s, len(rdata)) + rdata
+def record(kind: int, rdata: bytes, ttl_s: int = TTL_S, owner: bytes = _TO_QUESTION) -> bytes:
+    """A resource record owned by the question's name, or by another, which clients may keep for ``ttl_s`` seconds."""
+    return owner + _RECORD.pack(kind, IN, ttl_s, len(rdata)) + rdata
+
+
+#: Goes with an answer that says no, so that it is kept for ``NEGATIVE_TTL_S`` and not for as long as a program likes.
+NEGATIVE = record(SOA, _SOA_DATA, NEGATIVE_TTL_S, _ROOT)
 
 
 def name_data(text: str) -> bytes | None:
@@ -156,9 +169,17 @@ def name_data(text: str) -> bytes | None:
         return None
 
 
-def body(query: bytes, question: Question, rcode: int, records: Sequence[bytes], limit: int) -> bytes:
+def body(
+    query: bytes,
+    question: Question,
+    rcode: int,
+    records: Sequence[bytes],
+    limit: int,
+    additional: Sequence[bytes] = (),
+) -> bytes:
     """An answer without its first two octets (the id, which is the client's). Records that do not fit into ``limit``
-    octets are left out and TC is set (RFC 2181 section 9)."""
+    octets are left out and TC is set (RFC 2181 section 9); ``additional`` ones, which save a client questions, go without.
+    What says no (NXDOMAIN, or no records) says for how long."""
     opt = b""
     if question.edns:
         do = _DO if question.dnssec_ok else 0
@@ -172,8 +193,15 @@ def body(query: bytes, question: Question, rcode: int, records: Sequence[bytes],
             used += len(records[count])
             count += 1
         kept = kept[:used]
+    says_no = not records and rcode in (NOERROR, NXDOMAIN) and len(NEGATIVE) <= room
+    extra, extras = (NEGATIVE, 0) if says_no else (b"", 0)
+    for item in () if cut else additional:
+        if len(kept) + len(extra) + len(item) > room:
+            break
+        extra, extras = extra + item, extras + 1
     flags = _QR | _RA | cut | (_flags(query) & (_RD | _CD)) | (rcode & 0xF)
-    return _BODY_HEADER.pack(flags, 1, count, 0, 1 if opt else 0) + query[HEADER_SIZE : question.end] + kept + opt
+    header = _BODY_HEADER.pack(flags, 1, count, int(says_no), extras + bool(opt))
+    return header + query[HEADER_SIZE : question.end] + kept + extra + opt
 
 
 class Life(NamedTuple):

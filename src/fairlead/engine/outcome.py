@@ -19,7 +19,8 @@ from fairlead.plan.objects import Plan
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """Let an endpoint's names resolve in its network; clients may keep what they are told for ``ttl_s`` seconds."""
+    """Let an endpoint's names resolve in its network; clients may keep what they are told for ``ttl_s`` seconds. ``ports``
+    (``80/tcp``) are found below the names."""
 
     network_id: str
     network_name: str
@@ -28,6 +29,7 @@ class Register:
     ipv4: str
     ipv6: str
     ttl_s: int = TTL_S
+    ports: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from fairlead.engine.core import Core, Turn, peer_owner
 from fairlead.engine.hearsay import NAMES_TTL_S, Hearsay
 from fairlead.engine.outcome import Register, Unregister
 from fairlead.model.addresses import bare, is_v6, parse_address, parse_mac, parse_subnet
-from fairlead.model.cluster import Peer, PeerNames
+from fairlead.model.cluster import PORTS_MAX, Peer, PeerNames
 from fairlead.model.errors import NetError
 from fairlead.model.events import NamesSeen, PeersComplete, PeersSeen
 from fairlead.model.ids import check_name
@@ -18,6 +19,8 @@ from fairlead.plan.objects import NOTHING, Plan
 
 #: Names that one endpoint of another node may have; Docker gives each four and as many as a user asks for.
 _NAMES_MAX = 64
+#: A port as text; 65535 is the last.
+_PORT, _PORT_LAST = re.compile("([1-9][0-9]{0,4})/(tcp|udp|sctp)"), 65535
 
 
 def seen(turn: Turn, event: PeersSeen) -> int:
@@ -61,7 +64,7 @@ def named(turn: Turn, event: NamesSeen) -> None:
         if sound is not None:
             told.named.add(endpoint_id)
             ipv4, ipv6 = bare(sound.ipv4), bare(sound.ipv6)
-            turn.say(Register(network.id, network.name, endpoint_id, sound.names, ipv4, ipv6, NAMES_TTL_S))
+            turn.say(Register(network.id, network.name, endpoint_id, sound.names, ipv4, ipv6, NAMES_TTL_S, sound.ports))
         elif endpoint_id in told.named:
             told.named.discard(endpoint_id)
             turn.say(Unregister(network.id, endpoint_id))
@@ -147,7 +150,8 @@ class _Known:
         except NetError:
             return None
         good = tuple(name for name in names.names[:_NAMES_MAX] if _is_name(name))
-        return replace(names, names=good, ipv4=ipv4, ipv6=ipv6) if good and (ipv4 or ipv6) else None
+        ports = tuple(port for port in names.ports[:PORTS_MAX] if _is_port(port))
+        return replace(names, names=good, ipv4=ipv4, ipv6=ipv6, ports=ports) if good and (ipv4 or ipv6) else None
 
     def _place(self, text: str) -> str:
         """A node's address; most peers are on one of a few nodes."""
@@ -171,3 +175,8 @@ def _is_name(text: str) -> bool:
     except NetError:
         return False
     return True
+
+
+def _is_port(text: str) -> bool:
+    found = _PORT.fullmatch(text)
+    return found is not None and int(found[1]) <= _PORT_LAST

@@ -10,7 +10,7 @@ from fairlead.engine.hearsay import NAMES_TTL_S
 from fairlead.engine.holds import scope
 from fairlead.engine.outcome import JoinScope, LeaveScope, Publish, PublishNames, Register, RetractNames, Unregister
 from fairlead.model.addresses import bare
-from fairlead.model.cluster import Peer, PeerNames
+from fairlead.model.cluster import PORTS_MAX, Peer, PeerNames
 from fairlead.model.container import Container
 from fairlead.model.endpoint import Endpoint
 from fairlead.model.network import Network
@@ -80,9 +80,20 @@ def register(turn: Turn, endpoint: Endpoint) -> None:
         return
     names, ipv4, ipv6 = endpoint.dns_names, bare(endpoint.ipv4), bare(endpoint.ipv6)
     ttl_s = NAMES_TTL_S if spans else TTL_S
-    turn.say(Register(network.id, network.name, endpoint.id, names, ipv4, ipv6, ttl_s))
+    ports = _ports(turn, endpoint)
+    turn.say(Register(network.id, network.name, endpoint.id, names, ipv4, ipv6, ttl_s, ports))
     if spans:
-        turn.say(PublishNames(network.id, PeerNames(network.id, endpoint.id, names, ipv4, ipv6)))
+        turn.say(PublishNames(network.id, PeerNames(network.id, endpoint.id, names, ipv4, ipv6, ports)))
+
+
+def _ports(turn: Turn, endpoint: Endpoint) -> tuple[str, ...]:
+    """What its container exposes or publishes, as far as others are told (``PORTS_MAX``)."""
+    container = turn.state.containers.get(endpoint.container_id)
+    if container is None:
+        return ()
+    texts = [text if "/" in text else f"{text}/tcp" for text in container.config.exposed]
+    texts += [f"{request.container_port}/{request.proto}" for request in container.config.ports]
+    return tuple(dict.fromkeys(texts))[:PORTS_MAX]
 
 
 def is_ready(turn: Turn, endpoint: Endpoint) -> bool:

@@ -338,5 +338,6 @@ def _view(core: Core, sandbox: Sandbox) -> View:
         search=resolution.search,
         ndots=resolution.ndots,
         netns=sandbox.netns,
+        domains=frozenset(core.state.networks[network].name.lower() for network in networks),
     )
     return foreign.view(view, sandbox, sandbox.foreign) if sandbox.foreign else view

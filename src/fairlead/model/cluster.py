@@ -224,15 +224,22 @@ class Peer:
     generation: int
 
 
+#: Ports of an endpoint that other nodes are told of: who exposes a whole range is found by its address all the same, and
+#: the record stays below some KB.
+PORTS_MAX = 64
+
+
 @dataclass(frozen=True, slots=True)
 class PeerNames:
-    """Names of an endpoint that is ready, as told by gossip; the first answers reverse look-ups."""
+    """Names of an endpoint that is ready, as told by gossip; the first answers reverse look-ups. ``ports`` are those it
+    offers (``80/tcp``); nodes of older versions tell of none."""
 
     network_id: str
     endpoint_id: str
     names: tuple[str, ...]
     ipv4: str
     ipv6: str
+    ports: tuple[str, ...] = ()
 
 
 ClusterRecord = Cluster | ClusterNode | ClusterNetwork | Lease | Counters | Service | Task

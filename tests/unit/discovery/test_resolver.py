@@ -1,6 +1,8 @@
 import random
 
+import dns.flags
 import dns.message
+import dns.name
 import dns.rcode
 import dns.rdatatype
 import pytest
@@ -77,6 +79,79 @@ def test_an_answer_may_be_kept_as_long_as_its_endpoint_says() -> None:
 def test_a_known_name_without_the_type_is_noerror_and_empty(tables, kind):
     message = ask(tables, "db.main", kind)
     assert message.rcode() == dns.rcode.NOERROR and not message.answer
+
+
+def test_what_is_looked_for_below_a_network_of_the_sandbox_is_nobodys_business_sec_20(tables):
+    """Absent, late and misspelt names, of every type and depth, also while nobody in the network has a name yet."""
+    view = View(("n1", "n9"), True, UP, domains=frozenset({"front", "back.end"}))
+    for name in ("absent.front", "Absent.FRONT", "a.b.front", "_80._tcp.absent.front", "x.back.end", "back.end"):
+        for kind in ("A", "AAAA", "MX", "SRV"):
+            assert ask(tables, name, kind, view=view).rcode() == dns.rcode.NXDOMAIN, (name, kind)
+    for name in ("front.example", "afront.example", "x.end", "_80._tcp.example.org", "."):
+        assert isinstance(ask(tables, name, view=view), Forward), name
+    passing = View(("n1",), True, UP, pass_on=True, domains=frozenset({"front"}))
+    assert isinstance(ask(tables, "absent.front", view=passing), Forward)
+
+
+def negative(message):
+    """The time to live of what says no."""
+    (soa,) = message.authority
+    assert soa.rdtype == dns.rdatatype.SOA and soa.name == dns.name.root
+    assert soa.ttl == soa[0].minimum
+    return soa.ttl
+
+
+@pytest.mark.parametrize("options", [{}, {"use_edns": 0}, {"use_edns": 0, "want_dnssec": True}])
+def test_no_is_kept_for_a_short_time(tables, options):
+    """RFC 2308: a program that keeps answers asks again soon, whatever it thinks of answers without a time."""
+    for name, kind in (("absent", "A"), ("web", "MX"), ("db.main", "AAAA"), ("2.0.0.10.in-addr.arpa", "A")):
+        for tcp in (False, True):
+            assert negative(ask(tables, name, kind, tcp=tcp, **options)) == 2
+    assert not ask(tables, "web", **options).authority
+    assert not ask(tables, "example.org", view=View(("n1",)), **options).authority
+
+
+@pytest.fixture
+def offering(tables):
+    tables.register("n1", "front", "e1", ("Web", "all"), "10.0.0.2", "fd00::2", 2, ("80/tcp", "443/tcp", "80/udp"))
+    tables.register("n1", "front", "e2", ("db.main", "all"), "10.0.0.3", "", 2, ("80/tcp",))
+    return tables
+
+
+def additional(message):
+    return sorted(f"{rrset.name} {item}" for rrset in message.additional for item in rrset)
+
+
+def test_ports_are_found_by_their_numbers(offering):
+    for name in ("_80._tcp.web", "_80._TCP.Web.front", "_80._tcp.WEB"):
+        message = ask(offering, name, "SRV")
+        assert texts(message) == ["0 0 80 Web.front."] and message.answer[0].ttl == 2
+        assert additional(message) == ["Web.front. 10.0.0.2", "Web.front. fd00::2"]
+    assert texts(ask(offering, "_tcp.web", "SRV")) == ["0 0 443 Web.front.", "0 0 80 Web.front."]
+    assert texts(ask(offering, "_80._udp.web", "SRV")) == ["0 0 80 Web.front."]
+    assert texts(ask(offering, "_80._tcp.all", "SRV")) == ["0 0 80 Web.front.", "0 0 80 db.main.front."]
+    assert texts(ask(offering, "_80._tcp.db.main.front", "ANY")) == ["0 0 80 db.main.front."]
+    assert texts(ask(offering, "db.main.front")) == ["10.0.0.3"]  # a target is a name
+
+
+def test_ports_that_nobody_offers_are_nowhere(offering):
+    for name in ("_81._tcp.web", "_443._udp.web", "_http._tcp.web", "_080._tcp.web", "_81._tcp.db.main", "_sctp.web"):
+        assert ask(offering, name, "SRV").rcode() == dns.rcode.NXDOMAIN, name
+    for name in ("_80._tcp.absent", "_tcp.absent"):
+        assert ask(offering, name, "SRV").rcode() == dns.rcode.NXDOMAIN, name
+    assert isinstance(ask(offering, "_ldap._tcp.dc.example.org", "SRV"), Forward)
+    assert texts(ask(offering, "_80._tcp.web", "A")) == []
+
+
+def test_addresses_of_targets_are_left_out_where_they_do_not_fit_and_targets_are_not(tables):
+    for number in range(20):
+        tables.register("n1", "front", f"m{number}", (f"m{number}", "many"), f"10.0.1.{number}", "", 2, ("80/tcp",))
+    short = ask(tables, "_80._tcp.many", "SRV")
+    assert short.flags & dns.flags.TC
+    mid = ask(tables, "_80._tcp.many", "SRV", use_edns=0, payload=900)
+    assert not mid.flags & dns.flags.TC and len(texts(mid)) == 20 and 0 < len(additional(mid)) < 20
+    whole = ask(tables, "_80._tcp.many", "SRV", tcp=True)
+    assert len(texts(whole)) == 20 and len(additional(whole)) == 20
 
 
 def test_reverse_names_of_both_families(tables):
