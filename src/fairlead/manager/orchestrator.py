@@ -10,7 +10,7 @@ from fairlead.manager.core import Turn
 from fairlead.manager.roster import Slot, slot_of
 from fairlead.manager.scheduler import Choice
 from fairlead.manager.state import Change
-from fairlead.model.cluster import ClusterNode, Lease
+from fairlead.model.cluster import ClusterNetwork, ClusterNode, Lease
 from fairlead.model.errors import NetError
 from fairlead.model.events import Notice
 from fairlead.model.service import GLOBAL, Service, Task, TaskState
@@ -26,7 +26,9 @@ def follow(turn: Turn, changes: Iterable[Change]) -> None:
         if isinstance(change.before or change.after, ClusterNode):
             _node_changed(turn, change)
         elif isinstance(change.before, Lease) and change.after is None:
-            _address_freed(turn, change.before)
+            _address_freed(turn, change.before.network_id)
+        elif isinstance(change.after, ClusterNetwork) and change.before is not None:
+            _address_freed(turn, change.id)  # it may have grown
     work.begin()
     work.ring(turn.now)
     tasks.hear(turn)
@@ -191,10 +193,10 @@ def _orphan(turn: Turn, task: Task) -> None:
         tasks.end(turn, task, TaskState.ORPHANED, "the node was removed from the cluster")
 
 
-def _address_freed(turn: Turn, lease: Lease) -> None:
+def _address_freed(turn: Turn, network_id: str) -> None:
     work = turn.core.work
     work.room(turn.now)
-    if lease.network_id in turn.state.networks:
+    if network_id in turn.state.networks:
         work.services.update(work.short)
 
 

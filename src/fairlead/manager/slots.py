@@ -45,7 +45,9 @@ def _is_like(turn: Turn, task: Task, wanted: TaskSpec) -> bool:
     if replace(task.spec, placement=wanted.placement) != wanted:
         return False
     node = turn.state.nodes.get(task.node_id)
-    return node is None or constraints.admits(node, wanted.placement.constraints)
+    if node is None:
+        return bool(task.node_id)  # one that has no node yet is looked for one by the new rules
+    return constraints.admits(node, wanted.placement.constraints)
 
 
 def settle(turn: Turn, slot: Slot) -> None:
@@ -95,6 +97,9 @@ def _replace(turn: Turn, service: Service, slot: Slot, known: Sequence[Task]) ->
             lost.append(task)
         elif not task.over:
             continue
+        elif task.not_before > turn.at:  # it failed to prepare before its time: its successor waits as long as it had to
+            turn.core.work.at(slot, turn.now + task.not_before - turn.at)
+            continue
         last = tasks.order(turn, task, TaskState.SHUTDOWN)
     staying = alive(tasks.in_order(turn, slot))
     if last is None or any(is_current(turn, service, task) for task in staying):
@@ -139,11 +144,12 @@ def _restarts(turn: Turn, service: Service, task: Task) -> tuple[float, ...]:
 
 def _thin_out(turn: Turn, service: Service, known: Sequence[Task]) -> None:
     """End those that another has taken over from."""
-    current = [task for task in alive(known) if is_current(turn, service, task)]
+    standing = [task for task in alive(known) if not task.over]
+    current = [task for task in standing if is_current(turn, service, task)]
     if not current:
         return
     best = max(current, key=lambda task: (task.status.state, task.created))
-    for task in alive(known):
+    for task in standing:
         if task is best:
             continue
         if task in current or best.status.state == TaskState.RUNNING or task.status.state < TaskState.RUNNING:
@@ -154,7 +160,7 @@ def _start(turn: Turn, slot: Slot) -> None:
     """Let run what waits for its time, or for the end of the one before it."""
     known = tasks.in_order(turn, slot)
     for task in alive(known):
-        if task.desired != TaskState.READY:
+        if task.desired != TaskState.READY or task.over:
             continue
         due = task.not_before
         for other in known:
