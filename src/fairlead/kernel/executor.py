@@ -19,7 +19,7 @@ from dataclasses import replace
 from operator import itemgetter
 from typing import TypeVar
 
-from fairlead.kernel import announce, conntrack, netns, requests, sysctl, tables, tunnels
+from fairlead.kernel import announce, conntrack, netns, requests, ruleset, sysctl, tables, tunnels
 from fairlead.kernel.errno import HostPortInUse, LinkInTheWay, Refused, from_os, refused, unsettable
 from fairlead.kernel.machine import Machine
 from fairlead.kernel.netlink import BATCH_MAX, Fault, Netlink
@@ -28,10 +28,9 @@ from fairlead.plan.diff import Change, Create, Delete, Step
 from fairlead.plan.objects import (
     Address,
     Announce,
+    Backends,
     Bridge,
-    Chain,
     Connections,
-    Element,
     Fdb,
     Flow,
     Key,
@@ -40,9 +39,7 @@ from fairlead.plan.objects import (
     Object,
     PortHold,
     Route,
-    Set,
     Sysctl,
-    Table,
     Veth,
     Vxlan,
 )
@@ -123,7 +120,7 @@ class Executor:
             lambda: self._settings([item for item in _fresh(steps, Sysctl) if item.link]),
             lambda: self._addressing(steps),
             lambda: self._drop_namespaces(steps),
-            lambda: self._flows(steps),
+            lambda: self._flows(steps, dead),
             lambda: self._announcements(steps),
         )
         for name, stage in zip(STAGES, stages, strict=True):
@@ -220,7 +217,7 @@ class Executor:
         by_ns: dict[str, list[Step]] = {}
         for step in steps:
             item = step.after if isinstance(step, Change) else step.object
-            if isinstance(item, Table | Set | Chain | Element) and item.ns not in dead:
+            if isinstance(item, ruleset.Firewall) and item.ns not in dead:
                 by_ns.setdefault(item.ns, []).append(step)
         for ns, script in self.later.items():
             self._change_firewall(ns, functools.partial(Nft.run, script=script))
@@ -440,7 +437,8 @@ class Executor:
             else:
                 yield requests.adjust_peer(item, index)
 
-    def _flows(self, steps: Sequence[Step]) -> None:
+    def _flows(self, steps: Sequence[Step], dead: set[str]) -> None:
+        self._unbalance(steps, dead)
         for step in steps:
             if isinstance(step, Delete) and isinstance(step.object, Connections):
                 self._machine.stale.add(step.object.address)
@@ -455,6 +453,24 @@ class Executor:
                 if ns:
                     continue  # a namespace that is gone tracks nothing
                 self._fail(from_os(error, "forget connections of published ports"))
+
+    def _unbalance(self, steps: Sequence[Step], dead: set[str]) -> None:
+        """Flows to targets that are none any more are to begin anew."""
+        lost: dict[str, set[tuple[str, str]]] = {}
+        for step in steps:
+            before = step.before if isinstance(step, Change) else step.object
+            if isinstance(step, Create) or not isinstance(before, Backends) or before.ns in dead:
+                continue
+            after = step.after if isinstance(step, Change) else None
+            kept = after.targets if isinstance(after, Backends) else ()
+            lost.setdefault(before.ns, set()).update((before.address, target) for target in {*before.targets} - {*kept})
+        for ns, pairs in lost.items():
+            try:
+                with netns.inside(self._machine.path(ns)):
+                    if pairs and sysctl.read(conntrack.COUNT) not in (None, "0"):
+                        conntrack.forget_balanced(pairs)
+            except OSError as error:
+                log.warning("flows to backends that are gone stay in %s: %s", ns, error)
 
     def _announcements(self, steps: Sequence[Step]) -> None:
         for step in steps:

@@ -10,6 +10,7 @@ from fairlead.plan.objects import (
     NOTHING,
     Address,
     Announce,
+    Backends,
     Bridge,
     Chain,
     Element,
@@ -105,7 +106,7 @@ class Ledger:
         """The firewall objects of a namespace as they will be when ``changed`` is applied."""
         plans = {**self._plans, **changed}
         every = _merged(plans.values()).values()
-        return [item for item in every if isinstance(item, Table | Set | Chain | Element) and item.ns == ns]
+        return [item for item in every if isinstance(item, Table | Set | Chain | Element | Backends) and item.ns == ns]
 
 
 def everything(plans: Mapping[str, Plan]) -> dict[Key, Object]:

@@ -16,9 +16,7 @@ from fairlead.plan.objects import (
     Address,
     Announce,
     Bridge,
-    Chain,
     Connections,
-    Element,
     Exact,
     Fdb,
     Flow,
@@ -29,7 +27,6 @@ from fairlead.plan.objects import (
     Plan,
     PortHold,
     Route,
-    Set,
     Sysctl,
     Table,
     Veth,
@@ -248,7 +245,7 @@ def _firewall(machine: Machine, desired: Mapping[Key, Object], standing: set[str
     tracking does not belong to them. Those of namespaces that are still to be made come with these."""
     by_ns: dict[str, list[Object]] = {"": []}
     for item in desired.values():
-        if isinstance(item, Table | Set | Chain | Element):
+        if isinstance(item, ruleset.Firewall):
             by_ns.setdefault(item.ns, []).append(item)
     words: list[str] = []
     for ns in sorted({*by_ns, *standing}):

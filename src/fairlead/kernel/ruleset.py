@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from fairlead.plan.diff import Change, Create, Delete, Step
-from fairlead.plan.objects import Chain, Element, Key, Object, Set, Table
+from fairlead.plan.objects import Backends, Chain, Element, Key, Object, Set, Table
 
 #: Tables whose name begins so are ours, in every namespace.
 TABLE_MARK = "fairlead"
@@ -17,7 +17,7 @@ ELEMENTS_MAX = 2000
 #: No table is claimed.
 NONE_HELD: Mapping[Key, Sequence[str]] = MappingProxyType({})
 
-Firewall = Table | Set | Chain | Element
+Firewall = Table | Set | Chain | Element | Backends
 _T = TypeVar("_T", Table, Set, Chain, Element)
 
 
@@ -38,6 +38,10 @@ def transaction(steps: Iterable[Step], held: Collection[Key] = ()) -> str:
                 fresh.append(step.object)
             case Change() if isinstance(step.after, Chain):
                 changed.append(step.after)
+            case Change(Backends() as before, Backends() as after):
+                old, new = {one.key: one for one in before.elements()}, {one.key: one for one in after.elements()}
+                gone += [one for key, one in old.items() if new.get(key) != one]
+                fresh += [one for key, one in new.items() if old.get(key) != one]
             case _:
                 pass
     return "\n".join([*_removals(gone, changed), *_additions(fresh, changed, held)])
@@ -87,7 +91,7 @@ def _removals(gone: Sequence[Object], changed: Sequence[Chain]) -> Iterator[str]
     chains = [item for item in _of(gone, Chain) if alone(item)]
     for chain in (*chains, *changed):
         yield f"flush chain {_path(chain)}"
-    yield from _element_statements("delete", [item for item in _of(gone, Element) if alone(item)])
+    yield from _element_statements("delete", [item for item in _elements(gone) if alone(item)])
     for chain in chains:
         yield f"delete chain {_path(chain)}"
     for item in _of(gone, Set):
@@ -113,7 +117,17 @@ def _additions(fresh: Sequence[Object], changed: Sequence[Chain], held: Collecti
     for chain in (*chains, *changed):
         for rule in chain.rules:
             yield f"add rule {_path(chain)} {rule}"
-    yield from _element_statements("add", _of(fresh, Element))
+    yield from _element_statements("add", _elements(fresh))
+
+
+def _elements(objects: Iterable[Object]) -> list[Element]:
+    found: list[Element] = []
+    for item in objects:
+        if isinstance(item, Element):
+            found.append(item)
+        elif isinstance(item, Backends):
+            found.extend(item.elements())
+    return found
 
 
 def _path(item: Set | Chain) -> str:

@@ -18,7 +18,6 @@ from fairlead.plan.objects import Flow
 #: Seconds without other work after which connections are forgotten, and after which they are however busy we are: well
 #: below the 5 s for which a freed address rests (EngineSettings.quarantine_s).
 _IDLE_S, _WAITING_S = 0.1, 2.0
-_COUNT = "net/netfilter/nf_conntrack_count"
 
 _Prefix = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -83,7 +82,7 @@ class StaleConnections:
         addresses, doubtful, living = self._addresses, self._doubtful, self._living
         published, own, in_doubt = self._published, self._own, self._in_doubt
         self._addresses, self._doubtful, self._living, self._published, self._own = set(), [], set(), set(), set()
-        if sysctl.read(_COUNT) in (None, "0"):
+        if sysctl.read(conntrack.COUNT) in (None, "0"):
             return
 
         def doomed(entry: conntrack.Entry) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from fairlead.model.backend import Backend
 from fairlead.model.network import Network
 from fairlead.model.service import Service, Task
 
@@ -232,7 +233,8 @@ PORTS_MAX = 64
 @dataclass(frozen=True, slots=True)
 class PeerNames:
     """Names of an endpoint that is ready, as told by gossip; the first answers reverse look-ups. ``ports`` are those it
-    offers (``80/tcp``); nodes of older versions tell of none."""
+    offers (``80/tcp``); nodes of older versions tell of none. ``backend``: it gets connections to the virtual addresses of a
+    service, whose names lead there."""
 
     network_id: str
     endpoint_id: str
@@ -240,6 +242,7 @@ class PeerNames:
     ipv4: str
     ipv6: str
     ports: tuple[str, ...] = ()
+    backend: Backend | None = None
 
 
 ClusterRecord = Cluster | ClusterNode | ClusterNetwork | Lease | Counters | Service | Task

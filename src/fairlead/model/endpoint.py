@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from fairlead.model.backend import Backend
+
 
 @dataclass(frozen=True, slots=True)
 class EndpointSettings:
-    """What the user asked of a container's place in a network (Docker: EndpointSettings)."""
+    """What the user asked of a container's place in a network (Docker: EndpointSettings). ``backend`` is what a task's
+    service is there: then what ``aliases`` share with its names is the service's."""
 
     ipv4: str = ""
     ipv6: str = ""
@@ -17,6 +20,7 @@ class EndpointSettings:
     mac: str = ""
     gw_priority: int = 0
     driver_opts: dict[str, str] = field(default_factory=dict)
+    backend: Backend | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fairlead.plan.objects import Bridge, Chain, Fdb, Key, Neighbour, Object, Sysctl, Table, Veth, Vxlan
+from fairlead.plan.objects import Backends, Bridge, Chain, Fdb, Key, Neighbour, Object, Sysctl, Table, Veth, Vxlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,8 @@ def changes_in_place(before: Object, after: Object) -> bool:
     """Whether Linux can turn ``before`` into ``after`` without a moment in which neither exists."""
     match before, after:
         case (Sysctl(), Sysctl()) | (Table(), Table()) | (Fdb(), Fdb()) | (Neighbour(), Neighbour()):
+            return True
+        case Backends(), Backends():
             return True
         case Chain(), Chain():
             return before.hook == after.hook

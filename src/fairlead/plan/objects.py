@@ -304,6 +304,37 @@ class Element:
 
 
 @dataclass(frozen=True, slots=True)
+class Backends:
+    """Where connections to an address are led: elements of two maps as one object, since there are many. ``index`` has
+    the address with ``verdict`` (a jump to the chain that chooses), ``slots`` has the address and a mark with a target,
+    for each of ``targets``; marks count up from ``first_mark``. Only elements that differ are changed, in one transaction.
+    What is tracked without being a connection (UDP) is forgotten when its target is none any more, so that it moves."""
+
+    rank: ClassVar[int] = 3
+    ns: str
+    family: str
+    table: str
+    index: str
+    slots: str
+    address: str
+    verdict: str
+    first_mark: int
+    targets: tuple[str, ...]
+
+    @property
+    def key(self) -> Key:
+        """Identity."""
+        return ("backends", self.ns, self.family, self.table, self.index, self.address)
+
+    def elements(self) -> Iterator[Element]:
+        """All of it, element by element."""
+        where = (self.ns, self.family, self.table)
+        yield Element(*where, self.index, self.address, self.verdict)
+        for mark, target in enumerate(self.targets, self.first_mark):
+            yield Element(*where, self.slots, f"{self.address} . {mark:#010x}", target)
+
+
+@dataclass(frozen=True, slots=True)
 class Flow:
     """Connection tracking entries of a published port. Not state but an act: when the object appears, entries whose
     original destination port is ``host_port`` go (they were not translated yet); when it disappears, those whose reply
@@ -371,6 +402,7 @@ Object = (
     | Set
     | Chain
     | Element
+    | Backends
     | Flow
     | Connections
     | Announce

@@ -8,6 +8,7 @@ from fairlead.plan.diff import Change, Create, Step
 from fairlead.plan.objects import (
     Address,
     Announce,
+    Backends,
     Bridge,
     Chain,
     Connections,
@@ -84,7 +85,7 @@ def line(item: Object) -> str:
             metric = f" metric {item.metric}" if item.metric else ""
             noun = "local route" if item.local else "route"
             return f"{noun} {item.destination}{_option('via', item.via)} on {item.link}{_at(item.ns)}{metric}"
-        case Table() | Set() | Chain() | Element():
+        case Table() | Set() | Chain() | Element() | Backends():
             return _firewall(item)
         case Flow():
             host = f"[{item.address}]" if ":" in item.address else item.address
@@ -116,7 +117,7 @@ def _veth(item: Veth) -> str:
     )
 
 
-def _firewall(item: Table | Set | Chain | Element) -> str:
+def _firewall(item: Table | Set | Chain | Element | Backends) -> str:
     match item:
         case Table():
             return f"table {item.family} {item.name}{_at(item.ns)}"
@@ -128,6 +129,9 @@ def _firewall(item: Table | Set | Chain | Element) -> str:
         case Element():
             value = f" : {item.value}" if item.value else ""
             return f"element {item.family} {item.table} {item.set}{_at(item.ns)} {{ {item.element}{value} }}"
+        case Backends():
+            to = f"{item.verdict} {{ {', '.join(item.targets)} }}"
+            return f"backends {item.family} {item.table} {item.index}{_at(item.ns)} {item.address} -> {to}"
 
 
 def _at(ns: str) -> str:

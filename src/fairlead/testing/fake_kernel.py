@@ -21,6 +21,7 @@ from fairlead.plan.diff import Change, Create, Delete, Step, diff
 from fairlead.plan.objects import (
     Address,
     Announce,
+    Backends,
     Bridge,
     Chain,
     Connections,
@@ -55,6 +56,7 @@ _ORDER = (
     Set,
     Chain,
     Element,
+    Backends,
     Bridge,
     Vxlan,
     Veth,
@@ -215,6 +217,10 @@ class FakeKernel:
             case Element():
                 owner = ("set", item.ns, item.family, item.table, item.set)
                 self._need(owner in self.objects, item, errno.ENOENT)
+            case Backends():
+                for name in (item.index, item.slots):
+                    place = ("set", item.ns, item.family, item.table, name)
+                    self._need(place in self.objects, item, errno.ENOENT)
             case Vxlan():
                 self._check_tunnel(item)
             case Fdb() | Neighbour():
@@ -265,6 +271,8 @@ class FakeKernel:
                 texts: Sequence[str] = item.rules
             elif isinstance(item, Element):
                 texts = (item.value,)
+            elif isinstance(item, Backends):
+                texts = (item.verdict,)
             else:
                 continue
             for text in texts:
@@ -322,9 +330,11 @@ def _inside(item: Object, gone: Object) -> bool:
             return gone.name in spaces
         case Table():
             where = (gone.ns, gone.family, gone.name)
-            return isinstance(item, Set | Chain | Element) and (item.ns, item.family, item.table) == where
+            return isinstance(item, Set | Chain | Element | Backends) and (item.ns, item.family, item.table) == where
         case Set():
             place = (gone.ns, gone.family, gone.table, gone.name)
+            if isinstance(item, Backends):
+                return (item.ns, item.family, item.table) == place[:3] and gone.name in (item.index, item.slots)
             return isinstance(item, Element) and (item.ns, item.family, item.table, item.set) == place
         case _:
             return False

@@ -1,0 +1,69 @@
+"""Balancing by nftables, in the namespace of who begins a connection.
+
+One table. Two maps for each family: from a virtual address to the chain that chooses among so many, and from address and
+number to a task. A chain for each number of tasks draws a number and looks the task up; it belongs to all services of that
+size. So the way of a packet is two look-ups, however many services there are, a task that changes is two or three elements
+in one transaction, and the choice is exact. A service whose tasks are used in turn has a chain of its own, since a counter
+that several share would not go round for any of them.
+
+Only packets that begin something pass (hooks of type ``nat``), and only those that begin here: the answers are translated
+back by connection tracking, which is in the same namespace whatever way they come. The source stays as it is. A task that
+calls its own service may get itself: such packets go over the loopback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from fairlead.balance.contract import Aim
+from fairlead.plan.objects import NOTHING, Backends, Chain, Object, Plan, Set, Table
+
+FAMILY, TABLE = "inet", "fairlead-balance"
+#: The numbers drawn are kept in the packet's mark until it is translated: nftables looks up by a mark, and not by a random
+#: number itself. They begin here, so that they are nobody else's marks; a packet that leaves the namespace has none.
+FIRST_MARK = 0x0FA10000
+_HOOK = "type nat hook output priority -100"
+
+
+class Nftables:
+    """The default."""
+
+    name = "nftables"
+
+    def base_plan(self, netns: str, sizes: Collection[int]) -> Plan:
+        """The table, and a chain for each size."""
+        if not sizes:
+            return NOTHING
+        return Plan([*_table(netns), *(_chain(netns, _drawing(size), f"random mod {size}") for size in sizes)])
+
+    def aim_plan(self, netns: str, aim: Aim) -> Plan:
+        """The elements of one virtual address."""
+        if not aim.targets:
+            return NOTHING
+        size, family = len(aim.targets), "6" if ":" in aim.vip else "4"
+        name = f"turn_{aim.service_id}_{family}" if aim.in_turn else _drawing(size)
+        led = Backends(
+            netns, FAMILY, TABLE, f"index{family}", f"slots{family}", aim.vip, f"goto {name}", FIRST_MARK, aim.targets
+        )
+        return Plan([_chain(netns, name, f"inc mod {size}"), led] if aim.in_turn else [led])
+
+
+def _table(netns: str) -> Iterator[Object]:
+    yield Table(netns, FAMILY, TABLE)
+    for digit, kind in (("4", "ipv4_addr"), ("6", "ipv6_addr")):
+        yield Set(netns, FAMILY, TABLE, f"index{digit}", kind, "verdict")
+        yield Set(netns, FAMILY, TABLE, f"slots{digit}", f"{kind} . mark", kind)
+    yield Chain(netns, FAMILY, TABLE, "output", ("ip daddr vmap @index4", "ip6 daddr vmap @index6"), _HOOK)
+
+
+def _drawing(size: int) -> str:
+    return f"any_of_{size}"
+
+
+def _chain(netns: str, name: str, numbers: str) -> Chain:
+    rules = (
+        f"meta mark set numgen {numbers} offset {FIRST_MARK}",
+        "dnat ip to ip daddr . meta mark map @slots4",
+        "dnat ip6 to ip6 daddr . meta mark map @slots6",
+    )
+    return Chain(netns, FAMILY, TABLE, name, rules)

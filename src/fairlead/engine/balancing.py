@@ -1,0 +1,97 @@
+"""Connections to the virtual addresses of services, balanced in every sandbox of their networks.
+
+Who is behind a virtual address is told with the names of endpoints (``PeerNames.backend``): here of our own once they are
+ready, by gossip of those of other nodes. So no manager is needed, and a task is led to from the moment on in which it may be
+found by name. A plan belongs to one endpoint and one service: a task that changes costs two or three map elements in
+each sandbox of the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from fairlead.balance.board import Board, Task
+from fairlead.engine.core import Core, Turn, balance_owner
+from fairlead.engine.hearsay import NAMES_TTL_S
+from fairlead.engine.outcome import Register, Unregister
+from fairlead.model.addresses import bare
+from fairlead.model.cluster import PeerNames
+from fairlead.model.endpoint import Endpoint
+from fairlead.model.network import Network
+from fairlead.plan.objects import NOTHING, Plan
+
+
+def put(turn: Turn, network: Network, names: PeerNames, *, is_local: bool) -> None:
+    """An endpoint is ready, here or elsewhere; one that is behind no virtual address (any more) changes nothing."""
+    if names.backend is None:
+        drop(turn, network.id, names.endpoint_id)
+        return
+    board = turn.core.boards.setdefault(network.id, Board())
+    sizes = len(board.sizes)
+    task = Task(names.backend, bare(names.ipv4), bare(names.ipv6), is_local, names.ports)
+    _changed(turn, network.id, board.put(names.endpoint_id, task), anew=len(board.sizes) != sizes)
+
+
+def drop(turn: Turn, network_id: str, endpoint_id: str) -> None:
+    """An endpoint gets nothing any more."""
+    board = turn.core.boards.get(network_id)
+    if board is not None:
+        sizes = len(board.sizes)
+        _changed(turn, network_id, board.drop(endpoint_id), anew=len(board.sizes) != sizes)
+
+
+def touch(turn: Turn, endpoint: Endpoint) -> None:
+    """An endpoint has joined a network that spans nodes, or has left it: its plans are to be derived anew."""
+    board = turn.core.boards.get(endpoint.network_id)
+    if board is not None:
+        turn.owners |= {balance_owner(endpoint.id, service_id): None for service_id in ("", *board)}
+
+
+def plan(core: Core, endpoint_id: str, service_id: str) -> Plan:
+    """What must exist so that connections from an endpoint's sandbox reach a service; without a service, what must exist
+    for any."""
+    endpoint = core.state.endpoints.get(endpoint_id)
+    board = core.boards.get(endpoint.network_id) if endpoint is not None else None
+    if endpoint is None or board is None or not core.works(endpoint):
+        return NOTHING
+    sandbox = core.state.sandboxes.get(endpoint.sandbox_id)
+    if sandbox is None or not sandbox.netns:
+        return NOTHING
+    if not service_id:
+        return core.balancer.base_plan(sandbox.netns, board.sizes)
+    found = NOTHING
+    for aim in board.aims(service_id, bare(endpoint.ipv4 or endpoint.ipv6)):
+        found |= core.balancer.aim_plan(sandbox.netns, aim)
+    return found
+
+
+def plans(core: Core) -> dict[str, Plan]:
+    """Those of all endpoints, by owner."""
+    return {
+        balance_owner(endpoint.id, service_id): plan(core, endpoint.id, service_id)
+        for network_id, board in core.boards.items()
+        for endpoint in core.state.endpoints_of_network(network_id)
+        for service_id in ("", *board)
+    }
+
+
+def _changed(turn: Turn, network_id: str, services: Collection[str], *, anew: bool) -> None:
+    network = turn.state.networks.get(network_id)
+    board = turn.core.boards[network_id]
+    for endpoint in turn.state.endpoints_of_network(network_id) if services else ():
+        if anew:
+            turn.owners[balance_owner(endpoint.id)] = None
+        turn.owners |= {balance_owner(endpoint.id, service_id): None for service_id in services}
+    for service_id in sorted(services):
+        seen = board.seen(service_id)
+        if seen is None or network is None or not seen.names:
+            turn.say(Unregister(network_id, _entry(service_id)))
+            continue
+        ports = board.ports(service_id)
+        who = (network_id, network.name, _entry(service_id), seen.names)
+        turn.say(Register(*who, seen.vip4, seen.vip6, NAMES_TTL_S, ports))
+
+
+def _entry(service_id: str) -> str:
+    """As what a service's virtual addresses are registered among the endpoints of a network."""
+    return f"service {service_id}"

@@ -1,0 +1,65 @@
+"""Backend: what makes an endpoint one of those behind the virtual address of a service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+#: Options of a service, as labels of it or of its containers, or of its place in a network (``driver-opt``).
+MARK = "fairlead.lb."
+AFFINITY, ALGORITHM, WEIGHT, PREFER = f"{MARK}affinity", f"{MARK}algorithm", f"{MARK}weight", f"{MARK}prefer"
+RANDOM, ROUND_ROBIN, CLIENT_IP = "random", "round-robin", "client-ip"
+ALGORITHMS = (RANDOM, ROUND_ROBIN, CLIENT_IP)
+#: Characters of a service's id at most.
+_ID_CHARACTERS = 64
+#: Largest weight: a task then gets a hundred connections for each one of a task of weight 1.
+WEIGHT_MAX = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A place behind a service's virtual addresses (bare; IPv4, IPv6, or empty). ``names`` are those that lead there.
+    ``algorithm`` is one of ``ALGORITHMS``; ``weight`` 0 means no new connections, ``prefer_local`` that senders on a node
+    with a task of the service use those."""
+
+    service_id: str
+    names: tuple[str, ...]
+    vip4: str = ""
+    vip6: str = ""
+    weight: int = 1
+    algorithm: str = RANDOM
+    prefer_local: bool = False
+
+
+def is_sound(backend: Backend) -> bool:
+    """Whether it says something that can be done: chains are named after services. Addresses and names are not looked at."""
+    known = backend.algorithm in ALGORITHMS and 0 <= backend.weight <= WEIGHT_MAX
+    identifier = backend.service_id
+    named = 0 < len(identifier) <= _ID_CHARACTERS and identifier.isascii() and identifier.isalnum()
+    return known and named and bool(backend.vip4 or backend.vip6)
+
+
+def fault(options: Mapping[str, str]) -> str:
+    """Why these options of a service make no sense, in words; empty text when they do."""
+    for key, value in options.items():
+        allowed = _VALUES.get(key)
+        if key == WEIGHT:
+            if not value.isascii() or not value.isdigit() or int(value) > WEIGHT_MAX:
+                return f"{key}={value}: a weight is a number from 0 to {WEIGHT_MAX}"
+        elif allowed is not None and value not in allowed:
+            return f"{key}={value}: known are {', '.join(allowed)}"
+        elif allowed is None and key.startswith(MARK):
+            return f"{key}: known are {', '.join((*_VALUES, WEIGHT))}"
+    return ""
+
+
+def algorithm_of(options: Mapping[str, str]) -> str:
+    """The algorithm that options ask for; affinity wins."""
+    return CLIENT_IP if options.get(AFFINITY) == CLIENT_IP else options.get(ALGORITHM, RANDOM)
+
+
+_VALUES: dict[str, tuple[str, ...]] = {
+    AFFINITY: ("none", CLIENT_IP),
+    ALGORITHM: ALGORITHMS,
+    PREFER: ("none", "local"),
+}
