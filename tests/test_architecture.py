@@ -57,7 +57,7 @@ ROOMS: dict[str, Room] = {
     "drivers": _room("L2", _LOW, "a driver is data in, plan out: no gossip, ipam, kernel or firewall calls"),
     "gossip": _room("L2", _LOW, "a protocol core has no peers among its siblings", "cryptography"),
     "discovery": _room("L2", _LOW, "a protocol core has no peers among its siblings", "dns"),
-    "balance": _room("L2", _LOW, "service to plan, nothing else", planned=True),
+    "balance": _room("L2", _LOW, "service to plan, nothing else"),
     "mesh": _room("L2", _LOW, "services to a proxy's configuration, nothing else", planned=True),
     "pki": _room("L2", _LOW, "used by both ends of a session, so it knows neither", "cryptography"),
     "engine": _room("L3", f"{_LOW} {_L2}", "the engine decides; only the daemon joins it with the edges"),
@@ -70,7 +70,7 @@ ROOMS: dict[str, Room] = {
     "daemon": _room(
         "L4", f"{_LOW} {_L2} engine manager {_E}", "the composition root alone knows everyone", "aiohttp msgspec uvloop"
     ),
-    "cli": _room("L5", f"{_LOW} api lab doctor", _FACE, "click msgspec"),
+    "cli": _room("L5", f"{_LOW} api lab doctor", _FACE, "click msgspec yaml"),
     "doctor": _room(
         "L5", f"{_LOW} api kernel", "it works when the daemon is dead, so it may look itself", planned=True
     ),
