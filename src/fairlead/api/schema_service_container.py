@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from msgspec import Struct, field
 
 from fairlead.api.schema_create import HealthBody
-from fairlead.api.schema_host import LogBody, MountBody, UlimitBody, Whole
+from fairlead.api.schema_host import MountBody, UlimitBody, Whole
 from fairlead.api.schema_host_config import health_json
 from fairlead.model import codes
 from fairlead.model.container import STOP_TIMEOUT_S, ContainerConfig, LogSettings
@@ -79,7 +79,7 @@ class ContainerSpecBody(Struct):
     ulimits: list[UlimitBody] | None = field(name="Ulimits", default=None)
     oom_score_adj: Whole | None = field(name="OomScoreAdj", default=None)
 
-    def config(self, limits: Limits, log: LogBody | None) -> ContainerConfig:
+    def config(self, limits: Limits, logging: LogSettings) -> ContainerConfig:
         """As a value of the model; raises ``Invalid`` or ``NotImplementedHere``."""
         if self.secrets or self.configs:
             raise NotImplementedHere("secrets and configs are not implemented", hint="mount a directory of the nodes")
@@ -114,7 +114,7 @@ class ContainerSpecBody(Struct):
             limits=limits,
             powers=self._powers(),
             health=self.healthcheck.check() if self.healthcheck else None,
-            logging=log.settings() if log else LogSettings(),
+            logging=logging,
         )
 
     def _powers(self) -> Powers:

@@ -12,6 +12,7 @@ from fairlead.api.schema_service_container import ContainerSpecBody, container_s
 from fairlead.model import codes
 from fairlead.model.addresses import parse_address
 from fairlead.model.cluster import ClusterNetwork
+from fairlead.model.container import LogSettings
 from fairlead.model.errors import Invalid, NotImplementedHere
 from fairlead.model.limits import NANO, Limits, check_limits
 from fairlead.model.service import (
@@ -115,6 +116,17 @@ class AttachmentBody(Struct):
         )
 
 
+class LogDriverBody(Struct):
+    """How output is kept, in the words of services."""
+
+    name: str | None = field(name="Name", default=None)
+    options: dict[str, str] | None = field(name="Options", default=None)
+
+    def settings(self) -> LogSettings:
+        """As a value of the model; raises ``Invalid`` or ``NotImplementedHere``."""
+        return LogBody(self.name, self.options).settings()
+
+
 class TaskSpecBody(Struct):
     """``TaskTemplate``."""
 
@@ -124,7 +136,7 @@ class TaskSpecBody(Struct):
     restart: TaskRestartBody | None = field(name="RestartPolicy", default=None)
     placement: PlacementBody | None = field(name="Placement", default=None)
     networks: list[AttachmentBody] | None = field(name="Networks", default=None)
-    log: LogBody | None = field(name="LogDriver", default=None)
+    log: LogDriverBody | None = field(name="LogDriver", default=None)
     force: Whole | None = field(name="ForceUpdate", default=None)
     runtime: str | None = field(name="Runtime", default=None)
 
@@ -141,7 +153,9 @@ class TaskSpecBody(Struct):
             Limits(memory_bytes=limits.memory or 0, nano_cpus=limits.nano_cpus or 0, pids=limits.pids or 0)
         )
         return TaskSpec(
-            container=(self.container or ContainerSpecBody()).config(capped, self.log),
+            container=(self.container or ContainerSpecBody()).config(
+                capped, self.log.settings() if self.log else LogSettings()
+            ),
             reservations=Resources(
                 reserved.nano_cpus or 0,
                 reserved.memory or 0,
@@ -167,8 +181,6 @@ def expand(texts: Sequence[str]) -> tuple[str, ...]:
                 code=codes.SERVICE_INVALID,
             )
         found += [str(low + offset) for offset in range(int(high) - int(low) + 1)]
-    if len(set(found)) != len(found):
-        raise Invalid("an address is given twice", hint="each slot has one of its own", code=codes.SERVICE_INVALID)
     return tuple(found)
 
 

@@ -100,6 +100,33 @@ NODE = {
     "remove": Entry(f"{_HERE}.node.rm", "Remove nodes from the cluster", hidden=True),
 }
 
+SERVICE = {
+    "create": Entry(f"{_HERE}.service.create", "Create a service"),
+    "ls": Entry(f"{_HERE}.service.ls", "List services"),
+    "list": Entry(f"{_HERE}.service.ls", "List services", hidden=True),
+    "ps": Entry(f"{_HERE}.service.ps", "List the tasks of services"),
+    "inspect": Entry(f"{_HERE}.service.inspect", "Show everything about services"),
+    "logs": Entry(f"{_HERE}.service.logs", "Show the output of a service or task"),
+    "scale": Entry(f"{_HERE}.service.scale", "Set the number of tasks of services"),
+    "update": Entry(f"{_HERE}.service.update", "Change a service"),
+    "rollback": Entry(f"{_HERE}.service.rollback", "Go back to the spec before the last update"),
+    "rm": Entry(f"{_HERE}.service.rm", "Remove services"),
+    "remove": Entry(f"{_HERE}.service.rm", "Remove services", hidden=True),
+}
+
+STACK = {
+    "deploy": Entry(f"{_HERE}.stack.deploy", "Make or change a stack as Compose files say"),
+    "up": Entry(f"{_HERE}.stack.deploy", "Make or change a stack as Compose files say", hidden=True),
+    "config": Entry(f"{_HERE}.stack.config", "Show Compose files as they are understood"),
+    "ls": Entry(f"{_HERE}.stack.ls", "List stacks"),
+    "list": Entry(f"{_HERE}.stack.ls", "List stacks", hidden=True),
+    "ps": Entry(f"{_HERE}.stack.ps", "List the tasks of a stack"),
+    "services": Entry(f"{_HERE}.stack.services_of", "List the services of a stack"),
+    "rm": Entry(f"{_HERE}.stack.rm", "Remove stacks"),
+    "remove": Entry(f"{_HERE}.stack.rm", "Remove stacks", hidden=True),
+    "down": Entry(f"{_HERE}.stack.rm", "Remove stacks", hidden=True),
+}
+
 GOSSIP = {
     "status": Entry(f"{_HERE}.gossip.status", "Show how this node takes part"),
     "peers": Entry(f"{_HERE}.gossip.peers", "List the other nodes as this one sees them"),
@@ -124,6 +151,8 @@ TOP = {
     "sandbox": Entry(f"{_HERE}.sandbox.group", "Network namespaces of others"),
     "swarm": Entry(f"{_HERE}.swarm.group", "The cluster of this node"),
     "node": Entry(f"{_HERE}.node.group", "Nodes of the cluster"),
+    "service": Entry(f"{_HERE}.service.group", "Services of the cluster"),
+    "stack": Entry(f"{_HERE}.stack.group", "Sets of services and networks out of Compose files"),
     "gossip": Entry(f"{_HERE}.gossip.group", "What the nodes tell each other"),
     "system": Entry(f"{_HERE}.system.group", "The node"),
     "events": Entry(f"{_HERE}.system.events", "Follow what happens"),

@@ -14,6 +14,9 @@ from fairlead.api.client import Client
 from fairlead.cli.console import record, records, text
 from fairlead.model.errors import NetError
 
+#: Label by which the parts of a stack know each other (Docker).
+_STACK = "com.docker.stack.namespace"
+
 Words = Callable[[Client], Iterator[str]]
 
 
@@ -74,6 +77,19 @@ def _nodes(client: Client) -> Iterator[str]:
     yield from (text(record(item.get("Description")).get("Hostname")) for item in records(client.get("/nodes")))
 
 
+def _services(client: Client) -> Iterator[str]:
+    return (text(record(item.get("Spec")).get("Name")) for item in records(client.get("/services")))
+
+
+def _wishes(client: Client) -> Iterator[str]:
+    return (f"{name}=" for name in _services(client))
+
+
+def _stacks(client: Client) -> Iterator[str]:
+    labels = (record(record(item.get("Spec")).get("Labels")) for item in records(client.get("/services")))
+    return iter(dict.fromkeys(text(found[_STACK]) for found in labels if _STACK in found))
+
+
 def _objects(client: Client) -> Iterator[str]:
     yield from _containers(client)
     yield from _networks(client)
@@ -87,6 +103,10 @@ _SOURCES: dict[str, Words] = {
     "IMAGE": _images,
     "VOLUME": _volumes,
     "NODE": _nodes,
+    "SERVICE": _services,
+    "SERVICE|TASK": _services,
+    "SERVICE=REPLICAS": _wishes,
+    "STACK": _stacks,
     "NAME|ID": _objects,
     "-NET": _networks,
     "-NETWORK": _networks,

@@ -8,6 +8,7 @@ import time
 from fairlead.api.contract_swarm import FAULTY, IN_SWARM, Brain, InitWish, JoinWish, Leader, SwarmStatus
 from fairlead.daemon.cluster.brain import ClusterBrain
 from fairlead.daemon.cluster.managing import Managing
+from fairlead.daemon.cluster.work import LogSource, no_logs
 from fairlead.manager.manager import Manager
 from fairlead.model import codes
 from fairlead.model.cluster import ClusterNode, NodeDescription
@@ -31,7 +32,14 @@ class FakeSwarm:
         self.told: list[Notice] = []
         self.secured = 0
         self.elsewhere: Leader | None = None
+        self.log_source: LogSource = no_logs
         self._managing: Managing | None = None
+
+    @property
+    def managing(self) -> Managing:
+        """The carrier of the brain."""
+        assert self._managing is not None
+        return self._managing
 
     def leader(self) -> Leader | None:
         if self.elsewhere is not None:
@@ -44,7 +52,7 @@ class FakeSwarm:
     def brain(self) -> Brain:
         self.leader()
         assert self._managing is not None
-        return ClusterBrain(self._managing, self._secure)
+        return ClusterBrain(self._managing, self._secure, self.log_source)
 
     async def init(self, wish: InitWish) -> str:
         if self._managing is not None:

@@ -1,0 +1,1 @@
+"""Compose files: read, interpolated and merged, each key with the place where it stands."""
