@@ -49,7 +49,18 @@ class Worker(Villager):
         self.tasks: dict[str, Task] = {}
         self.states: dict[str, TaskStatus] = {}
         self.running: dict[str, Task] = {}
-        self.is_alive = True
+        #: Cut off on purpose; who is not opens another session by himself.
+        self.is_cut = False
+
+    def connect(self) -> None:
+        """Open a session."""
+        self.is_cut = False
+        super().connect()
+
+    def disconnect(self) -> None:
+        """Be cut off."""
+        self.is_cut = True
+        super().disconnect()
 
     def _assigned(self, said: Assignments) -> None:
         if said.full or said.applies_to == self.sequence:
@@ -122,7 +133,6 @@ class Worker(Villager):
     def die(self) -> None:
         """The machine stops: no container is left, the daemon comes back with its records."""
         self.disconnect()
-        self.is_alive = False
         for task_id in [*self.running]:
             self.states[task_id] = TaskStatus(TaskState.FAILED, self.world.at, "failed", "the node was restarted")
             self._end(task_id)
@@ -141,6 +151,12 @@ class ServiceWorld(World):
     """A cluster that runs services."""
 
     kind = Worker
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__(seed)
+        #: Tasks that may run beside their successors, and services whose tasks may.
+        self.unreached: set[str] = set()
+        self.started_first: set[str] = set()
 
     @classmethod
     def of(cls, nodes: int, seed: int = 0) -> ServiceWorld:
@@ -219,6 +235,7 @@ class ServiceWorld(World):
     def still(self) -> None:
         """Until nobody has anything to do."""
         for _ in range(2000):
+            self.come_back()
             self.tick()
             self.settle()
             due = [(node, task_id) for node in self.workers() if node.is_online for task_id in node.due()]
@@ -229,8 +246,24 @@ class ServiceWorld(World):
                 return
         raise AssertionError("it never comes to rest")
 
+    def come_back(self) -> None:
+        """Who has lost its session, and is not cut off, opens another."""
+        for node in self.workers():
+            if not (node.is_online or node.is_cut or node.is_out):
+                node.connect()
+
+    def _excuse(self) -> None:
+        """Note what may run beside its successor: what ran where the manager could not reach it, and what was started first."""
+        for node in self.workers():
+            if self.manager.state.nodes[node.id].state == DOWN:
+                self.unreached.update(node.running)
+        for service in self.manager.state.services.values():
+            if START_FIRST in (service.spec.update.order, service.spec.rollback.order):
+                self.started_first.add(service.id)
+
     def check(self) -> None:
         """What is always so."""
+        self._excuse()
         state = self.manager.state
         given: Counter[tuple[str, str]] = Counter()
         wanted: Counter[tuple[str, int, str]] = Counter()
@@ -249,11 +282,15 @@ class ServiceWorld(World):
     def _check_kernels(self) -> None:
         """Nothing runs with an address that is another's, nor twice but where nodes cannot be reached."""
         addresses: dict[tuple[str, str], str] = {}
+        slots: Counter[tuple[str, int, str]] = Counter()
         for node in self.workers():
             for task in node.running.values():
                 for place in task.addresses:
                     other = addresses.setdefault((place.network_id, place.ipv4), task.id)
                     assert other == task.id, f"{place.ipv4} runs twice"
+                if task.id not in self.unreached and task.service_id not in self.started_first:
+                    slots[slot_of(task)] += 1
+        assert not [slot for slot, count in slots.items() if count > 1], "a slot runs twice"
 
     def check_end(self) -> None:
         """What is so when nothing is left to be done: exactly what is wanted runs."""

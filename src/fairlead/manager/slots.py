@@ -97,7 +97,9 @@ def _replace(turn: Turn, service: Service, slot: Slot, known: Sequence[Task]) ->
             lost.append(task)
         elif not task.over:
             continue
-        elif task.not_before > turn.at:  # it failed to prepare before its time: its successor waits as long as it had to
+        elif (
+            task.not_before > turn.at
+        ):  # it failed to prepare before its time: its successor waits as long as it had to
             turn.core.work.at(slot, turn.now + task.not_before - turn.at)
             continue
         last = tasks.order(turn, task, TaskState.SHUTDOWN)
@@ -146,9 +148,9 @@ def _thin_out(turn: Turn, service: Service, known: Sequence[Task]) -> None:
     """End those that another has taken over from."""
     standing = [task for task in alive(known) if not task.over]
     current = [task for task in standing if is_current(turn, service, task)]
-    if not current:
+    if len(standing) < 2:
         return
-    best = max(current, key=lambda task: (task.status.state, task.created))
+    best = max(current or standing, key=lambda task: (task.status.state, task.created))
     for task in standing:
         if task is best:
             continue

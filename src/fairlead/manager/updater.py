@@ -38,10 +38,12 @@ def plan(turn: Turn, service: Service, kept: Iterable[Slot]) -> None:
     status = service.update_status
     if service.removing or (status is not None and status.state in (PAUSED, ROLLBACK_PAUSED)):
         return
-    run = Run()
+    run, kept = Run(), sorted(kept, key=lambda slot: (_runs(turn, slot), slot))
     is_going_on = status is not None and status.state in (UPDATING, ROLLBACK_STARTED)
-    for slot in sorted(kept, key=lambda slot: (_runs(turn, slot), slot)):
+    for slot in kept:
         _place(turn, service, run, slot, is_going_on=is_going_on)
+        if len(slots.alive(tasks.in_order(turn, slot))) > 1:
+            work.slots[slot] = None  # what an update before this one left in the middle
     if not run.todo and not is_going_on:
         return
     if not is_going_on:
