@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.kernel.cluster.bed import Cluster
 from tests.kernel.one_host.waiting import until
+
+from fairlead.daemon.faults import VARIABLE
+from fairlead.model.errors import NetError
 
 #: Seconds that a new state of a service may take on a laden machine.
 PATIENCE_S = 30.0
@@ -147,7 +152,8 @@ def test_tasks_are_found_by_name_from_every_host(web: Tasks) -> None:
             assert pointer.removesuffix(".") == f"{_name(task)}.lake"
             said = web.cluster.who(web.host(asker), _name(asker), _address(task))
             assert said == short, "its host name is its short id, and it answers at its address"
-    orders = {tuple(web.cluster.resolve("h1", _name(tasks[0]), "web")) for _ in range(64)}
+    place = web.host(tasks[0]), _name(tasks[0])
+    orders = {tuple(web.cluster.resolve(*place, "web")) for _ in range(64)}
     assert len(orders) == 6, "in any order"
 
 
@@ -230,9 +236,63 @@ def test_without_a_manager_a_death_is_noticed_and_told_later(web: Tasks) -> None
     assert dying["ID"] not in {task["ID"] for task in web.runs()}
 
 
+def _armed(cluster: Cluster, host: str, point: str) -> None:
+    """In place of a host's daemon run one that ends when it comes by a point, maybe before it answers."""
+    with suppress(NetError):
+        cluster.lab.stop(host, signal.SIGKILL)
+    environment = cluster.lab._environment
+    environment[VARIABLE] = point
+    try:
+        with suppress(NetError):
+            cluster.lab.start(host)
+    finally:
+        del environment[VARIABLE]
+
+
+def _ended(cluster: Cluster, host: str, point: str) -> None:
+    until(
+        lambda: next(one for one in cluster.lab.status() if one.host.name == host).pid == 0,
+        f"the daemon ends at {point}",
+        PATIENCE_S,
+    )
+
+
+def test_daemons_that_end_in_the_middle_of_everything_lose_nothing(cluster: Cluster) -> None:
+    """A task's host has a daemon that dies at one point, then one that dies at the next: it is run once, ended once, and
+    nothing is left of it."""
+    web = Tasks(cluster)
+    _armed(cluster, "h2", "tasks.kept")
+    web.create("--constraint", "node.hostname==h2", replicas=1, text=_WAIT)
+    try:
+        _ended(cluster, "h2", "tasks.kept")
+        for point in ("tasks.made", "tasks.started"):
+            _armed(cluster, "h2", point)
+            _ended(cluster, "h2", point)
+        _armed(cluster, "h2", "tasks.ended")
+        task = web.runs(1)[0]
+        assert [one["ID"] for one in web.rows()] == [task["ID"]], "it is the first one still"
+        assert web.left() == [f"/{_name(task)}"]
+        cluster.cli("h1", "service", "scale", "-d", "web=0")
+        _ended(cluster, "h2", "tasks.ended")
+        _armed(cluster, "h2", "tasks.removed")
+        _ended(cluster, "h2", "tasks.removed")
+        cluster.start_daemon("h2")
+        until(lambda: not web.rows(), "the manager knows that it has ended", PATIENCE_S)
+        assert not web.left()
+        files = Path(cluster.hosts["h2"].state) / "swarm" / "tasks"
+        until(lambda: not list(files.iterdir()), "nothing is kept of it")
+    finally:
+        with suppress(NetError):
+            cluster.lab.start("h2")
+        cluster.cli("h1", "service", "rm", "web")
+        until(lambda: not web.left(), "no container is left", PATIENCE_S)
+        until(lambda: set(cluster.nodes().values()) == {"ready"}, "all nodes are ready again", PATIENCE_S)
+
+
 def test_only_the_healthy_are_found_and_the_unhealthy_are_replaced(cluster: Cluster) -> None:
     web = Tasks(cluster)
     check = ["--health-cmd", "test -e /tmp/well", "--health-interval", "200ms", "--health-retries", "2"]
+    check += ["--stop-grace-period", "1s"]  # the one that is just starting does not hear yet
     web.create(*check, "--health-start-period", "60s", "--health-start-interval", "100ms", replicas=1, text=_WAIT)
     try:
         starting = until(
