@@ -367,7 +367,9 @@ class Carrier:
     async def _end(self, container_id: str, code: int, at: float) -> None:
         self._reach("carrier.ended")
         try:
-            await self.feed(ContainerExited(container_id, code, at, self._runtime.oom_killed(container_id)))
+            # not by ``feed``: who waits for the removal that this may be is woken by it, and wants to find the code then
+            exited = ContainerExited(container_id, code, at, self._runtime.oom_killed(container_id))
+            await self.carry(await self._decide_in_turn(exited))
         except NetError as error:
             log.error("the end of a container could not be carried out", extra={"error": str(error)})
         finally:
