@@ -77,6 +77,7 @@ def add(turn: Turn, command: CreateNetwork) -> Network:
         config_from=command.config_from,
     )
     options.announcement(network.options)
+    options.vxlan_ids(network.options)
     if network.ipam_driver not in ("default", "null"):
         raise Invalid(
             f"could not find IPAM driver {network.ipam_driver!r}",
@@ -220,6 +221,7 @@ def _add_config(turn: Turn, command: CreateNetwork) -> Network:
         wanted_pools=command.pools,
     )
     options.announcement(network.options)
+    options.vxlan_ids(network.options)
     turn.state.put(network)
     turn.tell_network("create", network)
     return network

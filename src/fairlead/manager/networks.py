@@ -8,7 +8,7 @@ from dataclasses import replace
 from fairlead.ipam.pools import UsedUp
 from fairlead.ipam.prefixes import prefix
 from fairlead.ipam.validate import check_pools
-from fairlead.manager import leases, refusals, vnis
+from fairlead.manager import leases, refusals
 from fairlead.manager.core import Turn
 from fairlead.model import codes, options
 from fairlead.model.addresses import is_v6
@@ -97,7 +97,7 @@ def forget(turn: Turn, network: ClusterNetwork) -> None:
     core.swept.extend(lease.id for lease in state.places.resting(network.id))
     for pool in network.network.pools:
         core.ipam = core.ipam.release_pool(pool.id)
-    for vni in vnis.listed(network.network.options):
+    for vni in options.vxlan_ids(network.network.options):
         core.vnis = core.vnis.release(vni)
     core.samples.forget(network.id)
     core.first_free.pop(network.id, None)
@@ -123,7 +123,7 @@ def hold(turn: Turn, network: ClusterNetwork, addresses: Mapping[str, Sequence[s
             ipam = ipam.hold_addresses(pool.id, addresses[pool.id])
         for address in filter(None, (pool.gateway, *pool.aux.values())):
             ipam, _ = ipam.request_address(pool.id, address, 0.0)
-    for vni in vnis.listed(network.network.options):
+    for vni in options.vxlan_ids(network.network.options):
         taken = taken.take(vni, network.network.name)
     core.ipam, core.vnis = ipam, taken
 
@@ -225,7 +225,7 @@ def _with_vnis(turn: Turn, network: Network) -> dict[str, str]:
     """The options with one VNI for each segment; those that were named, or had before, first."""
     core = turn.core
     subnets = [pool.subnet for pool in network.pools if not pool.v6]
-    named = vnis.listed(network.options)
+    named = options.vxlan_ids(network.options)
     if len(named) > len(subnets):
         raise Invalid(
             f"{len(named)} vxlan ids are given for {len(subnets)} subnets",
@@ -233,7 +233,7 @@ def _with_vnis(turn: Turn, network: Network) -> dict[str, str]:
             code=codes.VNI_TAKEN,
         )
     known = turn.state.networks.get(network.id)
-    held = len(vnis.listed(known.network.options)) if known is not None else 0
+    held = len(options.vxlan_ids(known.network.options)) if known is not None else 0
     for vni, subnet in zip(named[held:], subnets[held:], strict=False):
         core.vnis = core.vnis.take(vni, subnet)
     chosen = []

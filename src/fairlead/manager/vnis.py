@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from fairlead.model import codes, options
 from fairlead.model.bitmap import Bitmap
-from fairlead.model.errors import Exhausted, Forbidden, Invalid
+from fairlead.model.errors import Exhausted, Forbidden
 
 #: The first that is chosen (swarm: those below are avoided, since Windows takes them for VLANs).
 VNI_FIRST = 4096
-#: One more than the last (RFC 7348 section 5: 24 bits).
-VNI_END = 1 << 24
+#: One more than the last.
+VNI_END = options.VXLAN_ID_MAX + 1
 
 _NONE = Bitmap(VNI_END)
 
@@ -45,18 +44,3 @@ class Vnis:
     def release(self, vni: int) -> Vnis:
         """Give one back."""
         return replace(self, used=self.used.clear(vni))
-
-
-def listed(given: Mapping[str, str]) -> tuple[int, ...]:
-    """The VNIs that a network's options name; raises ``Invalid``."""
-    text = given.get(options.VXLAN_IDS, "")
-    found = []
-    for word in text.split(",") if text else ():
-        if not (word.isascii() and word.isdigit() and 0 < int(word) < VNI_END):
-            raise Invalid(
-                f"invalid vxlan id value {word!r} passed",
-                hint=f"{options.VXLAN_IDS} is a list of numbers from 1 to {VNI_END - 1}, separated by commas",
-                code=codes.VNI_TAKEN,
-            )
-        found.append(int(word))
-    return tuple(found)

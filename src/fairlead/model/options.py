@@ -38,6 +38,8 @@ ANTI_SPOOF = "fairlead.anti_spoof"
 MTU = _PREFIX + "driver.mtu"
 #: VXLAN network identifiers of an overlay network, comma separated: one for each segment, in order (Docker).
 VXLAN_IDS = _PREFIX + "driver.overlay.vxlanid_list"
+#: Largest VXLAN number: 24 bits (RFC 7348 section 5).
+VXLAN_ID_MAX = 2**24 - 1
 #: Whether an overlay network's traffic between nodes is to be encrypted; any value but ``false`` means it (Docker).
 ENCRYPTED = "encrypted"
 #: First part of interface names inside sandboxes (default ``eth``).
@@ -141,6 +143,26 @@ def announcement(options: Mapping[str, str]) -> tuple[int, int]:
         _bounded(options, ADVERTISE_MESSAGES, *_ADVERTISED),
         _bounded(options, ADVERTISE_INTERVAL, *_ADVERTISED_MS),
     )
+
+
+def vxlan_ids(options: Mapping[str, str]) -> tuple[int, ...]:
+    """The VXLAN numbers that a network's options name, one for each segment; raises ``Invalid`` with Docker's text."""
+    text, found = options.get(VXLAN_IDS, ""), []
+    for word in text.split(",") if text else ():
+        if not (word.isascii() and word.isdigit() and 0 < int(word) <= VXLAN_ID_MAX):
+            raise Invalid(
+                f"invalid vxlan id value {word!r} passed",
+                hint=f"{VXLAN_IDS} is a list of numbers from 1 to {VXLAN_ID_MAX}, separated by commas",
+                code=codes.OPTION_INVALID,
+            )
+        found.append(int(word))
+    if len(set(found)) < len(found):
+        raise Invalid(
+            f"a VXLAN number is given twice in {VXLAN_IDS}",
+            hint="each segment needs one of its own",
+            code=codes.OPTION_INVALID,
+        )
+    return tuple(found)
 
 
 def _bounded(options: Mapping[str, str], name: str, least: int, most: int, usual: int) -> int:

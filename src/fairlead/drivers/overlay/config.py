@@ -15,8 +15,6 @@ from fairlead.model.network import Network
 
 #: Bytes that a tunnel adds to a frame: outer IPv4 20 or IPv6 40, UDP 8, VXLAN 8, inner Ethernet 14 (RFC 7348 section 5).
 OVERHEAD = {False: 50, True: 70}
-#: Largest VXLAN number (24 bits, RFC 7348 section 5); 0 is left alone, as by Linux's tools.
-_VNI_MAX = (1 << 24) - 1
 #: Networks, and subnets, of which what was worked out is remembered: a network may have 10,000 peers.
 _KNOWN_MAX = 1024
 #: What tunnels' names begin with.
@@ -82,7 +80,7 @@ def _segments(mark: str, numbers: str, subnets: tuple[Subnet, ...]) -> tuple[Seg
     pairs = list(
         zip_longest((subnet for subnet in subnets if not subnet.v6), (subnet for subnet in subnets if subnet.v6))
     )
-    found = _numbers(numbers)
+    found = options.vxlan_ids({options.VXLAN_IDS: numbers})
     if len(pairs) > len(found):
         raise Invalid(
             f"a network of {len(pairs)} segments needs as many VXLAN numbers, and not {len(found)}",
@@ -102,26 +100,7 @@ def _parsed(prefix: str) -> AnyNetwork:
 
 def vnis(network: Network) -> tuple[int, ...]:
     """The network's VXLAN numbers; raises ``Invalid`` with Docker's text."""
-    return _numbers(network.options.get(options.VXLAN_IDS, ""))
-
-
-def _numbers(given: str) -> tuple[int, ...]:
-    found = []
-    for text in filter(None, given.split(",")):
-        if not text.isascii() or not text.isdigit() or not 0 < int(text) <= _VNI_MAX:
-            raise Invalid(
-                f"invalid vxlan id value {text!r} passed",
-                hint=f"numbers from 1 to {_VNI_MAX}, separated by commas",
-                code=codes.OPTION_INVALID,
-            )
-        found.append(int(text))
-    if len(set(found)) < len(found):
-        raise Invalid(
-            f"a VXLAN number is given twice in {options.VXLAN_IDS}",
-            hint="each segment needs one of its own",
-            code=codes.OPTION_INVALID,
-        )
-    return tuple(found)
+    return options.vxlan_ids(network.options)
 
 
 def mtu(network: Network, node: Node) -> int:
