@@ -68,6 +68,7 @@ class Voice:
         self._epoch = epoch
         self._address = address
         self._settings = settings
+        self._metadata = settings.metadata
         self._chance = chance
         self.counters: Counter[str] = Counter()
         self._card = write_card(identity, epoch, 0, address, settings.metadata)
@@ -138,6 +139,12 @@ class Voice:
             self._say_signed(self._summed_up([network], anyhow=True))
         self._pull(network, now)
         self._settling.begin(network, now)
+
+    def describe(self, metadata: bytes, now: float) -> None:
+        """Have the application's word about this node be another one; the others see it as a ``MemberChanged``."""
+        if metadata != self._metadata:
+            self._metadata = metadata
+            self._introduce(now)
 
     def detach(self, network: str, now: float) -> None:
         """Take no part in a network any more: what was said there by this node is taken back, the rest forgotten."""
@@ -233,7 +240,7 @@ class Voice:
     def _introduce(self, now: float, *, left: bool = False) -> None:
         """Say that one is there, above all that others say of it; or that one is not any more."""
         self._card = write_card(
-            self._identity, self._epoch, self._card.incarnation + 1, self._address, self._settings.metadata, left=left
+            self._identity, self._epoch, self._card.incarnation + 1, self._address, self._metadata, left=left
         )
         self.members.meet(self._card)
         self._spreading.tell([self._card])

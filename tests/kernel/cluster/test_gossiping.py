@@ -382,6 +382,21 @@ def test_a_port_that_somebody_else_has_is_told_and_nothing_is_left(run: Run) -> 
     run(scenario, 1)
 
 
+def test_what_is_measured_later_stands_on_the_card(run: Run) -> None:
+    async def scenario(members: list[Member]) -> None:
+        await together(members)
+        members[1].gossip.measured(1400)
+
+        async def known() -> bool:
+            seen = [{peer.node_id: peer.mtu for peer in (await member.gossip.status()).peers} for member in members]
+            return seen[0]["n2"] == seen[2]["n2"] == 1400 and seen[1]["n1"] == seen[0]["n3"] == 1500
+
+        await until(known, "the others know what n2 carries")
+        assert (await members[1].gossip.status()).mtu == 1400
+
+    run(scenario)
+
+
 def test_two_that_leave_are_gone_at_once_for_the_third(run: Run) -> None:
     async def scenario(members: list[Member]) -> None:
         a, b, c = members

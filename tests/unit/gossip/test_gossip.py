@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.unit.gossip.village import NET, Village
 
-from fairlead.gossip.contract import MemberDown, RecordChanged
+from fairlead.gossip.contract import MemberChanged, MemberDown, RecordChanged
 from fairlead.gossip.members import Standing
 
 
@@ -46,6 +46,25 @@ def test_nobody_who_lives_is_ever_lost() -> None:
     village = Village(10).settled()
     village.run(60.0)
     assert not [event for events in village.events.values() for event in events if isinstance(event, MemberDown)]
+
+
+def test_what_a_node_says_of_itself_may_change() -> None:
+    village = Village(5).settled()
+    village.run(1.0)
+    village.do(2, lambda node: node.describe(b"mtu 1400", village.now))
+    own = village.id(2)
+    others = [village.nodes[number].members for number in (0, 1, 3, 4)]
+
+    def known() -> bool:
+        found = [members.get(own) for members in others]
+        return all(member is not None and member.card.metadata == b"mtu 1400" for member in found)
+
+    village.run_until(known, 1.0)
+    changed = [event for events in village.events.values() for event in events if isinstance(event, MemberChanged)]
+    assert [(event.id, event.metadata) for event in changed] == [(own, b"mtu 1400")] * 4
+    before = village.nodes[2].snapshot().incarnation
+    village.nodes[2].describe(b"mtu 1400", village.now)
+    assert village.nodes[2].snapshot().incarnation == before
 
 
 def test_watchers_see_the_value_before_and_after() -> None:

@@ -307,7 +307,7 @@ class Agent:
                 self._reports.set()
                 async with self._applied:
                     self._applied.notify_all()
-        except NetError as error:
+        except Unavailable as error:
             log.debug("the session broke: %s", error)
         except Exception:  # a supervisor: the session ends and begins anew, with everything told again
             log.exception("assignments could not be carried out")
@@ -485,6 +485,7 @@ class Agent:
 
     async def _tell_path(self, path: datapath.Measured) -> None:
         self._mtu = path.mtu
+        self._gossiping.measured(path.mtu)
         self._gossiping.warnings = path.warnings
         for warning in path.warnings:
             log.warning("%s", warning)

@@ -122,6 +122,14 @@ class Gossiping:
             case Retract():
                 self._retract(network, message)
 
+    def measured(self, mtu: int) -> None:
+        """The data path carries as many bytes, as was found out since the start: others read it on this node's card."""
+        speaking = self._now
+        if speaking is not None and mtu != speaking.mtu:
+            speaking.mtu = mtu
+            metadata = speaking.described.encode()
+            speaking.box.post(lambda core, now: core.describe(metadata, now))
+
     async def start(self, place: Place, mtu: int, ring: Ring, seeds: Iterable[Address] = ()) -> None:
         """Begin to speak, as a member at ``place`` whose data path carries ``mtu`` bytes, with the cluster's key ring.
         ``seeds`` are asked beside those members that were there last time. Raises ``Unavailable`` when it cannot
