@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -45,6 +46,12 @@ serve(7000, lambda: os.uname().nodename)
 """
 #: Ends when it is told to.
 _WAIT = "import os, signal; signal.signal(signal.SIGTERM, lambda *_: os._exit(0)); signal.pause()"
+#: Reads what a host says at a port.
+_READ = """
+import socket, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=2) as link:
+    print(link.makefile().read())
+"""
 
 
 class Tasks:
@@ -56,7 +63,8 @@ class Tasks:
     def create(self, *flags: str, replicas: int = 3, text: str = _SERVE) -> None:
         """Make it, of tasks that run a Python program."""
         program = ["/usr/bin/python3", "-c", text]
-        given = ["--name", "web", "--network", "name=lake,alias=pond", "--replicas", str(replicas), *flags]
+        given = ["--name", "web", "--network", "name=lake,alias=pond", "--endpoint-mode", "dnsrr"]
+        given += ["--replicas", str(replicas), *flags]
         self.cluster.cli("h1", "service", "create", "-d", "--restart-delay", "100ms", *given, "host", *program)
 
     def rows(self) -> list[dict[str, Any]]:
@@ -309,6 +317,33 @@ def test_only_the_healthy_are_found_and_the_unhealthy_are_replaced(cluster: Clus
     finally:
         cluster.cli("h1", "service", "rm", "web")
         until(lambda: not web.left(), "no container is left", PATIENCE_S)
+
+
+def test_a_port_of_the_host_leads_to_the_task_and_all_is_given_back_in_the_end(cluster: Cluster) -> None:
+    """A published port of one host, templates, a volume; and when the service is gone its network can go too."""
+    cluster.cli("h1", "network", "create", "-d", "overlay", "pool")
+    web = Tasks(cluster)
+    flags = ["--network", "pool", "--constraint", "node.hostname==h2", "--hostname", "{{.Service.Name}}-{{.Task.Slot}}"]
+    flags += ["--publish", "published=7070,target=7000,mode=host", "--env", "WHERE={{.Node.Hostname}}"]
+    web.create(*flags, replicas=1)
+    try:
+        task = web.runs(1)[0]
+        asked = cluster.lab.entry("h1", ["/usr/bin/python3", "-c", _READ, "h2", "7070"], "/")
+
+        def answers() -> str:
+            done = subprocess.run(asked.arguments, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+            return done.stdout.strip()
+
+        until(lambda: answers() == "web-1", "another host reaches it by the port of its host")
+        given = task["Status"]["PortStatus"]["Ports"]
+        assert [(port["PublishedPort"], port["TargetPort"]) for port in given] == [(7070, 7000)]
+        assert cluster.cli("h2", "exec", _name(task), "printenv", "WHERE") == "h2"
+    finally:
+        cluster.cli("h1", "service", "rm", "web")
+        until(lambda: not web.left(), "no container is left", PATIENCE_S)
+    cluster.cli("h1", "network", "rm", "pool")
+    for host in HOSTS:
+        until(lambda host=host: "pool" not in cluster.cli(host, "network", "ls"), f"{host} knows the network no more")  # type: ignore[misc]
 
 
 def test_what_cannot_run_says_why(cluster: Cluster) -> None:

@@ -24,7 +24,7 @@ from fairlead.model.errors import Internal, NetError, NotFound
 from fairlead.model.events import Notice
 from fairlead.model.faults import Reach, pass_by
 from fairlead.model.runspec import LogLine
-from fairlead.model.service import Task, TaskStatus
+from fairlead.model.service import Task, TaskState, TaskStatus
 from fairlead.model.state import State
 
 log = logging.getLogger(__name__)
@@ -79,6 +79,8 @@ class Tasks:
         self._unsaid: dict[str, None] = {}
         self._works: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
+        #: One writes at a time: what the disk has of a task is what was decided last.
+        self._writing = asyncio.Lock()
         self._listening: asyncio.Task[None] | None = None
         self._moved: dict[str, asyncio.Event] = {}
 
@@ -113,20 +115,22 @@ class Tasks:
         """Managers want these tasks like this, and those that are ``gone`` no more; with ``full`` none but these. Returns
         when that is on disk. Raises ``Internal``."""
         told = {task.id: task for task in tasks}
-        fresh = {name: self._merged(task) for name, task in told.items()}
-        going = (self._assigned.keys() - told.keys()) if full else set(gone)
-        for name in going & self._assigned.keys():
-            fresh[name] = replace(self._assigned[name], gone=True)
-        changed = {name: one for name, one in fresh.items() if self._assigned.get(name) != one}
-        await asyncio.to_thread(self._keep, changed.values())
-        self._reach("tasks.kept")
-        for name, one in changed.items():
-            # what it has come to meanwhile stands
-            known = self._assigned.get(name)
-            self._assigned[name] = replace(one, status=known.status) if known else one
-            self._touch(name)
+        async with self._writing:
+            fresh = {name: self._merged(task) for name, task in told.items()}
+            going = (self._assigned.keys() - told.keys()) if full else set(gone)
+            for name in going & self._assigned.keys():
+                fresh[name] = replace(self._assigned[name], gone=True)
+            changed = {name: one for name, one in fresh.items() if self._assigned.get(name) != one}
+            await asyncio.to_thread(self._keep, changed.values())
+            self._reach("tasks.kept")
+            for name, one in changed.items():
+                known = self._assigned.get(name)
+                # what it has come to meanwhile stands
+                further = known is not None and known.status.state > one.status.state
+                self._assigned[name] = replace(one, status=known.status) if known and further else one
+                self._touch(name)
         if full:
-            for name in self._containers.keys() - self._assigned.keys():
+            for name in self._containers.keys() - self._assigned.keys() - self._works.keys():
                 self._spawn(name, self._remove_orphan(name))
 
     def statuses(self) -> Statuses:
@@ -177,6 +181,7 @@ class Tasks:
         return self._host.state.containers.get(self._containers.get(task_id, ""))
 
     def _bind(self, task_id: str, container_id: str) -> None:
+        self._unbind(task_id)
         self._containers[task_id] = container_id
         self._task_of[container_id] = task_id
 
@@ -255,18 +260,22 @@ class Tasks:
             case Remove():
                 await self._remove(task_id, step.container_id)
             case Drop():
-                await asyncio.to_thread((self._folder / f"{task_id}.json").unlink, missing_ok=True)
+                async with self._writing:
+                    await asyncio.to_thread((self._folder / f"{task_id}.json").unlink, missing_ok=True)
+                    self._assigned.pop(task_id, None)
                 self._unbind(task_id)
-                self._assigned.pop(task_id, None)
                 self._stir(task_id)
 
     async def _say(self, task_id: str, status: TaskStatus) -> None:
         """It has come further. That it is over is kept; anything before is seen from its container."""
-        one = replace(self._assigned[task_id], status=status)
-        if one.over:
+        if status.state > TaskState.RUNNING:
             self._reach("tasks.ended")
-            await asyncio.to_thread(self._keep, (one,))
-        self._assigned[task_id] = replace(self._assigned[task_id], status=status)
+            async with self._writing:
+                one = replace(self._assigned[task_id], status=status)
+                await asyncio.to_thread(self._keep, (one,))
+                self._assigned[task_id] = one
+        else:
+            self._assigned[task_id] = replace(self._assigned[task_id], status=status)
         self._unsaid[task_id] = None
         self._stir(task_id)
         self._news()
