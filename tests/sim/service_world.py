@@ -28,7 +28,7 @@ from fairlead.model.service import (
     TaskStatus,
     UpdateRule,
 )
-from fairlead.model.session import Assignments, TaskReport
+from fairlead.model.session import RESTING, Assignments, TaskReport
 
 #: Commands of containers that do not do well.
 BROKEN, REFUSED, BRIEF = ("false",), ("no such program",), ("true",)
@@ -51,6 +51,8 @@ class Worker(Villager):
         self.running: dict[str, Task] = {}
         #: Cut off on purpose; who is not opens another session by himself.
         self.is_cut = False
+        #: Whether containers end when they are told to.
+        self.does_stop = True
 
     def connect(self) -> None:
         """Open a session."""
@@ -75,7 +77,7 @@ class Worker(Villager):
     def _hold(self, said: Assignments) -> None:
         for lease in said.leases:
             if lease.holder in self.tasks and self.states.get(lease.holder, TaskStatus()).state <= TaskState.RUNNING:
-                self.used[lease.id] = lease.holder
+                self.used[lease.id] = _endpoint(lease.holder)
 
     def _forget(self, task_id: str) -> None:
         self._end(task_id)
@@ -84,7 +86,7 @@ class Worker(Villager):
 
     def _end(self, task_id: str) -> None:
         self.running.pop(task_id, None)
-        for lease_id in [one for one, holder in self.used.items() if holder == task_id]:
+        for lease_id in [one for one, holder in self.used.items() if holder == _endpoint(task_id)]:
             del self.used[lease_id]
 
     def _tell(self, task_id: str, state: TaskState, error: str = "") -> None:
@@ -106,7 +108,7 @@ class Worker(Villager):
             self.running[task_id] = self.tasks[task_id]
             for place in self.tasks[task_id].addresses:
                 lease_id = f"{place.network_id}/{place.ipv4.partition('/')[0]}"
-                assert self.used.get(lease_id) == task_id, f"{lease_id} is not leased for {task_id}"
+                assert self.used.get(lease_id) == _endpoint(task_id), f"{lease_id} is not leased for {task_id}"
         self._tell(task_id, state, "it ends badly" if state in (TaskState.FAILED, TaskState.REJECTED) else "")
 
     def kill(self, task_id: str) -> None:
@@ -120,7 +122,7 @@ class Worker(Villager):
         if state > TaskState.RUNNING:
             return None
         if task.desired > TaskState.RUNNING:
-            return TaskState.SHUTDOWN
+            return TaskState.SHUTDOWN if self.does_stop else None
         command = task.spec.container.command
         if state == TaskState.RUNNING:
             return {BROKEN: TaskState.FAILED, BRIEF: TaskState.COMPLETE}.get(command)
@@ -306,8 +308,17 @@ class ServiceWorld(World):
         for node in self.workers():
             orphans = [one for one in node.running if state.tasks[one].desired != TaskState.RUNNING]
             assert not orphans, f"{orphans} run and should not"
-        holders = {lease.holder for lease in state.leases.values()} & set(state.tasks)
-        assert all(not state.tasks[one].over for one in holders), "an ended task has an address"
+            drained = state.nodes[node.id].spec.availability == DRAIN
+            assert not (drained and node.running), f"{node.description.hostname} is drained and not empty"
+        living = {task.id for task in state.tasks.values() if not task.over}
+        others = {"", RESTING, *(f"service:{one}" for one in state.services)}
+        strangers = {lease.holder for lease in state.leases.values()} - living - others
+        assert not strangers, f"{strangers} have addresses"
+
+
+def _endpoint(task_id: str) -> str:
+    """What a node calls the holder of a task's lease."""
+    return f"endpoint of {task_id}"
 
 
 def _serves(node: ClusterNode) -> bool:

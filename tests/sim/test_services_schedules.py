@@ -41,11 +41,16 @@ class _Schedule:
         self.world = ServiceWorld.of(nodes, seed)
         self.world.network("sea", "10.9.0.0/24")
         self.replicas = replicas
+        self.prefers_start_first = self.dice.random() < 0.3
+        for name in _NAMES:
+            if self.dice.random() < 0.8:
+                self.world.create(self.wish(name, is_good=True))
+        self.world.still()
         self.world.crash = lambda step: self.dice.random() < 0.004
         self.acts: list[Callable[[], object]] = [
             *[self.work] * 12,
             *[self.time] * 3,
-            *[self.change] * 2,
+            *[self.change] * 3,
             self.create,
             self.remove,
             self.back,
@@ -69,7 +74,7 @@ class _Schedule:
             if not node.is_online:
                 node.connect()
             record = world.manager.state.nodes[node.id]
-            if record.description.hostname != "m":
+            if record.spec.availability == PAUSE or record.description.hostname == "n1":
                 world.must(UpdateNode(node.id, replace(record.spec, availability=ACTIVE)))
         for name in _NAMES:
             service = world.manager.state.service_named(name)
@@ -88,11 +93,11 @@ class _Schedule:
             delay_s=dice.choice([0.0, 2.0]),
             monitor_s=dice.choice([0.0, 4.0]),
             failure_action=CONTINUE if is_good else dice.choice([ROLLBACK, HALT, HALT]),
-            order=dice.choice([START_FIRST, STOP_FIRST]),
+            order=START_FIRST if self.prefers_start_first else STOP_FIRST,
         )
         return spec(
             name,
-            dice.randint(0, self.replicas),
+            dice.randint(0 if not is_good else 1, self.replicas),
             *command,
             network=dice.choice(["", "sea"]),
             mode=GLOBAL if name == "all" else "replicated",

@@ -13,6 +13,7 @@ from fairlead.model.service import Task, TaskState
 from fairlead.model.session import RESTING, Assignments, Keys, ManagerView, NetworkAssignment, NodeView, Settings
 from fairlead.pki import rotation
 from fairlead.pki.authority import issuer_id, trusted
+from fairlead.pki.ids import is_cluster_id
 
 
 @dataclass(slots=True)
@@ -130,7 +131,8 @@ def _note_lease(turn: Turn, before: Lease | None, after: Lease | None, deltas: d
     if after is not None and after.node_id in turn.core.sessions and not after.resting:
         is_known = before is not None and (before.node_id, before.generation) == (after.node_id, after.generation)
         delta = deltas.setdefault(after.node_id, _Delta())
-        if is_known:  # what it is used for, the node has told itself
+        of_task = before is not None and before.holder != after.holder and is_cluster_id(before.holder)
+        if is_known and not of_task:  # what it is used for, the node has told itself; not that a task needs it no more
             del delta.leases[after.id]
         else:
             delta.leases[after.id] = after

@@ -18,6 +18,7 @@ from fairlead.model.addresses import is_v6, parse_address
 from fairlead.model.cluster import DOWN, ClusterNetwork, ClusterNode, Lease
 from fairlead.model.errors import Conflict, Exhausted, Forbidden, Invalid, NetError
 from fairlead.model.network import Pool
+from fairlead.model.service import TaskState
 from fairlead.model.session import RESTING, LeaseWish, NetworkGrant, NetworkWish
 
 #: Leases that a node is given when it begins to take part in a network: its reserve.
@@ -31,6 +32,9 @@ _DOUBTS_MAX = 50
 #: How many generations a node may be ahead of records that were set back, a choice: far more leases than were ever given, and
 #: so few of 2^63 that nobody wears them out by lying.
 _GENERATIONS_MISSED_MAX = 1 << 32
+#: Seconds that a caller waits for reserves to be called back, and for tasks to end that are ordered to, choices: below
+#: Docker's 20 s for a request of swarm; the second leaves room for the usual grace period.
+_CALL_BACK_S, _ENDING_S = 10.0, 18.0
 #: Holder of the address behind which a network's virtual addresses are balanced.
 BALANCER = "balancer"
 #: First part of the holder of a service's virtual address.
@@ -40,11 +44,12 @@ SERVICE = "service:"
 @dataclass(frozen=True, slots=True)
 class Later:
     """It cannot be done before reserves of ``network_id`` have come back, or not be refused before nodes have told the use of
-    ``doubts`` (lease ids); if they do not in time, ``error`` is the answer."""
+    ``doubts`` (lease ids); if they do not within ``patience_s``, ``error`` is the answer."""
 
     network_id: str
     error: NetError
     doubts: tuple[str, ...] = ()
+    patience_s: float = _CALL_BACK_S
 
 
 def segments(network: ClusterNetwork) -> tuple[tuple[Pool, Pool | None], ...]:
@@ -371,11 +376,14 @@ def call_back_all(turn: Turn, network: ClusterNetwork) -> Later | None:
     word."""
     away: NetError | None = None
     doubts: list[str] = []
+    is_ending = False
     for lease in turn.state.places.within(network.id):
         node = turn.state.nodes.get(lease.node_id)
         if lease.node_id and node is None:
             continue  # its node was removed
-        if lease.holder not in ("", RESTING, BALANCER):
+        if _is_ending(turn, lease):
+            away, is_ending = away or _in_use(network, lease, node), True
+        elif lease.holder not in ("", RESTING, BALANCER):
             refusal = _in_use(network, lease, node)
             if turn.is_sure or node is None or node.state == DOWN or len(doubts) == _DOUBTS_MAX:
                 raise refusal
@@ -386,7 +394,15 @@ def call_back_all(turn: Turn, network: ClusterNetwork) -> Later | None:
             raise _away(lease.address, node)
         elif node is not None:
             away = away or _away(lease.address, node)
-    return Later(network.id, away, tuple(doubts)) if away is not None else None
+    patience_s = _ENDING_S if is_ending else _CALL_BACK_S
+    return Later(network.id, away, tuple(doubts), patience_s) if away is not None else None
+
+
+def _is_ending(turn: Turn, lease: Lease) -> bool:
+    """Whether who has it is on its way out: a task that is to end, or a service that is removed."""
+    task = turn.state.tasks.get(lease.holder)
+    service = turn.state.services.get(lease.holder.removeprefix(SERVICE))
+    return (task is not None and task.desired > TaskState.RUNNING) or (service is not None and service.removing)
 
 
 def _in_use(network: ClusterNetwork, lease: Lease, node: ClusterNode | None) -> NetError:

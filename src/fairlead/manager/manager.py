@@ -64,8 +64,6 @@ from fairlead.model.session import (
     TaskReport,
 )
 
-#: Seconds that a caller waits for reserves to be called back, a choice: below Docker's 20 s for a request of swarm.
-_CALL_BACK_S = 10.0
 #: Leases that are dealt with of one word of a node; the rest it says again (the store takes 1,024 writes at once).
 _LEASES_AT_ONCE = 400
 
@@ -156,12 +154,14 @@ class Manager:
             self.core.tickets += 1
             ticket = f"{self.core.tickets}"
             assert isinstance(message, RemoveClusterNetwork | NodeSaid)
-            self.core.waiting[ticket] = Waiting(ticket, reply.network_id, message, now + _CALL_BACK_S, {*reply.doubts})
+            self.core.waiting[ticket] = Waiting(
+                ticket, reply.network_id, message, now + reply.patience_s, {*reply.doubts}
+            )
         else:
             draft.reply = reply
-        self._look_again(turn, draft)
         orchestrator.follow(turn, merged(draft.changes))
         draft.changes.extend(self.core.state.settle())
+        self._look_again(turn, draft)
         return replace(self._decided(turn, draft), ticket=ticket)
 
     def committed(self, decision: Decision, revision: int) -> None:

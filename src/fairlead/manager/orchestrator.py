@@ -59,8 +59,6 @@ def resume(turn: Turn) -> None:
         if task.over:
             if task.status.state in tasks.FAILURES:
                 tasks.note_failure(turn, task)
-        elif task.node_id and task.node_id not in turn.state.nodes and task.status.state >= TaskState.ASSIGNED:
-            _orphan(turn, task)
         elif task.status.state < TaskState.ASSIGNED and task.desired <= TaskState.RUNNING:
             work.wait(task.service_id, task.id)
     for service_id in [*turn.state.services, *{task.service_id for task in turn.state.tasks.values()}]:
@@ -165,10 +163,6 @@ def _forget_removed(turn: Turn, slot: Slot) -> None:
 
 def _node_changed(turn: Turn, change: Change) -> None:
     before, after = change.before, change.after
-    if after is None:
-        for task in list(turn.state.roster.on_node(change.id).values()):
-            if not task.over:
-                _orphan(turn, task)
     if isinstance(before, ClusterNode) and isinstance(after, ClusterNode) and _matters(before) == _matters(after):
         return
     work = turn.core.work
@@ -185,12 +179,6 @@ def _matters(node: ClusterNode) -> object:
     there = node.description
     facts = (there.hostname, there.os, there.architecture, there.labels, there.nano_cpus, there.memory_bytes)
     return node.state, node.spec, node.address, facts
-
-
-def _orphan(turn: Turn, task: Task) -> None:
-    """The task's node is no more."""
-    if task.status.state >= TaskState.ASSIGNED:
-        tasks.end(turn, task, TaskState.ORPHANED, "the node was removed from the cluster")
 
 
 def _address_freed(turn: Turn, network_id: str) -> None:

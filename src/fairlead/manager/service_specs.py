@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from fairlead.manager import constraints, leases, refusals
 from fairlead.manager.core import Turn
-from fairlead.model import codes
+from fairlead.model import backend, codes
 from fairlead.model.addresses import is_v6, parse_address
 from fairlead.model.cluster import ClusterNetwork
 from fairlead.model.errors import Invalid, NotImplementedHere
@@ -62,6 +62,10 @@ def checked(turn: Turn, spec: ServiceSpec, present: Service | None) -> ServiceSp
     networks = tuple(_network(turn, spec, wanted) for wanted in spec.task.networks)
     if len({one.network for one in networks}) < len(networks):
         raise _invalid("a network is named twice", "name each network once")
+    for chosen in (spec.labels, *(one.driver_opts for one in networks)):
+        wrong = backend.fault(chosen)
+        if wrong:
+            raise _invalid(wrong, "what begins with fairlead.lb. says how connections to a service are shared out")
     return replace(spec, task=replace(spec.task, networks=networks))
 
 

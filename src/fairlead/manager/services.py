@@ -77,7 +77,7 @@ def allocate(turn: Turn, service: Service) -> Service:
         except Exhausted as error:
             pending = f"{error.message}: {error.hint}"
             continue
-        vips.append(ServiceVip(network_id, leases.with_lengths(network, lease)[0]))
+        vips.append(ServiceVip(network_id, *leases.with_lengths(network, lease)))
     return replace(service, vips=tuple(vips), pending=pending)
 
 
@@ -126,6 +126,7 @@ def _release(turn: Turn, service: Service, vip: ServiceVip) -> None:
     lease = turn.state.leases.get(f"{vip.network_id}/{vip.address.partition('/')[0]}")
     if isinstance(lease, Lease) and lease.holder == f"{leases.SERVICE}{service.id}" and not lease.resting:
         forgetting.rest(turn, lease)
+        turn.retry.add(vip.network_id)
 
 
 def _difference(before: ServiceSpec, after: ServiceSpec) -> dict[str, str]:

@@ -53,6 +53,10 @@ def _is_like(turn: Turn, task: Task, wanted: TaskSpec) -> bool:
 def settle(turn: Turn, slot: Slot) -> None:
     """Do what is to be done for a slot now, and be called again when more is due."""
     service = turn.state.services.get(slot[0])
+    for task in tasks.in_order(turn, slot):
+        is_given = bool(task.node_id) and task.status.state >= TaskState.ASSIGNED
+        if is_given and not task.over and task.node_id not in turn.state.nodes:
+            tasks.end(turn, task, TaskState.ORPHANED, "the node was removed from the cluster")
     known = tasks.in_order(turn, slot)
     if service is None or service.removing or not _is_wanted(turn, service, slot, known):
         dismiss(turn, slot)

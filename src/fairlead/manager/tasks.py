@@ -11,9 +11,10 @@ from fairlead.manager.core import Turn
 from fairlead.manager.roster import Slot, slot_of
 from fairlead.manager.scheduler import FAILURES_MAX, FAILURES_S
 from fairlead.model import codes
+from fairlead.model.backend import MARK
 from fairlead.model.cluster import DOWN, ClusterNode, Lease
 from fairlead.model.errors import Exhausted, NetError
-from fairlead.model.service import Service, Task, TaskAddress, TaskState, TaskStatus
+from fairlead.model.service import VIP, Service, Task, TaskAddress, TaskState, TaskStatus
 from fairlead.model.session import RESTING
 from fairlead.pki.ids import new_cluster_id
 
@@ -178,7 +179,12 @@ def give(turn: Turn, task: Task, node: ClusterNode, message: str) -> Task:
     status = TaskStatus(TaskState.ASSIGNED, turn.at, message)
     addresses = tuple(_place(turn, lease) for lease in given)
     turn.core.work.waits_no_more(task.service_id, task.id)
-    return put(turn, replace(task, node_id=node.id, status=status, addresses=addresses))
+    service = turn.state.services.get(task.service_id)
+    vips = service.vips if service is not None and task.endpoint_mode == VIP else ()
+    labels = service.spec.labels if service is not None else {}
+    balancing = {key: value for key, value in labels.items() if key.startswith(MARK)}
+    given_task = replace(task, node_id=node.id, status=status, addresses=addresses, vips=vips, balancing=balancing)
+    return put(turn, given_task)
 
 
 def _address(turn: Turn, task: Task, node: ClusterNode, number: int) -> Lease | None:

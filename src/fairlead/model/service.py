@@ -150,10 +150,12 @@ class UpdateStatus:
 
 @dataclass(frozen=True, slots=True)
 class ServiceVip:
-    """The virtual address of a service in a network, ``address/length``; kept for its life."""
+    """The virtual addresses of a service in a network, ``address/length``; kept for its life. ``ipv6`` is empty where the
+    network has none."""
 
     network_id: str
     address: str
+    ipv6: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +229,9 @@ class Task:
     ran: float = 0.0
     #: When its slot was restarted before, newest last; kept only as far as ``Restart.max_attempts`` asks for it.
     restarts: tuple[float, ...] = ()
+    #: Virtual addresses that lead to it, and how (the service's labels that begin with ``fairlead.lb.``).
+    vips: tuple[ServiceVip, ...] = ()
+    balancing: dict[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

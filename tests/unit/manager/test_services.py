@@ -191,6 +191,36 @@ def test_names_are_unique_and_versions_compared(world: ServiceWorld) -> None:
         world.update("web", rollback=True)
 
 
+def test_a_network_goes_right_after_the_service_that_used_it(world: ServiceWorld) -> None:
+    network = world.network("sea")
+    world.create(spec(replicas=3, network="sea"))
+    world.go()
+    world.remove_service("web")
+    ticket = world.must(RemoveClusterNetwork("sea"))
+    assert isinstance(ticket, str)
+    assert network.id in world.manager.state.networks
+    world.go(2)
+    answer = world.answers[ticket]
+    assert not isinstance(answer, Exception), answer
+    assert network.id not in world.manager.state.networks
+
+
+def test_a_successor_waits_for_the_end_of_the_one_before_but_not_for_ever(world: ServiceWorld) -> None:
+    world.create(spec())
+    world.go()
+    (old,) = world.running()
+    stuck = next(node for node in world.workers() if node.running)
+    stuck.does_stop = False
+    world.availability(stuck.description.hostname, DRAIN)
+    world.go(60, step=4)
+    assert [task.id for task in world.running()] == [old.id]
+    world.go(20, step=4)
+    assert len(world.running()) == 2
+    stuck.does_stop = True
+    world.go()
+    world.check_end()
+
+
 def test_a_network_that_a_service_uses_stays(world: ServiceWorld) -> None:
     network = world.network("sea")
     service = world.create(spec(replicas=0, network="sea"))
