@@ -60,7 +60,7 @@ class FakeSwarm:
         chance = random.Random(1)
         managing = Managing(Manager(chance), MemoryClusterStore(), self.told.append)
         await managing.open()
-        description = NodeDescription("fakehost", drivers=("overlay",))
+        description = NodeDescription("fakehost", nano_cpus=2 * 10**9, memory_bytes=2**31, drivers=("overlay",))
         root = authority.new_authority(chance, time.time())
         place = ("192.0.2.1", "192.0.2.1:2377")
         asked = InitCluster(root, description, *place, wish.spec, wish.pools, wish.data_path_port, wish.availability)

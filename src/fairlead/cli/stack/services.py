@@ -268,7 +268,7 @@ def _ulimits(given: Keys) -> list[Body]:
         value = limits.raw(name)
         if isinstance(value, Section):
             one = limits.below(name)
-            made.append(ulimit(f"{name}={one.whole('soft') or 0}:{one.whole('hard') or 0}"))
+            made.append(ulimit(f"{name}={whole(one, 'soft') or 0}:{whole(one, 'hard') or 0}"))
             one.end()
         else:
             made.append(ulimit(f"{name}={as_text(value)}"))
