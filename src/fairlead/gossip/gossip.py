@@ -87,6 +87,12 @@ class Gossip(Voice):
             Got: lambda member, got, then: links.got(member.id, got.names, then),
         }
 
+    def describe(self, metadata: bytes, now: float) -> None:
+        """Have the application's word about this node be another one; the others see it as a ``MemberChanged``."""
+        if metadata != self._metadata:
+            self._metadata = metadata
+            self._introduce(now)
+
     def receive(self, data: bytes, sender: Address, now: float) -> None:
         """A datagram has come. Whatever it is, nothing is raised."""
         self.counters["packets_received"] += 1

@@ -140,12 +140,6 @@ class Voice:
         self._pull(network, now)
         self._settling.begin(network, now)
 
-    def describe(self, metadata: bytes, now: float) -> None:
-        """Have the application's word about this node be another one; the others see it as a ``MemberChanged``."""
-        if metadata != self._metadata:
-            self._metadata = metadata
-            self._introduce(now)
-
     def detach(self, network: str, now: float) -> None:
         """Take no part in a network any more: what was said there by this node is taken back, the rest forgotten."""
         if network not in self._holding.networks:

@@ -19,7 +19,7 @@ from fairlead.engine.outcome import JoinScope, LeaveScope, Publish, PublishNames
 from fairlead.gossip.identity import Address
 from fairlead.model.cluster import Key, NodeDescription, Peer, PeerNames, Ring
 from fairlead.model.errors import NotFound, Unavailable
-from fairlead.model.events import AddressForgotten, Event, NamesSeen, PeersComplete, PeersSeen
+from fairlead.model.events import AddressForgotten, DataPath, Event, NamesSeen, PeersComplete, PeersSeen
 from fairlead.model.session import FORGET_LEASE, FORGET_NODE, Forget
 
 WEB, DB = "ab" * 32, "cd" * 32
@@ -385,7 +385,7 @@ def test_a_port_that_somebody_else_has_is_told_and_nothing_is_left(run: Run) -> 
 def test_what_is_measured_later_stands_on_the_card(run: Run) -> None:
     async def scenario(members: list[Member]) -> None:
         await together(members)
-        members[1].gossip.measured(1400)
+        members[1].gossip.tell(DataPath(members[1].host, mtu=1400))
 
         async def known() -> bool:
             seen = [{peer.node_id: peer.mtu for peer in (await member.gossip.status()).peers} for member in members]

@@ -336,10 +336,12 @@ class Agent:
             self._managers.trust(news.settings.roots)
             self._trust()
         speaks = news.keys is not None and await self._try_to_speak(news.keys)
+        self._stock.recalled(
+            news.recall
+        )  # before leases are for no task any more: none of them is the start of a reserve
         await self._apply_networks(news, gone)
         if speaks:  # the keys of single networks, which go with them, are in use by now too
             await session.send(self._keys())
-        self._stock.recalled(news.recall)
         await self.tasks.assign(news.tasks, news.tasks_gone, full=news.full)
         for wish in news.forget:
             self._spawn(self._forget(session, wish))
@@ -485,11 +487,11 @@ class Agent:
 
     async def _tell_path(self, path: datapath.Measured) -> None:
         self._mtu = path.mtu
-        self._gossiping.measured(path.mtu)
         self._gossiping.warnings = path.warnings
         for warning in path.warnings:
             log.warning("%s", warning)
         told = DataPath(self._place.data_path, self._place.data_path_port, path.mtu)
+        self._gossiping.tell(told)
         await asyncio.to_thread(datapath.keep, self._place.folder, told)
         await self._carrier.feed(told)
 

@@ -43,7 +43,7 @@ from fairlead.gossip.views import CLUSTER, EVERYTHING, VERDICTS, Verdict, encode
 from fairlead.model import codes
 from fairlead.model.cluster import Ring
 from fairlead.model.errors import Invalid, NetError, NotFound, Unavailable
-from fairlead.model.events import AddressForgotten, Event, PeersComplete
+from fairlead.model.events import AddressForgotten, DataPath, Event, PeersComplete
 from fairlead.model.gossip import GossipRecord, GossipStatus
 from fairlead.model.session import FORGET_NODE, Forget, HeldKeys
 
@@ -105,8 +105,11 @@ class Gossiping:
         """Whether the node is in a cluster."""
         return self._now is not None
 
-    def tell(self, message: Scoped) -> None:
-        """What the engine wants said or said no more."""
+    def tell(self, message: Scoped | DataPath) -> None:
+        """What the engine wants said or said no more, and what the data path is found to carry: the node's card says so."""
+        if isinstance(message, DataPath):
+            self._describe(message.mtu)
+            return
         network = self._networks.setdefault(message.network_id, _Network())
         match message:
             case JoinScope():
@@ -121,14 +124,6 @@ class Gossiping:
                 self._unsay(message.network_id, NAMES, message.endpoint_id)
             case Retract():
                 self._retract(network, message)
-
-    def measured(self, mtu: int) -> None:
-        """The data path carries as many bytes, as was found out since the start: others read it on this node's card."""
-        speaking = self._now
-        if speaking is not None and mtu != speaking.mtu:
-            speaking.mtu = mtu
-            metadata = speaking.described.encode()
-            speaking.box.post(lambda core, now: core.describe(metadata, now))
 
     async def start(self, place: Place, mtu: int, ring: Ring, seeds: Iterable[Address] = ()) -> None:
         """Begin to speak, as a member at ``place`` whose data path carries ``mtu`` bytes, with the cluster's key ring.
@@ -231,6 +226,13 @@ class Gossiping:
         )
         rows = [record_row(record, speaking.hearsay, speaking.described) for record in found]
         return tuple(sorted(rows, key=lambda row: (row.table, row.key)))
+
+    def _describe(self, mtu: int) -> None:
+        speaking = self._now
+        if speaking is not None and mtu != speaking.mtu:
+            speaking.mtu = mtu
+            metadata = speaking.described.encode()
+            speaking.box.post(lambda core, now: core.describe(metadata, now))
 
     async def _begin(self, place: Place, mtu: int, ring: Ring, seeds: Iterable[Address], number: int) -> None:
         folder, wanted = place.folder, _keys(ring)

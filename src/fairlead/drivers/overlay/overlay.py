@@ -134,11 +134,11 @@ def _untracked(node: Node) -> Iterator[Object]:
     """What comes and goes between nodes is no connection: answers come from another port, and each connection inside would
     be tracked once more outside. The same for every network. Tunnels of others, which are only forwarded, are tracked as
     ever: else they would not be masqueraded."""
-    yield Table("", "inet", _TUNNELS)
     family = "ip6" if is_v6(node.vtep) else "ip"
+    yield Table("", family, _TUNNELS)
     for hook, end in (("prerouting", "daddr"), ("output", "saddr")):
-        rules = (f"udp dport {node.vxlan_port} {family} {end} {node.vtep} notrack",)
-        yield Chain("", "inet", _TUNNELS, hook, rules, f"type filter hook {hook} priority -300")
+        rules = (f"{family} {end} {node.vtep} udp dport {node.vxlan_port} notrack",)
+        yield Chain("", family, _TUNNELS, hook, rules, f"type filter hook {hook} priority -300")
 
 
 def _segment(network: Network, segment: Segment, ns: str, node: Node) -> Iterator[Object]:
