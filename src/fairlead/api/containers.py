@@ -231,7 +231,7 @@ def _chosen(state: State, container: Container, filters: Filters) -> bool:
         filters.matches("id", container.id)
         and filters.matches("name", container.name, f"/{container.name}")
         and filters.labels(container.config.labels)
-        and not filters.boolean("is-task")  # nothing here is the task of a service
+        and filters.boolean("is-task") in (None, bool(container.task_id))
         and filters.exact("status", shown_status(container))
         and filters.exact("ancestor", container.config.image, full_name(container.config.image))
         and filters.exact("health", container.state.health.status if container.state.health else "none")
