@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
 
 from tests.unit.api.living import Living
 
 from fairlead.daemon.cluster.managing import Managing, Outlet
 from fairlead.model.cluster_commands import NodeSaid, SessionOpened
-from fairlead.model.runspec import LogLine
 from fairlead.model.service import Task, TaskState, TaskStatus
 from fairlead.model.session import (
     Assignments,
@@ -38,7 +36,6 @@ class Agents:
         self._beats: list[asyncio.Task[None]] = []
 
     def __enter__(self) -> Agents:
-        self._living.node.swarm.log_source = _hello
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -109,7 +106,3 @@ def _life(task: Task) -> list[TaskStatus]:
         return [TaskStatus(TaskState.FAILED, message="started", error="task: non-zero exit (3)", exit_code=3)]
     ports = tuple(port for port in task.ports if port.mode == "host")
     return [TaskStatus(TaskState.RUNNING, message="started", container_id="c" * 64, pid=7, ports=ports)]
-
-
-async def _hello(task: Task, follow: bool, tail: int | None, since: float | None) -> AsyncIterator[LogLine]:
-    yield LogLine("stdout", f"hello from {task.slot}\n".encode(), "2026-01-01T00:00:00.000000000Z")

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import AsyncIterator
 
 from fairlead.api.contract_swarm import FAULTY, IN_SWARM, Brain, InitWish, JoinWish, Leader, SwarmStatus
 from fairlead.daemon.cluster.brain import ClusterBrain
 from fairlead.daemon.cluster.managing import Managing
-from fairlead.daemon.cluster.work import LogSource, no_logs
+from fairlead.daemon.cluster.work import LogSource
 from fairlead.manager.manager import Manager
 from fairlead.model import codes
 from fairlead.model.cluster import ClusterNode, NodeDescription
 from fairlead.model.cluster_commands import AdmitNode, InitCluster
 from fairlead.model.errors import Forbidden, Unavailable
 from fairlead.model.events import Notice
+from fairlead.model.runspec import LogLine
+from fairlead.model.service import Task
 from fairlead.pki import authority
 from fairlead.store.cluster_memory import MemoryClusterStore
 
@@ -32,7 +35,7 @@ class FakeSwarm:
         self.told: list[Notice] = []
         self.secured = 0
         self.elsewhere: Leader | None = None
-        self.log_source: LogSource = no_logs
+        self.log_source: LogSource = _hello
         self._managing: Managing | None = None
 
     @property
@@ -99,3 +102,9 @@ class FakeSwarm:
 
     async def _secure(self) -> None:
         self.secured += 1
+
+
+async def _hello(task: Task, follow: bool, tail: int | None, since: float | None) -> AsyncIterator[LogLine]:
+    """What every task has written."""
+    del follow, tail, since
+    yield LogLine("stdout", f"hello from {task.slot}\n".encode(), "2026-01-01T00:00:00.000000000Z")

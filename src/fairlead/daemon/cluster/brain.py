@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from fairlead.api.contract_swarm import NetworkUsage, Root
 from fairlead.daemon.cluster.managing import Managing
-from fairlead.daemon.cluster.work import ClusterWork, LogSource, no_logs
+from fairlead.daemon.cluster.work import ClusterWork, LogSource
 from fairlead.model.cluster import Cluster, ClusterNetwork, ClusterNode
 from fairlead.model.cluster_commands import ClusterCommand, UpdateCluster
 from fairlead.pki import authority, certificates
@@ -16,9 +16,7 @@ from fairlead.pki import authority, certificates
 class ClusterBrain:
     """Reads the brain's records, and hands it commands."""
 
-    def __init__(
-        self, managing: Managing, secured: Callable[[], Awaitable[None]], log_source: LogSource = no_logs
-    ) -> None:
+    def __init__(self, managing: Managing, secured: Callable[[], Awaitable[None]], log_source: LogSource) -> None:
         """``secured`` is awaited after each change of the cluster's spec: files are to be sealed as it says.
         ``log_source`` fetches the output of tasks."""
         self._managing = managing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 from fairlead.manager.state import State
-from fairlead.model.errors import Ambiguous, NotFound, Unavailable
+from fairlead.model.errors import Ambiguous, NotFound
 from fairlead.model.runspec import LogLine
 from fairlead.model.service import Service, Task
 
@@ -51,25 +51,3 @@ class ClusterWork:
     def logs(self, task: Task, *, follow: bool, tail: int | None, since: float | None) -> AsyncIterator[LogLine]:
         """What a task has written, wherever it runs."""
         return self._log_source(task, follow, tail, since)
-
-
-class _Unreachable:
-    """The output of a task whose node cannot be asked."""
-
-    def __init__(self, task: Task) -> None:
-        self._task = task
-
-    def __aiter__(self) -> _Unreachable:
-        return self
-
-    async def __anext__(self) -> LogLine:
-        raise Unavailable(
-            f"the output of task {self._task.id} cannot be fetched from node {self._task.node_id}",
-            hint="`fairlead logs` on that node shows it",
-        )
-
-
-def no_logs(task: Task, follow: bool, tail: int | None, since: float | None) -> AsyncIterator[LogLine]:
-    """The source of a leader that has no way to the nodes of tasks."""
-    del follow, tail, since
-    return _Unreachable(task)
