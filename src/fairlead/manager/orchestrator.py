@@ -79,7 +79,7 @@ def _settle(turn: Turn, service_id: str) -> None:
         if not known:
             services.forget(turn, service)
         return
-    if service.pending:
+    if not services.is_served(service):
         service = _served(turn, service)
     if service.spec.mode == GLOBAL:
         nodes = [node for node in turn.state.nodes.values() if slots.may_start(service, node)]
@@ -96,8 +96,8 @@ def _settle(turn: Turn, service_id: str) -> None:
 
 
 def _served(turn: Turn, service: Service) -> Service:
-    """With the virtual addresses that were not to be had before, if they are now."""
-    work, tried = turn.core.work, services.allocate(turn, service)
+    """With the ports and virtual addresses that it wants, as far as they are to be had now."""
+    work, tried = turn.core.work, services.serve(turn, service)
     if tried != service:
         service = turn.put_service(tried)
     if service.pending:

@@ -12,6 +12,7 @@ from fairlead.model.cluster import Lease
 from fairlead.model.cluster_commands import CreateService, RemoveService, UpdateService
 from fairlead.model.errors import Exhausted, NetError
 from fairlead.model.events import Notice
+from fairlead.model.network import PREDEFINED
 from fairlead.model.service import VIP, Service, ServiceSpec, ServiceVip
 from fairlead.pki.ids import new_cluster_id
 
@@ -36,6 +37,7 @@ def update(turn: Turn, command: UpdateService) -> Service:
     turn.state.put(changed)
     turn.tell_service("update", changed, **_difference(present.spec, changed.spec))
     turn.core.work.services[changed.id] = None
+    turn.core.work.services.update(turn.core.work.short)  # some may wait for ports that it had
     return changed
 
 
@@ -46,6 +48,7 @@ def remove(turn: Turn, command: RemoveService) -> Service:
     gone = turn.put_service(replace(present, removing=True))
     turn.tell_service("remove", gone)
     turn.core.work.services[gone.id] = None
+    turn.core.work.services.update(turn.core.work.short)  # some may wait for its ports
     return present
 
 
@@ -79,6 +82,27 @@ def allocate(turn: Turn, service: Service) -> Service:
             continue
         vips.append(ServiceVip(network_id, *leases.with_lengths(network, lease)))
     return replace(service, vips=tuple(vips), pending=pending)
+
+
+def is_served(service: Service) -> bool:
+    """Whether a service has all that its spec wants of ports and virtual addresses; not so after a rollback that nobody asked
+    for, or when something was exhausted."""
+    pairs = zip(service.spec.ports, service.ports, strict=False)
+    has_ports = len(service.ports) == len(service.spec.ports) and all(
+        has == replace(wish, published=wish.published or has.published) for wish, has in pairs
+    )
+    networks = {one.network for one in service.spec.task.networks if one.network not in PREDEFINED}
+    wanted = networks if service.spec.endpoint_mode == VIP else set()
+    return has_ports and not service.pending and {vip.network_id for vip in service.vips} == wanted
+
+
+def serve(turn: Turn, service: Service) -> Service:
+    """Give a service what its spec wants; what it cannot have is noted as pending."""
+    try:
+        with_ports = _published(turn, service)
+    except NetError as error:
+        return replace(service, pending=error.message)
+    return allocate(turn, with_ports)
 
 
 def resume(turn: Turn) -> None:

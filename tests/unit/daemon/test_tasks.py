@@ -297,6 +297,10 @@ def test_what_nobody_heard_is_told_again(run: Runs) -> None:
         bed.tasks.say_again(said)
         assert bed.tasks.unsaid() == said
         assert bed.tasks.unsaid() == ()
+        await bed.tasks.assign([task()], (), full=True)  # of a manager that has begun anew and knows less
+        assert bed.tasks.unsaid() == said
+        await bed.tasks.assign([replace(task(), status=said[0][1])], (), full=True)
+        assert bed.tasks.unsaid() == ()
 
     run(scenario)
 

@@ -129,6 +129,25 @@ def test_a_failing_update_goes_back_by_itself(world: ServiceWorld) -> None:
     world.check_end()
 
 
+def test_ports_and_networks_go_back_too_and_a_port_that_is_taken_by_then_is_waited_for(world: ServiceWorld) -> None:
+    sea, lake = world.network("sea"), world.network("lake")
+    world.create(spec("web", 2, "one", network="sea", ports=(ServicePort(80, 8080),)))
+    world.go()
+    broken = spec("web", 2, *BROKEN, network="lake", ports=(ServicePort(80, 9090),), restart=Restart(delay_s=1))
+    world.update("web", replace(broken, update=rule(failure_action=ROLLBACK, delay_s=5)))
+    assert [vip.network_id for vip in world.service().vips] == [lake.id]
+    taker = world.create(spec("taker", 1, ports=(ServicePort(80, 8080),)))
+    world.go(20)
+    assert world.service().pending.endswith(f"port '8080' is already in use by service '{taker.id}' as an ingress port")
+    assert {task.status.error for task in world.live() if not task.node_id} == {world.service().pending}
+    world.remove_service("taker")
+    world.go(40)
+    assert [vip.network_id for vip in world.service().vips] == [sea.id]
+    assert world.service().ports == (ServicePort(80, 8080),)
+    assert (_state(world), _of(world, "one")) == ("rollback_completed", 2)
+    world.check_end()
+
+
 def test_a_rollback_that_fails_is_paused(world: ServiceWorld) -> None:
     world.create(spec("web", 2, *BROKEN, restart=Restart(delay_s=300), rollback=rule(delay_s=2)))
     world.go()

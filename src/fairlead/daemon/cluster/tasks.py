@@ -130,6 +130,12 @@ class Tasks:
                 self._assigned[name] = replace(one, status=known.status) if known and further else one
                 self._touch(name)
         if full:
+            behind = {
+                name: None for name, task in told.items() if self._assigned[name].status.state > task.status.state
+            }
+            if behind:  # a manager that has begun anew may have lost what it was told
+                self._unsaid.update(behind)
+                self._news()
             for name in self._containers.keys() - self._assigned.keys() - self._works.keys():
                 self._spawn(name, self._remove_orphan(name))
 
