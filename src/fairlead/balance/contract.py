@@ -26,8 +26,9 @@ class Balancer(Protocol):
 
     name: str
 
-    def base_plan(self, netns: str, sizes: Collection[int]) -> Plan:
-        """What must exist before any aim of one of these ``sizes`` (numbers of targets) does."""
+    def base_plan(self, netns: str, sizes: Collection[int], untracked: Collection[str] = ()) -> Plan:
+        """What must exist before any aim of one of these ``sizes`` (numbers of targets) does. Packets from and to the
+        IPv4 addresses ``untracked`` are left out of connection tracking, which begins where balancing does."""
 
     def aim_plan(self, netns: str, aim: Aim) -> Plan:
         """What must exist for one; nothing without targets."""

@@ -22,7 +22,7 @@ FAMILY, TABLE = "inet", "fairlead-balance"
 #: The numbers drawn are kept in the packet's mark until it is translated: nftables looks up by a mark, and not by a random
 #: number itself. They begin here, so that they are nobody else's marks; a packet that leaves the namespace has none.
 FIRST_MARK = 0x0FA10000
-_HOOK = "type nat hook output priority -100"
+_HOOK, _EARLY_HOOK = "type nat hook output priority -100", "type filter hook output priority -300"
 
 
 class Nftables:
@@ -30,11 +30,13 @@ class Nftables:
 
     name = "nftables"
 
-    def base_plan(self, netns: str, sizes: Collection[int]) -> Plan:
+    def base_plan(self, netns: str, sizes: Collection[int], untracked: Collection[str] = ()) -> Plan:
         """The table, and a chain for each size."""
         if not sizes:
             return NOTHING
-        return Plan([*_table(netns), *(_chain(netns, _drawing(size), f"random mod {size}") for size in sizes)])
+        rules = tuple(f"ip {end} {address} notrack" for address in untracked for end in ("daddr", "saddr"))
+        aside = [Chain(netns, FAMILY, TABLE, "aside", rules, _EARLY_HOOK)] if rules else []
+        return Plan([*_table(netns), *aside, *(_chain(netns, _drawing(size), f"random mod {size}") for size in sizes)])
 
     def aim_plan(self, netns: str, aim: Aim) -> Plan:
         """The elements of one virtual address."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from fairlead.balance.board import Board, Task
+from fairlead.discovery.names import DNS_ADDRESS
 from fairlead.engine.core import Core, Turn, balance_owner
 from fairlead.engine.hearsay import NAMES_TTL_S
 from fairlead.engine.outcome import Register, Unregister
@@ -58,7 +59,8 @@ def plan(core: Core, endpoint_id: str, service_id: str) -> Plan:
     if sandbox is None or not sandbox.netns:
         return NOTHING
     if not service_id:
-        return core.balancer.base_plan(sandbox.netns, board.sizes)
+        # in namespaces of others our resolver is led to by connection tracking, in our own past it
+        return core.balancer.base_plan(sandbox.netns, board.sizes, () if sandbox.foreign else (DNS_ADDRESS,))
     found = NOTHING
     for aim in board.aims(service_id, bare(endpoint.ipv4 or endpoint.ipv6)):
         found |= core.balancer.aim_plan(sandbox.netns, aim)

@@ -14,6 +14,7 @@ from fairlead.gossip.identity import NodeId
 from fairlead.gossip.log import Record
 from fairlead.gossip.veil import Veil
 from fairlead.model.addresses import parse_mac
+from fairlead.model.backend import Backend, is_sound
 from fairlead.model.cluster import Peer, PeerNames
 from fairlead.model.errors import Invalid
 
@@ -89,7 +90,20 @@ def _sensible(fact: Fact) -> bool:
             parse_mac(fact.mac)
             ip_address(fact.vtep)
             return 0 <= fact.generation <= _GENERATION_MAX
+        if fact.backend is not None and not _serves(fact.backend):
+            return False
     except (ValueError, Invalid):
         return False
-    fits = all(0 < len(name) <= NAME_CHARACTERS_MAX and name.isprintable() for name in fact.names)
-    return fits and len(fact.names) <= NAMES_MAX
+    return _fit(fact.names)
+
+
+def _serves(backend: Backend) -> bool:
+    """Whether what is said of a service makes sense; raises ``ValueError`` if an address is none."""
+    for vip in filter(None, (backend.vip4, backend.vip6)):
+        ip_address(vip)
+    return is_sound(backend) and _fit(backend.names)
+
+
+def _fit(names: tuple[str, ...]) -> bool:
+    fits = all(0 < len(name) <= NAME_CHARACTERS_MAX and name.isprintable() for name in names)
+    return fits and len(names) <= NAMES_MAX

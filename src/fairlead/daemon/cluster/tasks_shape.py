@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
-from fairlead.model import codes
+from fairlead.model import backend, codes
 from fairlead.model.addresses import bare
+from fairlead.model.backend import Backend
 from fairlead.model.container import ContainerConfig
 from fairlead.model.endpoint import EndpointSettings, PortBinding, PortRequest
 from fairlead.model.errors import Invalid
@@ -80,6 +81,25 @@ def _place_of(task: Task, network: ServiceNetwork) -> EndpointSettings:
         ipv6=bare(leased.ipv6) if leased else "",
         aliases=(*shared, *(f"{TASKS}{name}" for name in shared)),
         driver_opts=network.driver_opts,
+        backend=_backend(task, network, shared),
+    )
+
+
+def _backend(task: Task, network: ServiceNetwork, shared: tuple[str, ...]) -> Backend | None:
+    """How it serves behind its service's virtual addresses there; None: the service has none, its names mean tasks."""
+    vip = next((one for one in task.vips if one.network_id == network.network), None)
+    if vip is None:
+        return None
+    chosen = {**task.balancing, **network.driver_opts}
+    weight = chosen.get(backend.WEIGHT, "")
+    return Backend(
+        task.service_id,
+        shared,
+        bare(vip.address),
+        bare(vip.ipv6),
+        weight=int(weight) if weight else 1,
+        algorithm=backend.algorithm_of(chosen),
+        prefer_local=chosen.get(backend.PREFER) == "local",
     )
 
 

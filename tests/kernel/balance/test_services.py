@@ -1,0 +1,151 @@
+"""A service's virtual address on three hosts: whoever asks, wherever, reaches each ready task, and is seen as himself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from tests.kernel.cluster.bed import SEA
+from tests.kernel.cluster.services import Fleet, spec
+from tests.kernel.one_host.programs import ECHO
+from tests.kernel.one_host.waiting import until
+
+from fairlead.balance.nftables import TABLE
+
+#: Connections after which each of three tasks was reached: the chance of missing one is below 1e-10.
+ENOUGH = 60
+#: Asks ``host`` (a name or an address) ``count`` times over ``proto`` and ``family`` who it is, and how we look to it; a
+#: line for each answer, "nobody" for none.
+_ASK = """
+import socket, sys
+host, proto, family, count = sys.argv[1:]
+family = socket.AF_INET6 if family == "6" else socket.AF_INET
+kind = socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM
+for _ in range(int(count)):
+    try:
+        where = socket.getaddrinfo(host, 7000, family, kind)[0][4]
+        with socket.socket(family, kind) as link:
+            link.settimeout(3)
+            link.connect(where)
+            if proto == "udp":
+                link.send(b"hello")
+            print(link.recv(4096).decode().strip(), flush=True)
+    except OSError as error:
+        print("nobody", error, flush=True)
+"""
+#: Says how many connections are tracked.
+_COUNT = 'print(open("/proc/sys/net/netfilter/nf_conntrack_count").read())'
+#: Greets as ECHO does, its tag is the host name.
+_GREET = ("/bin/sh", "-c", 'exec /usr/bin/python3 -ISc "$0" "$(hostname)" tcp:7000 udp:7000', ECHO)
+#: Nanoseconds; the program does not listen to requests to end.
+_HURRY = {"StopGracePeriod": 500_000_000}
+#: Nanoseconds that a dead task's successor waits: meanwhile two are left.
+_LATE = {"Delay": 3_000_000_000}
+TASKS = {"s1", "s2", "s3"}
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    found = Fleet(tmp_path_factory.mktemp("vip"), 3)
+    try:
+        found.network(SEA, "--ipv6", "--subnet", "10.77.0.0/24", "--subnet", "fd77::/64")
+        for host in found.hosts:
+            found.start(host, f"on-{host}")
+        found.create(spec("web", _GREET, 3, container={"Hostname": "s{{.Task.Slot}}", **_HURRY}, restart=_LATE))
+        found.settled("web", 3)
+        for host in found.hosts:
+            all_answer(found, host)
+        yield found
+        found.remove_service("web")
+    finally:
+        found.close()
+
+
+def all_answer(fleet: Fleet, host: str) -> None:
+    """Wait until each task answers a host's container, and nobody is silent: a program runs before it listens."""
+    said: list[Counter[str]] = []
+
+    def look() -> bool:
+        said.append(ask(fleet, host, f"on-{host}"))
+        return said[-1].keys() == TASKS
+
+    try:
+        until(look, f"all tasks answer on {host}")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {said[-1]}\n{fleet.told('web')}") from None
+
+
+def addresses(fleet: Fleet, host: str, container: str) -> dict[str, str]:
+    """A container's addresses, by family."""
+    place = fleet.inspect(host, container)["NetworkSettings"]["Networks"][SEA]
+    return {"4": place["IPAddress"], "6": place["GlobalIPv6Address"]}
+
+
+def ask(
+    fleet: Fleet, host: str, container: str, target: str = "web", proto: str = "tcp", family: str = "4"
+) -> Counter[str]:
+    """Who answered a container how often; each of them has seen it with its own address."""
+    words = ("/usr/bin/python3", "-c", _ASK, target, proto, family, str(ENOUGH))
+    said = [line.split() for line in fleet.run_inside(host, container, *words).splitlines()]
+    own = addresses(fleet, host, container)[family]
+    assert {words[1] for words in said if words[0] != "nobody"} <= {own}
+    return Counter(words[0] for words in said)
+
+
+@pytest.mark.parametrize("family", ["4", "6"])
+@pytest.mark.parametrize("proto", ["tcp", "udp"])
+def test_containers_on_every_host_reach_every_task_by_name(fleet: Fleet, proto: str, family: str) -> None:
+    for host in fleet.hosts:
+        assert ask(fleet, host, f"on-{host}", "web", proto, family).keys() == TASKS
+
+
+@pytest.mark.parametrize("family", ["4", "6"])
+@pytest.mark.parametrize("proto", ["tcp", "udp"])
+def test_tasks_reach_their_own_service(fleet: Fleet, proto: str, family: str) -> None:
+    for task in fleet.held():
+        assert ask(fleet, task.host, task.container, "web", proto, family).keys() == TASKS
+
+
+def test_the_name_means_the_address_that_inspect_shows(fleet: Fleet) -> None:
+    vips = [vip["Addr"].partition("/")[0] for vip in fleet.service("web")["Endpoint"]["VirtualIPs"]]
+    every = fleet.addresses(fleet.wanted("web"))
+    for host in fleet.hosts:
+        assert fleet.resolve(host, f"on-{host}", "web") == vips
+        assert set(fleet.resolve(host, f"on-{host}", "tasks.web")) == {one for one in every if ":" not in one}
+
+
+def test_questions_for_names_are_not_tracked_as_connections(fleet: Fleet) -> None:
+    fleet.resolve("h1", "on-h1", "web")
+    tracked = fleet.run_inside("h1", "on-h1", "/usr/bin/python3", "-c", _COUNT)
+    for _ in range(5):
+        assert fleet.resolve("h1", "on-h1", "web")
+    assert int(fleet.run_inside("h1", "on-h1", "/usr/bin/python3", "-c", _COUNT)) <= int(tracked)
+
+
+def test_a_service_by_names_only_has_no_virtual_address(fleet: Fleet) -> None:
+    fleet.create(spec("plain", _GREET, 2, container=_HURRY, endpoint={"Mode": "dnsrr"}))
+    try:
+        every = {one for one in fleet.addresses(fleet.settled("plain", 2)) if ":" not in one}
+        for host in fleet.hosts:
+            until(lambda host=host: set(fleet.resolve(host, f"on-{host}", "plain")) == every, "all are told")  # type: ignore[misc]
+    finally:
+        fleet.remove_service("plain")
+
+
+def test_a_killed_task_is_led_to_no_more_and_its_successor_is(fleet: Fleet) -> None:
+    task = fleet.wanted("web")[0]
+    (address,) = (one for one in fleet.addresses([task]) if ":" not in one)
+    fleet.kill_task(task)
+
+    def told(host: str) -> bool:
+        words = ("nft", "list", "table", "inet", TABLE)
+        return address not in fleet.run_inside(host, f"on-{host}", *words)
+
+    for host in fleet.hosts:
+        until(lambda host=host: told(host), f"{host} leads nobody to the dead task")  # type: ignore[misc]
+        answers = ask(fleet, host, f"on-{host}")
+        assert len(answers.keys()) == 2 and answers.keys() < TASKS, answers
+    fleet.settled("web", 3)
+    for host in fleet.hosts:
+        all_answer(fleet, host)
