@@ -267,6 +267,8 @@ class Tasks:
                 await self._remove(task_id, step.container_id)
             case Drop():
                 async with self._writing:
+                    if not self._assigned[task_id].gone:
+                        return  # a manager has named it again
                     await asyncio.to_thread((self._folder / f"{task_id}.json").unlink, missing_ok=True)
                     self._assigned.pop(task_id, None)
                 self._unbind(task_id)
