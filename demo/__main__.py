@@ -1,6 +1,7 @@
-"""The demo: two networks, four containers and a daemon that dies under a download; then three hosts as one cluster.
+"""The demo: two networks, four containers and a daemon that dies under a download; then three hosts as one cluster,
+and a stack of services on them.
 
-It uses only what a user has: ``fairlead``, ``curl``, ``ping``, ``dig``. ``./run demo`` starts it inside namespaces of
+It uses only what a user has: ``fairlead``, ``curl``, ``ping``, ``dig``, ``redis-cli``. ``./run demo`` starts it inside namespaces of
 its own. Exit code 0 means that every step held.
 """
 
@@ -15,11 +16,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from demo import cluster
+from demo import cluster, services
 from demo.story import Failed, Story, command_path
 
 LAB = "demo"
-STEPS = 12
+STEPS = 17
 PORT = 8080
 #: The download: long enough to outlive a daemon's death and return, at a rate that keeps it short.
 FILE_BYTES = 40 * 1024 * 1024
@@ -81,6 +82,11 @@ def play(story: Story, directory: Path, before: set[str]) -> None:
     cluster.form(story)
     cluster.overlay(story, directory)
     cluster.headless(story, LAB)
+    services.deploy(story, directory)
+    services.scale(story)
+    services.update(story, directory)
+    services.drain(story)
+    services.remove(story)
     cluster.end(story)
     gone(story, before)
 

@@ -28,6 +28,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--away", type=float, default=6.0, help="seconds that managers or a worker are away")
     group.addoption("--storms", type=int, default=3, help="rounds of the address reuse storm")
     group.addoption("--crowd", type=int, default=40, help="containers on one overlay")
+    group.addoption("--chaos", type=float, default=20.0, help="seconds for which tasks, daemons and hosts die")
+    group.addoption("--chaos-tasks", type=int, default=30, help="tasks meanwhile")
+    group.addoption("--chaos-seed", type=int, default=0, help="repeats a run's choices; 0: others each time")
     group.addoption("--cycles", type=int, default=60, help="rounds of making and removing in test_cycles")
 
 

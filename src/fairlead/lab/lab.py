@@ -80,6 +80,7 @@ class Lab:
         for host in hosts:
             daemons.remove_containers(host)
             daemons.stop(host)
+        identifiers |= sweep.containers(hosts)  # managers replaced what was being removed
         sweep.kill([layout.switch, *(host.place for host in hosts)], identifiers)
         sweep.remove_cgroups(identifiers)
         underlay.close_namespaces(layout)
