@@ -14,6 +14,7 @@ import sys
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from fairlead.api.server import serve
@@ -21,6 +22,7 @@ from fairlead.api.tls import TcpDoor
 from fairlead.api.tls import TlsFiles as TlsFiles
 from fairlead.daemon import faults, memory
 from fairlead.daemon.assembly import CLUSTER_FOLDER, Assembly, NodeOptions, assemble
+from fairlead.daemon.cluster import checksums
 from fairlead.daemon.cluster.agent import start_parts
 from fairlead.daemon.cluster.description import describe
 from fairlead.daemon.cluster.membership import Membership, Surroundings
@@ -104,10 +106,13 @@ async def _start(options: DaemonOptions, stack: AsyncExitStack, service: Service
         node.warnings,
     )
     targets = ForeignTargets(node.kernel, options.engines)
+    look = partial(checksums.look, node.kernel, paths.netns)
     swarm = Membership(
         Surroundings(
             Path(paths.state) / CLUSTER_FOLDER,
-            lambda place, managers: start_parts(node.carrier, node.gossiping, door, place, managers, reach=reach),
+            lambda place, managers: start_parts(
+                node.carrier, node.gossiping, door, place, managers, reach=reach, look=look
+            ),
             lambda: describe(facts),
             node.carrier.notices.add,
             random.SystemRandom(),

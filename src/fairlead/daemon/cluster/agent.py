@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fairlead.daemon.carrier import Carrier
-from fairlead.daemon.cluster import datapath, keepsake, stock
+from fairlead.daemon.cluster import checksums, datapath, keepsake, stock
 from fairlead.daemon.cluster.contract import Managers, Place, Session
 from fairlead.daemon.cluster.gossiping import GOSSIP_PORT, Gossiping
 from fairlead.daemon.cluster.tasks import Host, Tasks
@@ -91,8 +91,10 @@ class Agent:
         gossiping: Gossiping,
         host: Host,
         reach: Reach = pass_by,
+        look: checksums.Look = checksums.nowhere,
     ) -> None:
         self._place = place
+        self._look = look
         self._managers = managers
         self._carrier = carrier
         self._gossiping = gossiping
@@ -496,7 +498,8 @@ class Agent:
         await self._carrier.feed(told)
 
     async def _measure(self, before: datapath.Measured) -> None:
-        """Look what the way to the others carries; that takes a moment, for what is lost is waited for."""
+        """Look what the way to the others carries, and in what state it arrives; that takes a moment, for what is lost is
+        waited for."""
         hosts = self._hosts() or [str(address.host) for address in keepsake.peers(self._place.folder)]
         path = await asyncio.to_thread(datapath.measure, self._place, hosts)
         if path != before:
@@ -504,6 +507,11 @@ class Agent:
             if self._session is not None:
                 with suppress(NetError):
                     await self._session.send(StatusReport(replace(self._place.description, mtu=path.mtu)))
+        local = self._place.data_path or self._place.advertise
+        seen = await self._look(local, self._place.data_path_port, hosts)
+        judged = datapath.judged(path, self._place, seen)
+        if judged != path:
+            await self._tell_path(judged)
 
     async def _call_off(self) -> None:
         tasks = list(self._tasks)
@@ -529,9 +537,16 @@ def _held(ring: Ring) -> HeldKeys:
 
 
 async def start_parts(
-    carrier: Carrier, gossiping: Gossiping, host: Host, place: Place, managers: Managers, *, reach: Reach = pass_by
+    carrier: Carrier,
+    gossiping: Gossiping,
+    host: Host,
+    place: Place,
+    managers: Managers,
+    *,
+    reach: Reach = pass_by,
+    look: checksums.Look = checksums.nowhere,
 ) -> Agent:
-    """What runs on a member; ``host`` is the node as tasks need it."""
-    agent = Agent(place, managers, carrier, gossiping, host, reach)
+    """What runs on a member; ``host`` is the node as tasks need it, ``look`` sees in what state packets arrive."""
+    agent = Agent(place, managers, carrier, gossiping, host, reach, look)
     await agent.start()
     return agent

@@ -4,7 +4,8 @@ Tunnels add 50 bytes (70 over IPv6), and what does not fit is lost without a wor
 drops it: small requests work, large ones hang. So the routes are asked for their MTU, and then echo requests that may
 not be fragmented (RFC 8899's idea, with ICMP) show what really arrives. Answers may be forbidden; then the route is
 believed. Also looked at: whether packets from the data path address arrive at all (moby 53004), and whether the network
-card is known to compute wrong checksums within tunnels (moby 41775).
+card computes wrong checksums within tunnels (moby 41775): ``checksums`` sees it, and where it cannot, the names of drivers
+that are known to are believed, as long as the card is asked for checksums.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ import struct
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
 from fairlead.daemon.cluster import keepsake
+from fairlead.daemon.cluster.checksums import Seen
 from fairlead.daemon.cluster.contract import Place
 from fairlead.model.events import DataPath
 
@@ -44,8 +46,8 @@ FAULTY_DRIVERS = {"vmxnet3": frozenset({4789, 8472})}
 
 # linux/in.h, linux/in6.h, linux/sockios.h, linux/ethtool.h: what Python's socket does not name.
 _IP_MTU_DISCOVER, _IP_MTU, _IPV6_MTU_DISCOVER, _IPV6_MTU, _PMTUDISC_PROBE = 10, 14, 23, 24, 3
-_SIOCGIFCONF, _SIOCGIFMTU, _SIOCETHTOOL, _ETHTOOL_GDRVINFO = 0x8912, 0x8921, 0x8946, 3
-_IFREQ_BYTES, _NAME_BYTES, _DRVINFO_BYTES = 40, 16, 196
+_SIOCGIFCONF, _SIOCGIFMTU, _SIOCETHTOOL, _ETHTOOL_GDRVINFO, _ETHTOOL_GTXCSUM = 0x8912, 0x8921, 0x8946, 3, 0x16
+_IFREQ_BYTES, _NAME_BYTES, _DRVINFO_BYTES, _VALUE_BYTES = 40, 16, 196, 8
 _ECHO = struct.Struct("!BBHHH")
 _IPV4_HEADER_MIN, _IPV6_HEADER = 20, 40
 
@@ -111,6 +113,23 @@ def measure(place: Place, hosts: Sequence[str]) -> Measured:
             )
             mtu = carried
     return Measured(mtu, tuple(warnings))
+
+
+def judged(found: Measured, place: Place, seen: Seen | None) -> Measured:
+    """With what another node has seen of the checksums within tunnels, which weighs more than a driver's name."""
+    device = _device_of(_source(place))
+    if seen is None or not device:
+        return found
+    known = _card(device, place.data_path_port)
+    warnings = tuple(warning for warning in found.warnings if warning not in known)
+    if not seen.right:
+        spoilt = (
+            f"packets within tunnels arrive at {seen.host} with wrong checksums: the card of {device}, or something on the "
+            f"way, spoils them at UDP port {place.data_path_port} (moby 41775), and TCP through overlays will hang; "
+            f"{_remedy(device)}"
+        )
+        warnings = (*warnings, spoilt)
+    return replace(found, warnings=warnings)
 
 
 def _source(place: Place) -> str:
@@ -185,26 +204,34 @@ def _link_mtu(device: str) -> int:
 
 def _card(device: str, port: int) -> tuple[str, ...]:
     """What is known of the card's driver, in words."""
-    driver = _driver(device)
-    if port not in FAULTY_DRIVERS.get(driver, ()):
+    driver = _ethtool(device, _ETHTOOL_GDRVINFO, _DRVINFO_BYTES)[4:36].split(b"\0")[0].decode("ascii", "replace")
+    if port not in FAULTY_DRIVERS.get(driver, ()) or not any(_ethtool(device, _ETHTOOL_GTXCSUM, _VALUE_BYTES)[4:]):
         return ()
     warning = (
         f"the driver of {device} ({driver}) computes wrong checksums within tunnels at UDP port {port} (moby 41775): "
-        f"`ethtool -K {device} tx-checksum-ip-generic off`, or another `--data-path-port`"
+        f"{_remedy(device)}"
     )
     return (warning,)
 
 
-def _driver(device: str) -> str:
-    info = bytearray(struct.pack("I", _ETHTOOL_GDRVINFO) + bytes(_DRVINFO_BYTES - 4))
-    view = (ctypes.c_char * len(info)).from_buffer(info)
+def _remedy(device: str) -> str:
+    return (
+        f"`ethtool -K {device} tx-checksum-ip-generic off` on this node, and at each start of it, or another "
+        "`--data-path-port` for the cluster"
+    )
+
+
+def _ethtool(device: str, command: int, size: int) -> bytes:
+    """What the driver answers; empty when it does not."""
+    answer = bytearray(struct.pack("I", command) + bytes(size - 4))
+    view = (ctypes.c_char * size).from_buffer(answer)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         try:
             name = device.encode().ljust(_NAME_BYTES, b"\0")
             fcntl.ioctl(asking, _SIOCETHTOOL, struct.pack("16sP16x", name, ctypes.addressof(view)))
         except OSError:
-            return ""
-    return bytes(info[4:36]).split(b"\0")[0].decode("ascii", "replace")
+            return b""
+    return bytes(answer)
 
 
 def _carried(source: str, host: str, mtu: int, until: float) -> int | None:
