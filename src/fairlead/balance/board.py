@@ -80,6 +80,15 @@ class Board:
         del self._services[service_id]
         return {service_id} | self._disclaim(service_id, service.told)
 
+    def task(self, endpoint_id: str) -> Task | None:
+        """What is known of an endpoint."""
+        service_id = self._service_of.get(endpoint_id)
+        return self._services[service_id].tasks[endpoint_id] if service_id else None
+
+    def local(self) -> list[str]:
+        """The endpoints of this node."""
+        return [key for service in self._services.values() for key, task in service.tasks.items() if task.local]
+
     def __iter__(self) -> Iterator[str]:
         """Ids of the services that have a ready task."""
         return iter(self._services)

@@ -12,13 +12,14 @@ from collections.abc import Collection
 
 from fairlead.balance.board import Board, Task
 from fairlead.discovery.names import DNS_ADDRESS
-from fairlead.engine.core import Core, Turn, balance_owner
+from fairlead.engine.core import BALANCE, Core, Turn, balance_owner
 from fairlead.engine.hearsay import NAMES_TTL_S
 from fairlead.engine.outcome import Register, Unregister
 from fairlead.model.addresses import bare
 from fairlead.model.cluster import PeerNames
 from fairlead.model.endpoint import Endpoint
 from fairlead.model.network import Network
+from fairlead.model.state import lease_at
 from fairlead.plan.objects import NOTHING, Plan
 
 
@@ -27,25 +28,32 @@ def put(turn: Turn, network: Network, names: PeerNames, *, is_local: bool) -> No
     if names.backend is None:
         drop(turn, network.id, names.endpoint_id)
         return
-    board = turn.core.boards.setdefault(network.id, Board())
-    sizes = len(board.sizes)
+    turn.core.boards.setdefault(network.id, Board())
     task = Task(names.backend, bare(names.ipv4), bare(names.ipv6), is_local, names.ports)
-    _changed(turn, network.id, board.put(names.endpoint_id, task), anew=len(board.sizes) != sizes)
+    _change(turn, network.id, names.endpoint_id, task)
 
 
 def drop(turn: Turn, network_id: str, endpoint_id: str) -> None:
     """An endpoint gets nothing any more."""
-    board = turn.core.boards.get(network_id)
-    if board is not None:
-        sizes = len(board.sizes)
-        _changed(turn, network_id, board.drop(endpoint_id), anew=len(board.sizes) != sizes)
+    if network_id in turn.core.boards:
+        _change(turn, network_id, endpoint_id, None)
+
+
+def locals_of(core: Core, owners: Collection[str]) -> set[tuple[str, str]]:
+    """(network, endpoint) of this node's own endpoints in the networks of these plan owners, and of those that were."""
+    networks = {owner.split(":")[1] for owner in owners if owner.startswith(BALANCE)}
+    found: set[tuple[str, str]] = set()
+    for network_id in networks & core.boards.keys():
+        found |= {(network_id, endpoint_id) for endpoint_id in core.boards[network_id].local()}
+        found |= {(network_id, endpoint.id) for endpoint in core.state.endpoints_of_network(network_id)}
+    return found
 
 
 def touch(turn: Turn, endpoint: Endpoint) -> None:
     """An endpoint has joined a network that spans nodes, or has left it: its plans are to be derived anew."""
     board = turn.core.boards.get(endpoint.network_id)
     if board is not None:
-        turn.owners |= {balance_owner(endpoint.id, service_id): None for service_id in ("", *board)}
+        turn.owners |= {balance_owner(endpoint, service_id): None for service_id in ("", *board)}
 
 
 def plan(core: Core, endpoint_id: str, service_id: str) -> Plan:
@@ -63,18 +71,36 @@ def plan(core: Core, endpoint_id: str, service_id: str) -> Plan:
         return core.balancer.base_plan(sandbox.netns, board.sizes, () if sandbox.foreign else (DNS_ADDRESS,))
     found = NOTHING
     for aim in board.aims(service_id, bare(endpoint.ipv4 or endpoint.ipv6)):
-        found |= core.balancer.aim_plan(sandbox.netns, aim)
+        if not _is_place(core, endpoint.network_id, aim.vip):
+            found |= core.balancer.aim_plan(sandbox.netns, aim)
     return found
 
 
 def plans(core: Core) -> dict[str, Plan]:
     """Those of all endpoints, by owner."""
     return {
-        balance_owner(endpoint.id, service_id): plan(core, endpoint.id, service_id)
+        balance_owner(endpoint, service_id): plan(core, endpoint.id, service_id)
         for network_id, board in core.boards.items()
         for endpoint in core.state.endpoints_of_network(network_id)
         for service_id in ("", *board)
     }
+
+
+def _is_place(core: Core, network_id: str, address: str) -> bool:
+    """Whether an endpoint has the address: no service takes its connections away, whatever is said."""
+    told = core.hearsay.get(network_id)
+    return (told is not None and address in told.claims) or lease_at(core.state, network_id, address) is not None
+
+
+def _change(turn: Turn, network_id: str, endpoint_id: str, task: Task | None) -> None:
+    board = turn.core.boards[network_id]
+    before, sizes = board.task(endpoint_id), len(board.sizes)
+    turn.undo.append(lambda: _set(board, endpoint_id, before))
+    _changed(turn, network_id, _set(board, endpoint_id, task), anew=len(board.sizes) != sizes)
+
+
+def _set(board: Board, endpoint_id: str, task: Task | None) -> set[str]:
+    return board.drop(endpoint_id) if task is None else board.put(endpoint_id, task)
 
 
 def _changed(turn: Turn, network_id: str, services: Collection[str], *, anew: bool) -> None:
@@ -82,8 +108,8 @@ def _changed(turn: Turn, network_id: str, services: Collection[str], *, anew: bo
     board = turn.core.boards[network_id]
     for endpoint in turn.state.endpoints_of_network(network_id) if services else ():
         if anew:
-            turn.owners[balance_owner(endpoint.id)] = None
-        turn.owners |= {balance_owner(endpoint.id, service_id): None for service_id in services}
+            turn.owners[balance_owner(endpoint)] = None
+        turn.owners |= {balance_owner(endpoint, service_id): None for service_id in services}
     for service_id in sorted(services):
         seen = board.seen(service_id)
         if seen is None or network is None or not seen.names:

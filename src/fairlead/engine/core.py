@@ -30,6 +30,8 @@ _NO_DRIVER = Null("")
 
 #: Owner of what belongs to the node and no network or sandbox.
 NODE_OWNER = "node"
+#: How owners begin of what leads connections to the tasks of services.
+BALANCE = "balance:"
 
 
 def network_owner(network_id: str) -> str:
@@ -52,10 +54,10 @@ def peer_owner(network_id: str, address: str) -> str:
     return f"peer:{network_id}:{address}"
 
 
-def balance_owner(endpoint_id: str, service_id: str = "") -> str:
+def balance_owner(endpoint: Endpoint, service_id: str = "") -> str:
     """The plan owner of what leads connections from an endpoint to the tasks of a service; without a service, of what they
     have in common."""
-    return f"balance:{endpoint_id}:{service_id}"
+    return f"{BALANCE}{endpoint.network_id}:{endpoint.id}:{service_id}"
 
 
 @dataclass(slots=True)

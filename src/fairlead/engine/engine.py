@@ -316,7 +316,7 @@ class Engine:
             network_id, _, address = identifier.partition(":")
             return peers.plan(self.core, network_id, address)
         if kind == "balance":
-            endpoint_id, _, service_id = identifier.partition(":")
+            _, endpoint_id, service_id = identifier.split(":")
             return balancing.plan(self.core, endpoint_id, service_id)
         return NOTHING
 
@@ -332,6 +332,7 @@ class Engine:
         turn = Turn(self.core, now, at)
         for change in reversed(pending.outcome.changes):
             _revert(turn, change)
+        presence.realign(turn, pending.outcome.plans)
         chosen = _chosen_ports(pending) if isinstance(failure.error, PortInUse) else None
         if chosen and len(pending.busy) < PORT_ATTEMPTS:
             undone = turn.state.settle()

@@ -3,6 +3,8 @@ it is ready, and both taken back in the other order."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from fairlead.discovery.wire import TTL_S
 from fairlead.engine import balancing, leases, peers
 from fairlead.engine.core import Turn
@@ -81,15 +83,20 @@ def register(turn: Turn, endpoint: Endpoint) -> None:
     spans = turn.core.spanning(network) is not None
     if spans and not is_ready(turn, endpoint):
         return
-    backend, ipv4, ipv6 = endpoint.settings.backend, bare(endpoint.ipv4), bare(endpoint.ipv6)
-    names = tuple(name for name in endpoint.dns_names if backend is None or name not in backend.names)
+    told = _told(turn, endpoint)
     ttl_s = NAMES_TTL_S if spans else TTL_S
-    ports = _ports(turn, endpoint)
-    turn.say(Register(network.id, network.name, endpoint.id, names, ipv4, ipv6, ttl_s, ports))
+    turn.say(Register(network.id, network.name, endpoint.id, told.names, told.ipv4, told.ipv6, ttl_s, told.ports))
     if spans:
-        told = PeerNames(network.id, endpoint.id, names, ipv4, ipv6, ports, backend)
         turn.say(PublishNames(network.id, told))
         balancing.put(turn, network, told, is_local=True)
+
+
+def _told(turn: Turn, endpoint: Endpoint) -> PeerNames:
+    """What others are told of an endpoint that is ready; names of its service are not its own."""
+    backend = endpoint.settings.backend
+    names = tuple(name for name in endpoint.dns_names if backend is None or name not in backend.names)
+    addresses = bare(endpoint.ipv4), bare(endpoint.ipv6)
+    return PeerNames(endpoint.network_id, endpoint.id, names, *addresses, _ports(turn, endpoint), backend)
 
 
 def _ports(turn: Turn, endpoint: Endpoint) -> tuple[str, ...]:
@@ -120,6 +127,16 @@ def follow(turn: Turn, container: Container) -> None:
             register(turn, endpoint)
         else:
             _withdraw(turn, endpoint)
+
+
+def realign(turn: Turn, owners: Collection[str]) -> None:
+    """An operation that changed plans of these owners was undone: who is ready gets connections as before."""
+    for network_id, endpoint_id in sorted(balancing.locals_of(turn.core, owners)):
+        endpoint = turn.state.endpoints.get(endpoint_id)
+        if endpoint is not None and is_ready(turn, endpoint):
+            balancing.put(turn, turn.state.networks[network_id], _told(turn, endpoint), is_local=True)
+        else:
+            balancing.drop(turn, network_id, endpoint_id)
 
 
 def withdraw(turn: Turn, container: Container) -> tuple[str, ...]:
