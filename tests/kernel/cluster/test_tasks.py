@@ -304,6 +304,7 @@ def test_only_the_healthy_are_found_and_the_unhealthy_are_replaced(cluster: Clus
             lambda: [task for task in web.rows() if task["Status"]["State"] == "starting"], "it starts", PATIENCE_S
         )[0]
         host, name = web.host(starting), _name(starting)
+        until(lambda: cluster.inspect(host, name)["State"]["Running"], "its process runs", PATIENCE_S)
         assert cluster.resolve(host, name, "web") == [], "it is not healthy yet"
         cluster.cli(host, "exec", name, "touch", "/tmp/well")
         task = web.runs(1)[0]
@@ -362,3 +363,17 @@ def test_what_cannot_run_says_why(cluster: Cluster) -> None:
         finally:
             cluster.cli("h1", "service", "rm", "web")
             until(lambda web=web: not web.left(), "no container is left", PATIENCE_S)  # type: ignore[misc]
+
+
+def test_a_node_that_leaves_takes_its_tasks_with_it(cluster: Cluster) -> None:
+    """Nothing of the cluster is left on it, and the others do its work. The last test: the node does not come back."""
+    web = Tasks(cluster)
+    web.create(text=_WAIT)
+    web.runs()
+    cluster.cli("h3", "swarm", "leave")
+    listed: Any = cluster.api("h3").get("/containers/json", query={"all": True})
+    assert listed == []
+    assert "lake" not in cluster.cli("h3", "network", "ls")
+    assert "h3" not in {web.host(task) for task in web.runs()}
+    cluster.cli("h1", "service", "rm", "web")
+    until(lambda: not web.left(), "no container is left", PATIENCE_S)
