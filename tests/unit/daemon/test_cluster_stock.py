@@ -135,3 +135,13 @@ def test_what_is_called_back_is_told_of_at_once_and_given_back_when_it_is_free(s
     assert stock.surplus(()) == [lease(1), lease(2)]
     stock.taken_back([lease(1).id, lease(2).id])
     assert stock.surplus(()) == []
+
+
+def test_an_address_that_comes_again_is_given_back_again(state: State) -> None:
+    stock = Stock(state)
+    assert stock.returns([lease(1)]) == ((lease(1).id, 1),)
+    assert stock.returns([]) == (), "told once"
+    stock.taken_back([lease(1).id])
+    again = replace(lease(1), generation=7)
+    assert stock.welcome([again]) == (again,)
+    assert stock.returns([again]) == ((again.id, 7),)

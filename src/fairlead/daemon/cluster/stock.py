@@ -27,7 +27,8 @@ class Stock:
         self._reported: dict[str, tuple[int, str]] = {}
         #: Leases (id -> generation) that were given back, until a manager has taken them.
         self._returned: dict[str, int] = {}
-        self._returns_said: set[str] = set()
+        #: What of these was told in the present session. The same address may come and go again in it, by another generation.
+        self._returns_said: set[tuple[str, int]] = set()
         #: Leases (ids) that a manager wants back as soon as nobody uses them.
         self._recalled: set[str] = set()
         #: Networks of which a manager had no address left.
@@ -92,8 +93,9 @@ class Stock:
         """What is to be told to a manager as given back, (lease id, generation): those of a surplus that are gone from the
         records by now, and what was not said in this session yet."""
         self._returned.update((one.id, one.generation) for one in surplus if one.id not in self._state.leases)
-        news = tuple(entry for entry in self._returned.items() if entry[0] not in self._returns_said)
-        self._returns_said.update(name for name, _ in news)
+        news = tuple(entry for entry in self._returned.items() if entry not in self._returns_said)
+        self._returns_said.update(news)
+        self._returns_said.intersection_update(self._returned.items())
         return news
 
     def welcome(self, leases: Iterable[Lease]) -> tuple[Lease, ...]:
