@@ -1,6 +1,6 @@
 """Services in the Engine API's JSON, both ways.
 
-Beside Docker's fields: ``HostIP`` of a port, ``Addresses`` of a network, ``NotBalanced`` and ``Pending`` of a service.
+Beside Docker's fields: ``HostIP`` of a port, ``Addresses`` of a network, ``Pending`` of a service.
 Docker's own client drops fields that it does not know when it sends a spec back, so what is absent in an update stays.
 """
 
@@ -42,9 +42,6 @@ from fairlead.model.service import (
     UpdateRule,
     UpdateStatus,
 )
-
-#: What a service in mode ``vip`` says of its name as long as nothing carries connections to its virtual address.
-NOT_BALANCED = "the name of the service answers with the addresses of its tasks: its virtual address is not served yet"
 
 #: Characters of an image's name in the name that is made of it; names are labels of DNS (63 octets).
 _NAME_WORDS = 40
@@ -222,8 +219,12 @@ def _endpoint_json(service: Service) -> dict[str, object]:
     if service.ports:
         body["Ports"] = [port_json(port) for port in service.ports]
     if service.vips:
-        body["VirtualIPs"] = [{"NetworkID": vip.network_id, "Addr": vip.address} for vip in service.vips]
-        body["NotBalanced"] = NOT_BALANCED
+        body["VirtualIPs"] = [
+            {"NetworkID": vip.network_id, "Addr": address}
+            for vip in service.vips
+            for address in (vip.address, vip.ipv6)
+            if address
+        ]
     return body
 
 

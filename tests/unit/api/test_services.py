@@ -275,14 +275,13 @@ class TestServices:
         manager.client.post(path, after["Spec"], {"version": after["Version"]["Index"], "rollback": "previous"})
         assert get(manager, "/services/one")["Spec"]["Labels"] == {}
 
-    def test_of_a_virtual_address_say_that_nothing_serves_it_yet(self, manager: Living) -> None:
+    def test_in_mode_vip_have_an_address_in_each_network(self, manager: Living) -> None:
         network = _network(manager)
         make(manager, spec("one", Networks=[{"Target": "sea", "Aliases": ["w"]}]))
         endpoint = get(manager, "/services/one")["Endpoint"]
         assert endpoint["VirtualIPs"][0]["NetworkID"] == network
-        assert "answers with the addresses of its tasks" in endpoint["NotBalanced"]
         make(manager, {**spec("two", Networks=[{"Target": "sea"}]), "EndpointSpec": {"Mode": "dnsrr"}})
-        assert "NotBalanced" not in get(manager, "/services/two")["Endpoint"]
+        assert "VirtualIPs" not in get(manager, "/services/two")["Endpoint"]
 
     def test_go(self, manager: Living) -> None:
         make(manager, spec("one"))

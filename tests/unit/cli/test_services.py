@@ -206,7 +206,7 @@ def test_every_flag_arrives(shell: Shell) -> None:
         "  Memory:\t64MiB",
     ):
         assert line in words.splitlines(), line
-    assert "answers with the addresses of its tasks" in words
+    assert " Virtual IP:\t10.77.0." in words
     shell(
         "service", "update", "-d", "--network-rm", "sea", "--label-rm", "a", "--label-add", "x=y", "--publish-rm", "80",
         "--publish-add", "81", "--mount-rm", "/data", "--host-rm", "db", "--constraint-rm", "node.role==manager",

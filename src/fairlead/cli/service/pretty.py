@@ -124,8 +124,6 @@ def _reached(
     yield f"Endpoint Mode:\t{text(record(endpoint.get('Spec')).get('Mode'))}"
     for vip in records(endpoint.get("VirtualIPs")):
         yield f" Virtual IP:\t{text(vip.get('Addr'))} ({network_name(text(vip.get('NetworkID')))})"
-    if endpoint.get("NotBalanced"):
-        yield f" Note:\t\t{text(endpoint['NotBalanced'])}"
     ports = records(endpoint.get("Ports"))
     if ports:
         yield "Ports:"
