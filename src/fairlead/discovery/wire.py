@@ -59,8 +59,8 @@ _TYPE_CLASS = Struct("!HH")
 _RECORD = Struct("!HHIH")
 _NUMBER = Struct("!I")
 _OPT_RECORD = Struct("!BHHBBHH")
-#: Of a zone that exists in no other server's sight, so that there is nobody to ask and no mailbox (as RFC 7535 section
-#: 3.4): server ``localhost``, mailbox ``nobody.invalid``, then serial, refresh, retry, expire, and the time to live of
+#: Of a zone that exists in no other server's sight, so that there is nobody to ask and no mailbox (as RFC 6303 section
+#: 3): server ``localhost``, mailbox ``nobody.invalid``, then serial, refresh, retry, expire, and the time to live of
 #: negative answers (RFC 2308 section 4).
 _SOA_DATA = b"\x09localhost\0\x06nobody\x07invalid\0" + Struct("!IIIII").pack(1, 3600, 600, 86400, NEGATIVE_TTL_S)
 #: The root, which is the zone of single labels, and the zone of names whose network is not told.
