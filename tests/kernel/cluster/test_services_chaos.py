@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.kernel.cluster.bed import SEA
 from tests.kernel.cluster.services import Fleet, Held, duplicate_slots, holders, keepers, processes, spec
 from tests.kernel.one_host.waiting import until
 
@@ -35,7 +36,7 @@ _LOOK_S = 0.5
 def fleet(tmp_path: Path) -> Iterator[Fleet]:
     found = Fleet(tmp_path, _HOSTS)
     try:
-        found.network()
+        found.network(SEA, "--subnet", "10.90.0.0/20")  # more addresses than tasks
         yield found
     finally:
         found.close()
