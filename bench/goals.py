@@ -176,10 +176,29 @@ CLUSTER: dict[str, Goal] = {
     ),
     "cluster.name_visible.p99": Goal("ms", "the same; 99th percentile", (_at_most(250),)),
     "cluster.name_visible.start": Goal("ms", "the same from when its start is asked for; p50"),
+    "cluster.service_create": Goal(
+        "s",
+        "30 replicas on 3 hosts until all were reached by name; floor: 30 bare runc containers",
+        (_at_most(1.5, FLOOR),),
+    ),
     "cluster.alloc.at0": Goal("/s", "addresses allocated by the manager's brain, none held", (_at_least(5000),)),
     "cluster.alloc.at100000": Goal(
         "/s", "the same with 100,000 held", (_at_least(5000), _at_least(1 / _FLAT, "cluster.alloc.at0"))
     ),
+}
+
+BALANCING: dict[str, Goal] = {
+    "vip.connect": Goal("/s", "short connections to a virtual address, 10 tasks behind it", (_at_least(0.9, FLOOR),)),
+    "vip.connect.many": Goal(
+        "/s",
+        "the same to the last of 1,000 such services",
+        (_at_least(0.9, FLOOR), _at_least(1 / _FLAT, "vip.connect")),
+    ),
+    "vip.rtt": Goal("us", "one byte there and back through it; p50", (_at_most(1.05, FLOOR),)),
+    "vip.update.few": Goal("ms", "a task of 10 services comes or goes: from its record to Linux; p50"),
+    "vip.update": Goal("ms", "the same with 1,000 services", (_at_most(2), _at_most(_FLAT, "vip.update.few"))),
+    "vip.fill": Goal("ms", "a sandbox joins a network of 1,000 services"),
+    "vip.memory": Goal("MB", "100 sandboxes in a network of 1,000 services"),
 }
 
 OVERLAY: dict[str, Goal] = {
