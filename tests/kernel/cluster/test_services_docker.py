@@ -76,6 +76,8 @@ def test_a_stack_lives_and_goes(shell: Shell, tmp_path: Path) -> None:
     _runs(shell, "3/3")
     shell("service", "update", "--detach", "--env-add", "B=2", "shop_web")
     _state(shell, "completed")
+    shell("service", "rollback", "--detach", "shop_web")
+    _state(shell, "rollback_completed")
     shell("node", "update", "--availability", "drain", "h2")
     _runs(shell, "3/3", nodes={"h1"})
     shell("node", "update", "--availability", "active", "h2")
