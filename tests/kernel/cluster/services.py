@@ -140,21 +140,21 @@ class Fleet(Cluster):
         """Those that are to run."""
         return [task for task in self.tasks(*names) if task["DesiredState"] in ("running", "ready")]
 
-    def settled(self, name: str, replicas: int, patience_s: float = SETTLED_S, **how: str) -> list[dict[str, Any]]:
+    def settled(self, name: str, replicas: int, patience_s: float = SETTLED_S, state: str = "") -> list[dict[str, Any]]:
         """Wait until exactly the slots 1 to ``replicas`` run, and an update is in ``state``; the tasks."""
 
         def found() -> list[dict[str, Any]]:
             tasks = self.wanted(name)
             runs = [task for task in tasks if task["Status"]["State"] == "running"]
-            state = self.service(name).get("UpdateStatus", {}).get("State") if how else None
+            seen = self.service(name).get("UpdateStatus", {}).get("State", "") if state else ""
             right = len(tasks) == len(runs) == replicas == len({task["Slot"] for task in tasks})
-            return tasks if right and (not how or state == how["state"]) else []
+            return tasks if right and seen == state else []
 
         if replicas == 0:
             until(lambda: not self.wanted(name), f"{name} has no task", patience_s)
             return []
         try:
-            return until(found, f"{name} has {replicas} running tasks {how}", patience_s)
+            return until(found, f"{name} has {replicas} running tasks {state}", patience_s)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.told(name)}") from None
 

@@ -154,7 +154,7 @@ def test_a_crash_in_the_middle_changes_nothing_of_the_end(
         until(lambda: "ready" in fleet.nodes().get("h1", ""), "the manager is back")
         if not accepted(fleet):
             ask(fleet)
-        tasks = fleet.settled(_NAME, count, **({"state": state} if state else {}))
+        tasks = fleet.settled(_NAME, count, state=state)
         assert {tuple(task["Spec"]["ContainerSpec"]["Env"]) for task in tasks} == {(f"RELEASE={kept}",)}
         until(lambda: not fleet.faults({_NAME: count}), f"nothing twice, nothing left: {fault}", SETTLED_S)
         fleet.remove_service(_NAME)

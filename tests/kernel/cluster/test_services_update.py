@@ -76,12 +76,12 @@ def broken(wanted: dict[str, Any]) -> dict[str, Any]:
     return {**wanted, "TaskTemplate": {**task, "ContainerSpec": {**task["ContainerSpec"], "Command": list(_BROKEN)}}}
 
 
-def settles(fleet: Fleet, name: str, *states: str) -> Callable[[], dict[str, Any] | None]:
+def settles(fleet: Fleet, name: str, *states: str) -> Callable[[], dict[str, Any]]:
     """The update's status once it is in one of these states."""
 
-    def look() -> dict[str, Any] | None:
+    def look() -> dict[str, Any]:
         status: dict[str, Any] = fleet.service(name).get("UpdateStatus") or {}
-        return status if status.get("State") in states else None
+        return status if status.get("State") in states else {}
 
     return look
 
