@@ -146,7 +146,7 @@ class Carrier:
             await self._store.write(outcome.changes)
             self._reach("carrier.written")
             if outcome.plans:
-                await self._kernel.apply(outcome.plans)
+                await self._kernel.apply(self.engine.newest(outcome))
             if outcome.repair:
                 await self._repair()
         except NetError as error:
@@ -175,7 +175,7 @@ class Carrier:
         """Do what comes after the kernel, and tell what happened."""
         for message in outcome.messages:
             self._reach(f"act.{type(message).__name__}")
-            await self._act(message)
+            await self._act(self.engine.newest_message(message))
         self._reach("carrier.acted")
         for notice in outcome.notices:
             self._tell(notice)

@@ -14,13 +14,16 @@ from fairlead.balance.board import Board, Task
 from fairlead.discovery.names import DNS_ADDRESS
 from fairlead.engine.core import BALANCE, Core, Turn, balance_owner
 from fairlead.engine.hearsay import NAMES_TTL_S
-from fairlead.engine.outcome import Register, Unregister
+from fairlead.engine.outcome import Message, Register, Unregister
 from fairlead.model.addresses import bare
 from fairlead.model.cluster import PeerNames
 from fairlead.model.endpoint import Endpoint
 from fairlead.model.network import Network
 from fairlead.model.state import lease_at
 from fairlead.plan.objects import NOTHING, Plan
+
+#: How names of endpoints begin under which services are registered; no endpoint's id has a blank.
+_ENTRY = "service "
 
 
 def put(turn: Turn, network: Network, names: PeerNames, *, is_local: bool) -> None:
@@ -104,22 +107,25 @@ def _set(board: Board, endpoint_id: str, task: Task | None) -> set[str]:
 
 
 def _changed(turn: Turn, network_id: str, services: Collection[str], *, anew: bool) -> None:
-    network = turn.state.networks.get(network_id)
-    board = turn.core.boards[network_id]
     for endpoint in turn.state.endpoints_of_network(network_id) if services else ():
         if anew:
             turn.owners[balance_owner(endpoint)] = None
         turn.owners |= {balance_owner(endpoint, service_id): None for service_id in services}
-    for service_id in sorted(services):
-        seen = board.seen(service_id)
-        if seen is None or network is None or not seen.names:
-            turn.say(Unregister(network_id, _entry(service_id)))
-            continue
-        ports = board.ports(service_id)
-        who = (network_id, network.name, _entry(service_id), seen.names)
-        turn.say(Register(*who, seen.vip4, seen.vip6, NAMES_TTL_S, ports))
+    turn.say(*(_entry(turn.core, network_id, service_id) for service_id in sorted(services)))
 
 
-def _entry(service_id: str) -> str:
-    """As what a service's virtual addresses are registered among the endpoints of a network."""
-    return f"service {service_id}"
+def newest(core: Core, message: Message) -> Message:
+    """What is to be said now instead of a message of before: a service's names may lead elsewhere since."""
+    if isinstance(message, Register | Unregister) and message.endpoint_id.startswith(_ENTRY):
+        return _entry(core, message.network_id, message.endpoint_id.removeprefix(_ENTRY))
+    return message
+
+
+def _entry(core: Core, network_id: str, service_id: str) -> Register | Unregister:
+    """A service's virtual addresses, registered among the endpoints of a network."""
+    network, board = core.state.networks.get(network_id), core.boards.get(network_id)
+    seen = board.seen(service_id) if board is not None else None
+    if board is None or seen is None or network is None or not seen.names:
+        return Unregister(network_id, f"{_ENTRY}{service_id}")
+    who = (network_id, network.name, f"{_ENTRY}{service_id}", seen.names)
+    return Register(*who, seen.vip4, seen.vip6, NAMES_TTL_S, board.ports(service_id))

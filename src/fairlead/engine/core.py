@@ -30,8 +30,8 @@ _NO_DRIVER = Null("")
 
 #: Owner of what belongs to the node and no network or sandbox.
 NODE_OWNER = "node"
-#: How owners begin of what leads connections to the tasks of services.
-BALANCE = "balance:"
+#: How owners begin of addresses on other nodes, and of what leads connections to the tasks of services.
+PEER, BALANCE = "peer:", "balance:"
 
 
 def network_owner(network_id: str) -> str:
@@ -51,7 +51,7 @@ def endpoint_owner(endpoint_id: str) -> str:
 
 def peer_owner(network_id: str, address: str) -> str:
     """The plan owner of an address of a network that spans nodes, as long as it is on another node."""
-    return f"peer:{network_id}:{address}"
+    return f"{PEER}{network_id}:{address}"
 
 
 def balance_owner(endpoint: Endpoint, service_id: str = "") -> str:

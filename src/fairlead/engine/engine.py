@@ -22,9 +22,9 @@ from fairlead.engine import (
     restarts,
     sandboxes,
 )
-from fairlead.engine.core import NODE_OWNER, Core, Turn, endpoint_owner, network_owner, sandbox_owner
+from fairlead.engine.core import BALANCE, NODE_OWNER, PEER, Core, Turn, endpoint_owner, network_owner, sandbox_owner
 from fairlead.engine.holds import Held, Holds, Wanting
-from fairlead.engine.outcome import Outcome, Preview
+from fairlead.engine.outcome import Message, Outcome, Preview
 from fairlead.ipam.default import Ipam
 from fairlead.model import codes
 from fairlead.model.commands import (
@@ -192,6 +192,20 @@ class Engine:
         plans |= {sandbox_owner(box.id): sandboxes.plan(core, box) for box in core.state.sandboxes.values()}
         plans |= {endpoint_owner(one.id): sandboxes.endpoint_plan(core, one) for one in core.state.endpoints.values()}
         return plans | peers.plans(core) | balancing.plans(core)
+
+    def newest(self, outcome: Outcome) -> dict[str, Plan]:
+        """The plans of an outcome as they are to be applied now. What hangs on others' words, and not on records that are
+        kept from others meanwhile, may have been decided anew since: then the older plan must not come after the newer."""
+        if outcome.operation == self._operation:
+            return outcome.plans
+        return {
+            owner: self._plan_of(owner) if owner.startswith((BALANCE, PEER)) else plan
+            for owner, plan in outcome.plans.items()
+        }
+
+    def newest_message(self, message: Message) -> Message:
+        """A message as it is to be acted on now; see ``newest``."""
+        return balancing.newest(self.core, message)
 
     def handle(self, message: Command | Event, now: float, at: float) -> Outcome:
         """Decide. ``now`` is monotonic seconds, ``at`` epoch seconds. A command that cannot be met raises ``NetError``

@@ -48,6 +48,11 @@ def elsewhere(world: Cluster, number: int, backend: Backend | None = WEB) -> lis
 def led(world: Cluster) -> dict[str, tuple[str, ...]]:
     """Sandbox -> where its connections to the virtual address go."""
     world.check()
+    return led_now(world)
+
+
+def led_now(world: Cluster) -> dict[str, tuple[str, ...]]:
+    """The same while something is under way."""
     return {item.ns: item.targets for item in world.of(Backends) if isinstance(item, Backends)}
 
 
@@ -129,6 +134,21 @@ def test_what_is_refused_leaves_those_who_are_ready_where_they_were(world: Clust
     world.tell(ConnectNetwork("blue", "bob", EndpointSettings(backend=WEB)), Internal("no"))
     world.standing |= world.engine.plans()
     assert led(world) == before
+
+
+def test_what_was_decided_first_and_is_applied_last_does_not_undo_the_later(world: Cluster) -> None:
+    """Records are written before Linux is touched, facts without records have nothing to write and overtake."""
+    world.run("ann", "blue")
+    serve(world, "one")
+    slow = world.engine.handle(StopContainer("one"), 900.0, 900.0)
+    names = PeerNames(ID, "e20", ("task20",), "10.0.1.20", "", (), WEB)
+    quick = world.engine.handle(NamesSeen(ID, (("e20", names),)), 901.0, 901.0)
+    for outcome in (quick, slow):
+        world.standing |= world.engine.newest(outcome)
+    assert {*led_now(world).values()} == {("10.0.1.20",)} and len(led_now(world)) == 2
+    said = [world.engine.newest_message(message) for outcome in (quick, slow) for message in outcome.messages]
+    assert Register(ID, "blue", "service svc1", ("web",), VIP, "", NAMES_TTL_S) in said
+    assert Unregister(ID, "service svc1") not in said
 
 
 def test_after_a_restart_tables_are_as_before_once_the_others_are_told_of(world: Cluster) -> None:
