@@ -130,3 +130,15 @@ def test_the_command_line_does_it_all(tmp_path: Path) -> None:
     assert (down.returncode, down.stderr) == (0, "")
     assert lab("down").returncode == 0
     assert "is not up" in lab("status").stderr
+
+
+def test_down_removes_directories_that_the_lab_made_and_no_others(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    for base, left in ((there, True), (tmp_path / "a" / "b", False)):
+        lab = Lab(str(base), "lab", dict(os.environ))
+        lab.up(1, with_daemons=False)
+        lab.down()
+        assert base.exists() == left
+        assert base.parent.exists() == (base.parent == tmp_path)
+    assert tmp_path.exists()

@@ -8,11 +8,14 @@ import shutil
 import signal
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from fairlead.lab import daemons, identity, swarm, sweep, underlay
 from fairlead.lab.layout import Host, Layout, check_count, hosts_text, layout_of, resolv_conf_text
 from fairlead.model import codes
 from fairlead.model.errors import Conflict, Forbidden, NotFound
+
+_R = TypeVar("_R", int, list[str])
 
 #: Variables that would lead a daemon or a command elsewhere than to its own host.
 _NOT_INHERITED = ("FAIRLEAD_HOST", "DOCKER_HOST", "NOTIFY_SOCKET")
@@ -51,7 +54,9 @@ class Lab:
         """
         check_count(count)
         _need_root()
-        Path(self._layout.base).mkdir(parents=True, exist_ok=True)
+        base = Path(self._layout.base)
+        made = [str(place) for place in (base, *base.parents) if not place.exists()]
+        base.mkdir(parents=True, exist_ok=True)
         try:
             Path(self._layout.root).mkdir(mode=0o755)
         except FileExistsError:
@@ -59,7 +64,7 @@ class Lab:
                 f"the lab {self._layout.name} is up already", hint=f"{self._hint('down')} first", code=codes.LAB
             ) from None
         try:
-            hosts = self._furnish(count)
+            hosts = self._furnish(count, made)
             if with_daemons:
                 self._start(hosts)
                 if with_swarm:
@@ -84,12 +89,13 @@ class Lab:
         sweep.kill([layout.switch, *(host.place for host in hosts)], identifiers)
         sweep.remove_cgroups(identifiers)
         underlay.close_namespaces(layout)
+        made = self._recorded("made", [])
         shutil.rmtree(layout.root)
-        for directory in (Path(layout.base), Path(layout.base).parent):
+        for directory in made:
             try:
-                directory.rmdir()
+                Path(directory).rmdir()
             except OSError:
-                break  # another lab, or a directory that was there before us and is not empty
+                break  # another lab, or somebody else's files
         return True
 
     def status(self) -> tuple[HostStatus, ...]:
@@ -132,10 +138,10 @@ class Lab:
             raise Conflict(f"the daemon of {name} does not run", hint=self._hint(f"start {name}"), code=codes.LAB)
         return host
 
-    def _furnish(self, count: int) -> tuple[Host, ...]:
+    def _furnish(self, count: int, made: list[str]) -> tuple[Host, ...]:
         layout = self._layout
         hosts = layout.hosts(count)
-        Path(layout.record).write_text(json.dumps({"hosts": count}))
+        Path(layout.record).write_text(json.dumps({"hosts": count, "made": made}))
         underlay.open_namespaces(layout)
         underlay.make_switch(layout)
         for host in hosts:
@@ -153,10 +159,15 @@ class Lab:
 
     def _count(self) -> int:
         """How many hosts there are; 0 when the lab died before it knew."""
+        return self._recorded("hosts", 0)
+
+    def _recorded(self, key: str, otherwise: _R) -> _R:
+        """What the lab's record says, of the type of what is answered ``otherwise``."""
         try:
-            return int(json.loads(Path(self._layout.record).read_text())["hosts"])
+            found = json.loads(Path(self._layout.record).read_text())[key]
         except (OSError, ValueError, KeyError, TypeError):
-            return 0
+            return otherwise
+        return found if isinstance(found, type(otherwise)) else otherwise
 
     def _hint(self, verb: str) -> str:
         return f"fairlead lab {verb} --name {self._layout.name}"
