@@ -121,7 +121,8 @@ class Cluster:
 
     def resolve(self, host: str, name: str, target: str) -> list[str]:
         """The addresses that a name has for a container."""
-        return self.run_inside(host, name, "dig", "+short", "+tries=1", "+time=2", target).split()
+        said = self.run_inside(host, name, "dig", "+short", "+tries=1", "+time=2", target)
+        return [line for line in said.splitlines() if not line.startswith(";")]  # dig complains on the same stream
 
     def meets(self, host: str, name: str, target: str, patience_s: float = 15.0) -> None:
         """Wait until a container reaches another by its name."""
