@@ -83,12 +83,15 @@ POINTS = (
     "carrier.written",
     "carrier.applied",
     "carrier.refused",
-    *(f"act.{message.__name__}" for message in get_args(Message)),
+    *(f"act.{message.__name__}" for message in get_args(Message) if message not in get_args(Scoped)),
     "carrier.acted",
     "carrier.started",
     "carrier.running",
     "carrier.ended",
 )
+
+#: The acts that only members of a cluster come by.
+CLUSTER_POINTS = tuple(f"act.{message.__name__}" for message in get_args(Scoped))
 
 #: Does what a message of one type says; what it returns, if anything, is awaited.
 Action = Callable[[Any], Awaitable[None] | None]

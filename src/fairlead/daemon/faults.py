@@ -34,7 +34,13 @@ POINTS: tuple[str, ...] = (
     *recovery.POINTS,
 )
 #: Those that only members of a cluster come by.
-CLUSTER_POINTS: tuple[str, ...] = (*cluster_sqlite.POINTS, *managing.POINTS, *membership.POINTS, *tasks.POINTS)
+CLUSTER_POINTS: tuple[str, ...] = (
+    *cluster_sqlite.POINTS,
+    *carrier.CLUSTER_POINTS,
+    *managing.POINTS,
+    *membership.POINTS,
+    *tasks.POINTS,
+)
 
 
 def armed(environment: Mapping[str, str]) -> Reach:

@@ -244,9 +244,12 @@ class Voice:
         if self._joined:
             self._greet(now)
             return
-        seed = self._seeds[self._seed % len(self._seeds)]
+        # whoever has spoken to us meanwhile is there for certain, and a seed may be gone for good
+        met = [member.card.address for name in self._tree.reachable(CLUSTER) if (member := self.members.get(name))]
+        asked = (*self._seeds, *(address for address in met if address not in self._seeds))
+        seed = asked[self._seed % len(asked)]
         self._seed += 1
-        rounds = self._seed // len(self._seeds)
+        rounds = self._seed // len(asked)
         again = min(JOIN_AGAIN_S * 2**rounds, JOIN_AGAIN_S_MAX)
         self._join_due = now + JOIN_S + again
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.gossip.village import NET, Village
+from tests.unit.gossip.village import NET, Village, address_of
 
 from fairlead.gossip.contract import MemberChanged, MemberDown, RecordChanged
 from fairlead.gossip.members import Standing
@@ -46,6 +46,18 @@ def test_nobody_who_lives_is_ever_lost() -> None:
     village = Village(10).settled()
     village.run(60.0)
     assert not [event for events in village.events.values() for event in events if isinstance(event, MemberDown)]
+
+
+def test_a_node_joins_by_whom_it_meets_when_its_seeds_are_gone() -> None:
+    """A new life that knows one seed, which died meanwhile, is greeted by the others, and asks them."""
+    village = Village(3).settled()
+    village.run(5.0)
+    village.stop(0)
+    village.stop(2)
+    node = village.start(2, epoch=2)
+    node.join([address_of(0)], village.now)
+    village.drain(2)
+    assert village.run_until(lambda: node.snapshot().joined, 20.0) < 5.0
 
 
 def test_what_a_node_says_of_itself_may_change() -> None:
