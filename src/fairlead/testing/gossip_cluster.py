@@ -269,6 +269,7 @@ class Cluster(Hosts):
 
     def _members_differ(self, running: list[Player]) -> str | None:
         lives = {player.id: player.running for player in self.players if player.epoch}
+        last_lives: dict[NodeId, int] = {}
         for player in running:
             met = {member.id for member in player.core.members}
             for identifier, lives_on in lives.items():
@@ -281,6 +282,9 @@ class Cluster(Hosts):
                 if not wanted or (lives[member.id] and member.card.epoch != epoch):
                     other = self._by_id[member.id].node.index
                     return f"node {player.node.index} takes node {other} for {member.standing.name}, epoch {member.card.epoch}"
+                # who has not heard yet of a dead node's last life will take it for alive for a moment when it does
+                if last_lives.setdefault(member.id, member.card.epoch) != member.card.epoch:
+                    return f"node {player.node.index} knows another life of node {self._by_id[member.id].node.index}"
         return None
 
     def _records_differ(self, running: list[Player]) -> str | None:
