@@ -12,34 +12,18 @@ from fairlead.ipam.validate import check_pools
 from fairlead.model import codes, options
 from fairlead.model.addresses import is_v6
 from fairlead.model.commands import CreateNetwork, RemoveNetwork
-from fairlead.model.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
-from fairlead.model.ids import check_name, new_id
-from fairlead.model.network import PREDEFINED, SWARM, Network, Pool, PoolRequest
+from fairlead.model.errors import Forbidden, Invalid, NotFound, Unavailable
+from fairlead.model.ids import new_id
+from fairlead.model.network import SWARM, Network, Pool, PoolRequest, check_new_name
 
 #: Networks that an error names before it only counts.
 _NAMED_MAX = 5
-#: Reserved beside the predefined networks (Docker).
-_RESERVED = (*PREDEFINED, "default")
 
 
 def create(turn: Turn, command: CreateNetwork) -> Network:
     """Record a network and lease its subnets; raises ``Invalid``, ``Forbidden``, ``Conflict``, ``NotFound`` or
     ``Exhausted`` with nothing changed."""
-    if command.name in _RESERVED:
-        raise Forbidden(
-            f"operation is not permitted on predefined {command.name} network ",
-            hint="choose another name",
-            code=codes.NETWORK_PREDEFINED,
-        )
-    if not command.name.strip():
-        raise Invalid("network name cannot be empty", hint="give the network a name", code=codes.NAME_INVALID)
-    check_name("network", command.name)
-    if turn.state.network_named(command.name) is not None:
-        raise Conflict(
-            f"network with name {command.name} already exists",
-            hint="`fairlead network ls` lists what is there; choose another name",
-            code=codes.NETWORK_EXISTS,
-        )
+    check_new_name(command.name, taken=turn.state.network_named(command.name) is not None)
     if command.config_only or command.config_from:
         _check_config(command)
     if command.scope == SWARM or turn.core.drivers.spanning(command.driver) is not None:

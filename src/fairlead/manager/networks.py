@@ -16,15 +16,14 @@ from fairlead.model.cluster import ClusterNetwork
 from fairlead.model.cluster_commands import CreateClusterNetwork, GrowNetwork, RemoveClusterNetwork
 from fairlead.model.commands import CreateNetwork
 from fairlead.model.errors import Conflict, Forbidden, Invalid, NotImplementedHere
-from fairlead.model.ids import check_name, new_id
-from fairlead.model.network import PREDEFINED, Network, Pool, PoolRequest
+from fairlead.model.ids import new_id
+from fairlead.model.network import Network, Pool, PoolRequest, check_new_name
 
 #: Name of the network of published ports (Docker).
 INGRESS = "ingress"
 #: Bytes that VXLAN adds to each packet, by whether the outer packet is IPv6 (RFC 7348 section 5: outer Ethernet is not
 #: counted in an MTU; inner Ethernet 14, VXLAN 8, UDP 8, IPv4 20 or IPv6 40).
 OVERHEAD_BYTES = {False: 50, True: 70}
-_RESERVED = (*PREDEFINED, "default")
 
 
 def create(turn: Turn, command: CreateClusterNetwork) -> ClusterNetwork:
@@ -131,21 +130,7 @@ def hold(turn: Turn, network: ClusterNetwork, addresses: Mapping[str, Sequence[s
 def _check(turn: Turn, command: CreateClusterNetwork) -> None:
     """What makes no network of the cluster, whatever its subnets."""
     request = command.request
-    if request.name in _RESERVED:
-        raise Forbidden(
-            f"operation is not permitted on predefined {request.name} network ",
-            hint="choose another name",
-            code=codes.NETWORK_PREDEFINED,
-        )
-    if not request.name.strip():
-        raise Invalid("network name cannot be empty", hint="give the network a name", code=codes.NAME_INVALID)
-    check_name("network", request.name)
-    if turn.state.network_named(request.name) is not None:
-        raise Conflict(
-            f"network with name {request.name} already exists",
-            hint="`fairlead network ls` lists what is there; choose another name",
-            code=codes.NETWORK_EXISTS,
-        )
+    check_new_name(request.name, taken=turn.state.network_named(request.name) is not None)
     if request.driver not in ("", "overlay"):
         raise refusals.bad_argument(
             f"unsupported network driver {request.driver} for a network of scope swarm",

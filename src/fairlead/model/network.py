@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from fairlead.model import codes
+from fairlead.model.errors import Conflict, Forbidden, Invalid
+from fairlead.model.ids import check_name
+
 #: Networks that exist from the first start and can be neither created nor removed (Docker).
 PREDEFINED = ("bridge", "host", "none")
+#: Reserved beside the predefined networks (Docker).
+_RESERVED = (*PREDEFINED, "default")
 #: The local network through which sandboxes in networks of the cluster lead out, and publish ports of their node
 #: (Docker: docker_gwbridge).
 GATEWAY_BRIDGE = "fairlead_gwbridge"
@@ -74,3 +80,22 @@ class Network:
     def gateway(self, *, v6: bool) -> str:
         """The gateway address of the first pool of a family, or empty text."""
         return next((pool.gateway for pool in self.pools if pool.v6 == v6 and pool.gateway), "")
+
+
+def check_new_name(name: str, *, taken: bool) -> None:
+    """Raise ``Forbidden``, ``Invalid`` or ``Conflict``, in Docker's words, for what cannot be a new network's name."""
+    if name in _RESERVED:
+        raise Forbidden(
+            f"operation is not permitted on predefined {name} network ",
+            hint="choose another name",
+            code=codes.NETWORK_PREDEFINED,
+        )
+    if not name.strip():
+        raise Invalid("network name cannot be empty", hint="give the network a name", code=codes.NAME_INVALID)
+    check_name("network", name)
+    if taken:
+        raise Conflict(
+            f"network with name {name} already exists",
+            hint="`fairlead network ls` lists what is there; choose another name",
+            code=codes.NETWORK_EXISTS,
+        )
