@@ -58,10 +58,12 @@ ROOMS: dict[str, Room] = {
     "gossip": _room("L2", _LOW, "a protocol core has no peers among its siblings", "cryptography"),
     "discovery": _room("L2", _LOW, "a protocol core has no peers among its siblings", "dns"),
     "balance": _room("L2", _LOW, "service to plan, nothing else"),
-    "mesh": _room("L2", _LOW, "services to a proxy's configuration, nothing else", planned=True),
+    "mesh": _room("L2", _LOW, "services to a proxy's configuration, nothing else"),
     "pki": _room("L2", _LOW, "used by both ends of a session, so it knows neither", "cryptography"),
     "engine": _room("L3", f"{_LOW} {_L2}", "the engine decides; only the daemon joins it with the edges"),
-    "manager": _room("L3", f"{_LOW} ipam pki discovery", "the manager decides for all nodes; only the daemon joins it"),
+    "manager": _room(
+        "L3", f"{_LOW} ipam pki discovery mesh", "the manager decides for all nodes; only the daemon joins it"
+    ),
     "kernel": _room("E", _LOW, "an edge does what a plan says and decides nothing", "pyroute2"),
     "store": _room("E", _LOW, "an edge keeps what a change says and decides nothing", "msgspec aiohttp"),
     "plugins": _room("E", _LOW, "an edge speaks a protocol and decides nothing", "aiohttp msgspec", planned=True),

@@ -16,6 +16,7 @@ from fairlead.model.codes_cluster import CERTIFICATE_EXPIRED as CERTIFICATE_EXPI
 from fairlead.model.codes_cluster import CERTIFICATE_INVALID as CERTIFICATE_INVALID
 from fairlead.model.codes_cluster import CLUSTER_SPEC_INVALID as CLUSTER_SPEC_INVALID
 from fairlead.model.codes_cluster import GOSSIP_PORT as GOSSIP_PORT
+from fairlead.model.codes_cluster import HTTP_MESH_OFF as HTTP_MESH_OFF
 from fairlead.model.codes_cluster import JOIN_REPLAYED as JOIN_REPLAYED
 from fairlead.model.codes_cluster import KEYS_ROTATING as KEYS_ROTATING
 from fairlead.model.codes_cluster import MANAGER_LEAVES as MANAGER_LEAVES
@@ -41,6 +42,8 @@ from fairlead.model.codes_cluster import TOKEN_INVALID as TOKEN_INVALID
 from fairlead.model.codes_cluster import TOKEN_REFUSED as TOKEN_REFUSED
 from fairlead.model.codes_cluster import UNLOCK_KEY_INVALID as UNLOCK_KEY_INVALID
 from fairlead.model.codes_cluster import VNI_TAKEN as VNI_TAKEN
+from fairlead.model.codes_http import HTTP_LABEL_INVALID as HTTP_LABEL_INVALID
+from fairlead.model.codes_http import HTTP_ROUTE_TAKEN as HTTP_ROUTE_TAKEN
 
 #: Codes below this number only name a class of errors and tell no more than the message.
 NARROW_FROM = 1100

@@ -253,6 +253,12 @@ NO_PREVIOUS_SPEC = Code(
     "was rolled back already.",
     ("`fairlead service inspect` shows the specification.",),
 )
+HTTP_MESH_OFF = Code(
+    2105,
+    "the HTTP mesh is not enabled",
+    "No node of the cluster takes HTTP requests for services: nobody has switched that on, or it was switched off.",
+    ("`fairlead http-mesh enable` switches it on for all nodes.",),
+)
 KEYS_ROTATING = Code(
     2060,
     "keys are being rotated already",

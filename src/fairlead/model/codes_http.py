@@ -1,0 +1,23 @@
+"""The numbers of what can go wrong with the HTTP mesh; used as ``codes.NAME``, like all others."""
+
+from __future__ import annotations
+
+from fairlead.model.code import Code
+
+# 2200: the HTTP mesh
+HTTP_LABEL_INVALID = Code(
+    2201,
+    "a label for the HTTP mesh makes no sense",
+    "Labels that begin with fairlead.http., com.docker.ucp.mesh.http or com.docker.lb. say which requests a service gets. "
+    "One of them has a form or a value that is not known. Nothing was changed.",
+    ("The message names the label; docs/http-mesh.md lists all of them with their values.",),
+)
+HTTP_ROUTE_TAKEN = Code(
+    2202,
+    "another service has this route",
+    "Two services ask for the same host and path, so a request could go to either. Nothing was changed.",
+    (
+        "Give one of them another host or path.",
+        "`fairlead service inspect SERVICE` shows a service's labels.",
+    ),
+)
