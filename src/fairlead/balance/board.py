@@ -13,13 +13,14 @@ from fairlead.model.backend import CLIENT_IP, ROUND_ROBIN, Backend
 @dataclass(frozen=True, slots=True)
 class Task:
     """An endpoint that is ready. Addresses are bare, or empty; ``local``: on this node; ``ports`` are what it offers
-    (``80/tcp``)."""
+    (``80/tcp``), ``name`` is what it is called."""
 
     backend: Backend
     ipv4: str
     ipv6: str
     local: bool
     ports: tuple[str, ...] = ()
+    name: str = ""
 
 
 @dataclass(slots=True)
@@ -85,6 +86,15 @@ class Board:
         service_id = self._service_of.get(endpoint_id)
         return self._services[service_id].tasks[endpoint_id] if service_id else None
 
+    def endpoints(self, service_id: str) -> list[str]:
+        """Ids of a service's ready tasks' endpoints."""
+        return [*self._services[service_id].tasks] if service_id in self._services else []
+
+    def tasks(self, service_id: str) -> tuple[Task, ...]:
+        """A service's ready tasks, whether or not it has a virtual address."""
+        service = self._services.get(service_id)
+        return tuple(service.tasks[key] for key in sorted(service.tasks)) if service is not None else ()
+
     def local(self) -> list[str]:
         """The endpoints of this node."""
         return [key for service in self._services.values() for key, task in service.tasks.items() if task.local]
@@ -124,6 +134,9 @@ class Board:
             yield Aim(service_id, seen.vip6, tuple(task.ipv6 for task in tasks if task.ipv6), in_turn)
 
     def _settle(self, service: _Service) -> None:
+        if not _vips(service.told):
+            service.slots = ()
+            return
         service.slots = slots.arrange(service.slots, service.weights())
         if service.told.algorithm == CLIENT_IP:
             self.sizes.add(1)

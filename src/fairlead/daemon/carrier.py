@@ -12,7 +12,18 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar, get_args
 
-from fairlead.daemon.contract import Containers, Kernel, Leases, Namespaces, NoCluster, Resolvers, Scoped, Scopes, Store
+from fairlead.daemon.contract import (
+    Containers,
+    Crews,
+    Kernel,
+    Leases,
+    Namespaces,
+    NoCluster,
+    Resolvers,
+    Scoped,
+    Scopes,
+    Store,
+)
 from fairlead.daemon.errands import Errands
 from fairlead.daemon.files import NameFiles
 from fairlead.daemon.notices import Notices
@@ -22,6 +33,7 @@ from fairlead.engine.holds import Held, Wanting
 from fairlead.engine.outcome import (
     AlignHosts,
     CloseResolver,
+    Crew,
     Discard,
     EditHosts,
     ForgetNamespace,
@@ -83,7 +95,7 @@ POINTS = (
     "carrier.written",
     "carrier.applied",
     "carrier.refused",
-    *(f"act.{message.__name__}" for message in get_args(Message) if message not in get_args(Scoped)),
+    *(f"act.{message.__name__}" for message in get_args(Message) if message not in (*get_args(Scoped), Crew)),
     "carrier.acted",
     "carrier.started",
     "carrier.running",
@@ -91,7 +103,7 @@ POINTS = (
 )
 
 #: The acts that only members of a cluster come by.
-CLUSTER_POINTS = tuple(f"act.{message.__name__}" for message in get_args(Scoped))
+CLUSTER_POINTS = tuple(f"act.{message.__name__}" for message in (*get_args(Scoped), Crew))
 
 #: Does what a message of one type says; what it returns, if anything, is awaited.
 Action = Callable[[Any], Awaitable[None] | None]
@@ -115,6 +127,8 @@ class Carrier:
         #: Where the engine's part in the cluster goes, and who gets addresses of its networks for it.
         self.gossip: Scopes = NoCluster()
         self.leases: Leases = NoCluster()
+        #: Who leads requests to the tasks of services, by what they say.
+        self.crews: Crews = NoCluster()
         self._reach = reach
         self._store = store
         self._kernel = kernel
@@ -303,6 +317,7 @@ class Carrier:
             Wake: self._errands.wake,
             Probe: self._errands.probe,
             Discard: self._errands.discard,
+            Crew: lambda m: self.crews.crew(m.network_id, m.service_id),
             **dict.fromkeys((JoinScope, LeaveScope, Publish, PublishNames, Retract, RetractNames), self._speak),
         }
 
@@ -339,8 +354,8 @@ class Carrier:
         self.watch(container_id, monitor_pid)
 
     async def _terminate(self, message: Terminate) -> None:
-        """The signal, then SIGKILL when the time is over and the end has not come. The signal waits until other nodes know
-        that the container's names are gone, but no longer than the container itself may take."""
+        """The signal, then SIGKILL when the time is over and the end has not come. The signal waits until no node sends
+        anything to the container any more, but no longer than the container itself may take."""
         ended = self.exit_of(message.container_id)
         try:
             if message.networks and message.timeout_s > 0:
@@ -356,13 +371,17 @@ class Carrier:
             log.error("cannot signal", extra={"container": message.container_id, "error": str(error)})
 
     async def _told_of_end(self, message: Terminate, ended: asyncio.Future[int]) -> None:
-        told = asyncio.ensure_future(self.gossip.heard(message.networks))
+        told = asyncio.ensure_future(self.gossip.followed(message.networks))
         either: tuple[asyncio.Future[Any], ...] = (ended, told)
         _, late = await asyncio.wait(either, timeout=message.timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if told in late:
             told.cancel()
         elif not told.cancelled() and (error := told.exception()) is not None:
-            log.warning("not all nodes know that names are gone: %s", error, extra={"container": message.container_id})
+            log.warning(
+                "not all nodes have said that they send nothing more: %s",
+                error,
+                extra={"container": message.container_id},
+            )
 
     def _ended(self, container_id: str, code: int, at: float) -> None:
         self._spawn(self._end(container_id, code, at))

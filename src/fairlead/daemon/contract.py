@@ -104,9 +104,9 @@ class Scopes(Protocol):
     def tell(self, message: Scoped) -> None:
         """Have it said, or said no more."""
 
-    async def heard(self, networks: Collection[str]) -> None:
-        """Return when every living node that takes part in these networks knows all that was said there until now; at once
-        when there is nobody to know it."""
+    async def followed(self, networks: Collection[str]) -> None:
+        """Return when every living node that takes part in these networks does all that was said there until now: its
+        tables lead nobody elsewhere. At once when there is nobody."""
 
 
 class Leases(Protocol):
@@ -123,14 +123,22 @@ class Leases(Protocol):
         """What is leased is used in another way now."""
 
 
+class Crews(Protocol):
+    """Who leads requests to the tasks of services."""
+
+    async def crew(self, network_id: str, service_id: str) -> None:
+        """The ready tasks of a service in a network are others. Returns when no new request goes to those that left, or
+        after a moment in which that could not be done."""
+
+
 class NoCluster:
-    """``Scopes`` and ``Leases`` of a node in no cluster."""
+    """``Scopes``, ``Leases`` and ``Crews`` of a node in no cluster."""
 
     def tell(self, message: Scoped) -> None:
         """Nobody hears it."""
 
-    async def heard(self, networks: Collection[str]) -> None:
-        """Nobody is to hear anything."""
+    async def followed(self, networks: Collection[str]) -> None:
+        """Nobody is to follow anything."""
 
     async def want(self, network_id: str, count: int, address: str) -> None:
         """Raises ``Unavailable``."""
@@ -146,6 +154,9 @@ class NoCluster:
 
     def changed(self) -> None:
         """Nobody cares."""
+
+    async def crew(self, network_id: str, service_id: str) -> None:
+        """Nobody leads any."""
 
 
 class NoContainers:

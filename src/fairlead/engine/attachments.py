@@ -30,7 +30,7 @@ def create(turn: Turn, command: CreateSandbox) -> Sandbox:
             hint="`fairlead sandbox ls` lists them",
             code=codes.ALREADY_CONNECTED,
         )
-    return _make(turn, command.settings, command.foreign, passing=False)
+    return _make(turn, command.settings, command.foreign, passing=False, own=command.own)
 
 
 def connect(turn: Turn, command: ConnectNetwork) -> Endpoint:
@@ -146,7 +146,7 @@ def _check_not_ours(turn: Turn, foreign: Foreign) -> None:
             )
 
 
-def _make(turn: Turn, asked: SandboxSettings, foreign: Foreign | None, *, passing: bool) -> Sandbox:
+def _make(turn: Turn, asked: SandboxSettings, foreign: Foreign | None, *, passing: bool, own: bool = False) -> Sandbox:
     if foreign:
         _check_not_ours(turn, foreign)
         foreign = replace(foreign, holder="")
@@ -163,6 +163,7 @@ def _make(turn: Turn, asked: SandboxSettings, foreign: Foreign | None, *, passin
         settings=settings,
         foreign=foreign,
         passing=passing,
+        own=own,
     )
     turn.state.put(sandbox)
     turn.touch_sandbox(sandbox)

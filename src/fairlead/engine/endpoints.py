@@ -40,7 +40,7 @@ def join(
     (a network of the cluster on a node that is in none), and ``Wanting`` when its address must be asked for.
     """
     task_id = container.task_id if container else ""
-    _check_network(turn, network, task_id)
+    _check_network(turn, network, serves=bool(task_id) or sandbox.own)
     name = container.name if container else sandbox.name
     if leads_out:
         name = f"gateway_{short(sandbox.id)}"
@@ -78,8 +78,8 @@ def join(
     return endpoint
 
 
-def _check_network(turn: Turn, network: Network, task_id: str) -> None:
-    """Raise for a network that nobody can join now, or only tasks of services."""
+def _check_network(turn: Turn, network: Network, *, serves: bool) -> None:
+    """Raise for a network that nobody can join now, or only who serves there: tasks of services and the node itself."""
     if network.config_only:
         raise Forbidden(
             f"cannot create endpoint on configuration-only network {network.name}",
@@ -100,7 +100,7 @@ def _check_network(turn: Turn, network: Network, task_id: str) -> None:
             hint="`fairlead swarm join` makes it part of one",
             code=codes.NOT_A_MANAGER,
         )
-    if not network.attachable and not task_id:
+    if not network.attachable and not serves:
         raise Forbidden(
             f"Could not attach to network {network.name}: rpc error: code = PermissionDenied desc = network {network.name} "
             "not manually attachable",

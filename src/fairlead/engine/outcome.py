@@ -218,6 +218,14 @@ class RetractNames:
     endpoint_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """The ready tasks of a service in a network are others: whoever leads requests to them is to know."""
+
+    network_id: str
+    service_id: str
+
+
 Message = (
     Register
     | Unregister
@@ -242,6 +250,7 @@ Message = (
     | Retract
     | PublishNames
     | RetractNames
+    | Crew
 )
 
 

@@ -15,11 +15,12 @@ from fairlead.manager.samples import Samples
 from fairlead.manager.state import State
 from fairlead.manager.vnis import Vnis
 from fairlead.manager.work import Work
+from fairlead.mesh.wish import HttpRoute
 from fairlead.model.cluster import DOWN, Cluster, ClusterNetwork, ClusterNode
 from fairlead.model.cluster_commands import NodeSaid, RemoveClusterNetwork
 from fairlead.model.events import Notice
 from fairlead.model.ids import Chance
-from fairlead.model.service import Service
+from fairlead.model.service import Service, ServiceSpec
 from fairlead.model.session import Forget, KeyReport, ManagerMessage
 
 #: Generations that are put aside with one write, a choice: a manager that starts anew skips at most so many of 2^63.
@@ -82,6 +83,8 @@ class Core:
     swept: deque[str] = field(default_factory=deque)
     #: What is still to be done for services.
     work: Work = field(default_factory=Work)
+    #: Service -> its spec and the routes that its labels mean.
+    http: dict[str, tuple[ServiceSpec, tuple[HttpRoute, ...]]] = field(default_factory=dict)
 
     def living(self) -> Iterable[str]:
         """Ids of the nodes that may be alive: all but those that are down."""

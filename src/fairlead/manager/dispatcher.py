@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from fairlead.manager import forgetting, keys
+from fairlead.manager import forgetting, keys, routed
 from fairlead.manager.core import Session, Turn
 from fairlead.manager.state import Change
 from fairlead.model.cluster import Cluster, ClusterNetwork, ClusterNode, Lease
-from fairlead.model.service import Task, TaskState
+from fairlead.model.http_mesh import RoutedService
+from fairlead.model.service import Service, Task, TaskState
 from fairlead.model.session import RESTING, Assignments, Keys, ManagerView, NetworkAssignment, NodeView, Settings
 from fairlead.pki import rotation
 from fairlead.pki.authority import issuer_id, trusted
@@ -26,6 +27,7 @@ class _Delta:
     keys: bool = False
     node: bool = False
     settings: bool = False
+    routes: dict[str, RoutedService | None] = field(default_factory=dict)
 
 
 def full(turn: Turn, session: Session) -> None:
@@ -46,6 +48,7 @@ def full(turn: Turn, session: Session) -> None:
             forget=forgetting.pending(turn.core),
             recall=_left_over(turn, session.node_id),
             tasks=tuple(task for task in turn.state.roster.on_node(session.node_id).values() if _is_given(task)),
+            routes=routed.every(turn.state),
         ),
     )
 
@@ -96,6 +99,8 @@ def _push(turn: Turn, session: Session, delta: _Delta) -> None:
                 *(task_id for task_id, task in delta.tasks.items() if task is None),
                 *turn.unknown.get(node_id, ()),
             ),
+            routes=tuple(one for one in delta.routes.values() if one is not None),
+            routes_gone=tuple(service_id for service_id, one in delta.routes.items() if one is None),
         ),
     )
 
@@ -107,6 +112,8 @@ def _note(turn: Turn, change: Change, deltas: dict[str, _Delta]) -> None:
             _note_lease(turn, before, after, deltas)
         case (Task() | None) as before, (Task() | None) as after if before is not None or after is not None:
             _note_task(turn, before, after, deltas)
+        case (Service() | None) as before, (Service() | None) as after if before is not None or after is not None:
+            _note_service(turn, before, after, deltas)
         case _, ClusterNetwork() as network:
             if change.before is not None:
                 _note_network(turn, change.before, network, deltas)
@@ -116,13 +123,25 @@ def _note(turn: Turn, change: Change, deltas: dict[str, _Delta]) -> None:
             has_keys = before is None or _rings(before) != _rings(after)
             has_settings = before is None or _common(before) != _common(after)
             has_authority = before is None or before.authority != after.authority
+            is_moved = before is not None and before.http_mesh != after.http_mesh
+            routes = {one.id: one for one in routed.every(turn.state)} if is_moved else {}
             for node_id in sessions if has_keys or has_settings else ():
                 delta = deltas.setdefault(node_id, _Delta())
+                delta.routes |= routes
                 delta.keys |= has_keys
                 delta.settings |= has_settings
                 delta.node |= has_authority
                 if has_keys:
                     delta.networks |= dict.fromkeys(turn.state.networks_of(node_id))
+
+
+def _note_service(turn: Turn, before: Service | None, after: Service | None, deltas: dict[str, _Delta]) -> None:
+    """All nodes have the routes of all services, wherever their tasks are."""
+    had = routed.of(turn.state, before) if before is not None else None
+    has = routed.of(turn.state, after) if after is not None else None
+    if had != has and (service := after or before) is not None:
+        for node_id in turn.core.sessions:
+            deltas.setdefault(node_id, _Delta()).routes[service.id] = has
 
 
 def _note_lease(turn: Turn, before: Lease | None, after: Lease | None, deltas: dict[str, _Delta]) -> None:
@@ -200,6 +219,7 @@ def _common(cluster: Cluster) -> object:
         cluster.removed,
         cluster.spec.heartbeat_s,
         cluster.spec.certificate_s,
+        cluster.http_mesh,
     )
 
 
@@ -236,4 +256,5 @@ def _settings(turn: Turn) -> Settings:
         data_path_port=cluster.data_path_port,
         removed=tuple(cluster.removed),
         removed_keys=tuple(cluster.removed_keys),
+        http_mesh=cluster.http_mesh,
     )

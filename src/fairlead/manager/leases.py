@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from fairlead.ipam.prefixes import prefix
-from fairlead.manager import refusals
+from fairlead.manager import refusals, routed
 from fairlead.manager.core import Turn
 from fairlead.model import codes
 from fairlead.model.addresses import is_v6, parse_address
@@ -19,7 +19,7 @@ from fairlead.model.cluster import DOWN, ClusterNetwork, ClusterNode, Lease
 from fairlead.model.errors import Conflict, Exhausted, Forbidden, Invalid, NetError
 from fairlead.model.network import Pool
 from fairlead.model.service import TaskState
-from fairlead.model.session import RESTING, LeaseWish, NetworkGrant, NetworkWish
+from fairlead.model.session import OWN, RESTING, LeaseWish, NetworkGrant, NetworkWish
 
 #: Leases that a node is given when it begins to take part in a network: its reserve.
 RESERVE = 4
@@ -178,7 +178,8 @@ def by_pool(network: ClusterNetwork, held: Iterable[Lease]) -> dict[str, list[st
 def take_part(turn: Turn, node: ClusterNode, wish: NetworkWish) -> NetworkGrant | Later:
     """Let a node take part in a network: give it a reserve, and with it definition and keys."""
     network = turn.state.network(wish.network)
-    if not network.network.attachable:
+    may_join = network.network.attachable or (wish.own and routed.serves_in(turn.state, network.id))
+    if not may_join:
         raise Forbidden(
             f"Could not attach to network {wish.network}: rpc error: code = PermissionDenied desc = network "
             f"{network.network.name} not manually attachable",
@@ -188,7 +189,7 @@ def take_part(turn: Turn, node: ClusterNode, wish: NetworkWish) -> NetworkGrant 
     _check_stays(network)
     if not turn.state.places.at(node.id, network.id):
         try:
-            _give(turn, network, node.id, RESERVE)
+            _give(turn, network, node.id, RESERVE if network.network.attachable else 1)
         except Exhausted as error:
             return _from_reserves(turn, network, node.id, error)
     return NetworkGrant(network.id)
@@ -383,7 +384,7 @@ def call_back_all(turn: Turn, network: ClusterNetwork) -> Later | None:
             continue  # its node was removed
         if _is_ending(turn, lease):
             away, is_ending = away or _in_use(network, lease, node), True
-        elif lease.holder not in ("", RESTING, BALANCER):
+        elif lease.holder not in ("", RESTING, BALANCER, OWN):
             refusal = _in_use(network, lease, node)
             if turn.is_sure or node is None or node.state == DOWN or len(doubts) == _DOUBTS_MAX:
                 raise refusal

@@ -10,6 +10,7 @@ from fairlead.manager import (
     charter,
     dispatcher,
     forgetting,
+    http_mesh,
     keys,
     leases,
     networks,
@@ -30,6 +31,8 @@ from fairlead.model.cluster_commands import (
     ClusterEvent,
     CreateClusterNetwork,
     CreateService,
+    DisableHttpMesh,
+    EnableHttpMesh,
     GrowNetwork,
     InitCluster,
     NodeSaid,
@@ -242,6 +245,10 @@ class Manager:
                 return services.update(turn, command)
             case RemoveService():
                 return services.remove(turn, command)
+            case EnableHttpMesh():
+                return http_mesh.enable(turn, command)
+            case DisableHttpMesh():
+                return http_mesh.disable(turn)
             case CancelTicket():
                 waiting = self.core.waiting.pop(command.ticket, None)
                 if waiting is not None:

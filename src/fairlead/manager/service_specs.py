@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fairlead.manager import constraints, leases, refusals
+from fairlead.manager import constraints, leases, refusals, routed
 from fairlead.manager.core import Turn
 from fairlead.model import backend, codes
 from fairlead.model.addresses import is_v6, parse_address
@@ -66,7 +66,9 @@ def checked(turn: Turn, spec: ServiceSpec, present: Service | None) -> ServiceSp
         wrong = backend.fault(chosen)
         if wrong:
             raise _invalid(wrong, "what begins with fairlead.lb. says how connections to a service are shared out")
-    return replace(spec, task=replace(spec.task, networks=networks))
+    settled = replace(spec, task=replace(spec.task, networks=networks))
+    routed.check(turn, settled, present)
+    return settled
 
 
 def _check_name(turn: Turn, spec: ServiceSpec, present: Service | None) -> None:

@@ -18,7 +18,8 @@ WEIGHT_MAX = 100
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A place behind a service's virtual addresses (bare; IPv4, IPv6, or empty). ``names`` are those that lead there.
+    """A place behind a service's virtual addresses (bare; IPv4, IPv6, or empty). ``names`` are those that lead there. A
+    service without virtual addresses (``dnsrr``) has tasks all the same, which the HTTP mesh leads to.
     ``algorithm`` is one of ``ALGORITHMS``; ``weight`` 0 means no new connections, ``prefer_local`` that senders on a node
     with a task of the service use those."""
 
@@ -36,7 +37,7 @@ def is_sound(backend: Backend) -> bool:
     known = backend.algorithm in ALGORITHMS and 0 <= backend.weight <= WEIGHT_MAX
     identifier = backend.service_id
     named = 0 < len(identifier) <= _ID_CHARACTERS and identifier.isascii() and identifier.isalnum()
-    return known and named and bool(backend.vip4 or backend.vip6)
+    return known and named
 
 
 def fault(options: Mapping[str, str]) -> str:

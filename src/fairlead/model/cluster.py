@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fairlead.model.backend import Backend
+from fairlead.model.http_mesh import HttpMesh
 from fairlead.model.network import Network
 from fairlead.model.service import Service, Task
 
@@ -96,6 +97,8 @@ class Cluster:
     #: Epoch seconds at which the newest of the shared keys was made.
     keys_made: float = 0.0
     version: int = 1
+    #: None: the HTTP mesh is off.
+    http_mesh: HttpMesh | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,8 @@ class NodeDescription:
     gossip_key: str = ""
     #: Prefixes that the node has addresses in or routes to beside the cluster's networks; none of those may meet them.
     prefixes: tuple[str, ...] = ()
+    #: Why the node cannot be in encrypted networks; empty: it can.
+    no_encryption: str = "its version of Fairlead has no encrypted networks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +156,8 @@ class ClusterNode:
     #: Digest of the public key that it was admitted with; one key joins once.
     public_key: str = ""
     version: int = 1
+    #: Epoch seconds since which it is down; 0 while it is not.
+    down_since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +216,16 @@ class Counters:
     generation: int = 1
     vni: int = 4096
     id: str = "counters"
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """A node as one end of encrypted tunnels: its id in the cluster, where its tunnels end, and what it drew at random for its
+    present life (hexadecimal; empty: it cannot encrypt). A life ends when the kernel's states of it may have been lost."""
+
+    node_id: str
+    vtep: str
+    nonce: str
 
 
 @dataclass(frozen=True, slots=True)

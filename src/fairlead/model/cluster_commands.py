@@ -16,6 +16,7 @@ from fairlead.model.cluster import (
     NodeSpec,
 )
 from fairlead.model.commands import CreateNetwork
+from fairlead.model.http_mesh import HttpMesh
 from fairlead.model.network import PoolRequest
 from fairlead.model.service import ServiceSpec
 from fairlead.model.session import Hello, NodeMessage
@@ -166,6 +167,20 @@ class RemoveService:
 
 
 @dataclass(frozen=True, slots=True)
+class EnableHttpMesh:
+    """Have the HTTP mesh on every node like this, and make its network if it is not there; the answer is the ``Cluster``.
+    Said again with something else, it is changed."""
+
+    wish: HttpMesh
+
+
+@dataclass(frozen=True, slots=True)
+class DisableHttpMesh:
+    """Have it nowhere; the answer is the ``Cluster``. Its network stays; labels of services mean nothing until another
+    time."""
+
+
+@dataclass(frozen=True, slots=True)
 class CancelTicket:
     """Who waited for a ticket has gone: what is still waited for is given up."""
 
@@ -223,6 +238,8 @@ ClusterCommand = (
     | CreateService
     | UpdateService
     | RemoveService
+    | EnableHttpMesh
+    | DisableHttpMesh
     | CancelTicket
 )
 ClusterEvent = SessionOpened | SessionClosed | NodeSaid | Tick

@@ -69,10 +69,11 @@ class DisconnectNetwork:
 @dataclass(frozen=True, slots=True)
 class CreateSandbox:
     """Make a sandbox without a container: around a namespace of others, or (``foreign`` None) in a new, empty one. The
-    answer is the new ``Sandbox``."""
+    answer is the new ``Sandbox``. ``own``: it is the node's, which may join networks that only services may."""
 
     settings: SandboxSettings
     foreign: Foreign | None = None
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ class Sandbox:
     """A sandbox as stored. ``netns`` is the name of a namespace that we hold, empty for the host's own (mode ``host``).
     ``endpoints`` are endpoint ids in the order they were joined. Without a container (``container_id`` empty) it has
     ``settings`` of its own; ``foreign`` if the namespace was made by others; ``passing`` if it was made by a connect
-    and goes with its last endpoint; ``administered`` if a container in it may, or might once, change its network."""
+    and goes with its last endpoint; ``administered`` if a container in it may, or might once, change its network; ``own``
+    if the node made it for itself, so that it may join networks that only services may."""
 
     id: str
     container_id: str
@@ -44,6 +45,7 @@ class Sandbox:
     foreign: Foreign | None = None
     passing: bool = False
     administered: bool = False
+    own: bool = False
 
     @property
     def name(self) -> str:

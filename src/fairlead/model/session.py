@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fairlead.model.cluster import Lease, NodeDescription, Ring
+from fairlead.model.http_mesh import HttpMesh, RoutedService
 from fairlead.model.network import Network
 from fairlead.model.runspec import LogLine
 from fairlead.model.service import Task, TaskStatus
@@ -19,6 +20,8 @@ from fairlead.model.service import Task, TaskStatus
 FORGET_NODE, FORGET_LEASE = "node", "lease"
 #: Holder, in ``LeaseUse``, of an address that nobody uses any more and that is not forgotten everywhere yet.
 RESTING = "resting"
+#: Holder of an address that the node itself uses, and that it gives back when the network is to go.
+OWN = "node"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +61,11 @@ class Heartbeat:
 class NetworkWish:
     """Node: a container is to join this network (id, name or id prefix), let this node take part. The answer is
     ``NetworkGrant``, or an error with Docker's words; definition, keys and a reserve of leases come as assignments
-    with it. A node takes part as long as it has a lease of the network."""
+    with it. A node takes part as long as it has a lease of the network. ``own``: the node itself is to serve there, for
+    the HTTP mesh; it may join networks that single containers may not, if a service there has routes."""
 
     network: str
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +221,8 @@ class Settings:
     removed: tuple[str, ...] = ()
     #: Public keys of gossip (hexadecimal) of those nodes: managers pass verdict on them.
     removed_keys: tuple[str, ...] = ()
+    #: The HTTP mesh; None: it is off.
+    http_mesh: HttpMesh | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +244,8 @@ class Assignments:
     to be told; what is free, or will be when it has rested, is to be returned.
 
     ``tasks`` are new or changed ones (their ``desired`` state, as a rule); one in ``tasks_gone`` is to be ended, if it is
-    not, and its container removed. A lease whose holder is a task is for that task only."""
+    not, and its container removed. A lease whose holder is a task is for that task only. ``routes`` are services
+    with labels of the HTTP mesh, new or changed, wherever they run; those in ``routes_gone`` (ids) have none any more."""
 
     results_in: str
     applies_to: str = ""
@@ -253,6 +261,8 @@ class Assignments:
     recall: tuple[str, ...] = ()
     tasks: tuple[Task, ...] = ()
     tasks_gone: tuple[str, ...] = ()
+    routes: tuple[RoutedService, ...] = ()
+    routes_gone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,15 @@ def test_affinity_gives_each_source_one_task_whatever_the_family() -> None:
     assert 1 in board.sizes
 
 
+def test_a_service_without_virtual_addresses_has_tasks_and_leads_nobody() -> None:
+    board = Board()
+    one, other = (Task(Backend("s", ()), f"10.0.0.{number}", "", False) for number in (1, 2))
+    assert board.put("e2", other) == {"s"} and board.put("e1", one) == {"s"}
+    assert board.tasks("s") == (one, other) and board.tasks("t") == ()
+    assert aims(board) == {} and board.seen("s") is None and not board.sizes
+    assert board.drop("e1") == {"s"} and board.tasks("s") == (other,)
+
+
 def test_only_elements_change_when_a_task_does() -> None:
     """However many services and tasks there are: one object of the plan, two elements of it."""
     board, balancer = Board(), Nftables()
@@ -125,7 +134,7 @@ def test_the_kernel_takes_what_is_planned_through_every_change(algorithm: str) -
     [
         (Backend("s1", (), VIP4), True),
         (Backend("s1", (), "", VIP6, weight=0, algorithm=CLIENT_IP), True),
-        (Backend("s1", ()), False),
+        (Backend("s1", ()), True),
         (Backend("", (), VIP4), False),
         (Backend("s; flush ruleset", (), VIP4), False),
         (Backend("s" * 65, (), VIP4), False),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fairlead.daemon.cluster.tasks_shape import container_of, given_ports
+from fairlead.model.backend import Backend
 from fairlead.model.container import ContainerConfig
 from fairlead.model.endpoint import EndpointSettings, PortBinding, PortRequest
 from fairlead.model.errors import Invalid
@@ -49,9 +50,12 @@ def test_in_each_network_it_has_its_addresses_and_the_names_of_its_service() -> 
         "h1",
     )
     assert made.network_mode == SEA
+    bare = Backend("s" * 25, ())  # without a virtual address it is a task of its service all the same
     assert made.endpoints == {
-        SEA: EndpointSettings("10.0.1.7", aliases=("web", "front", "tasks.web", "tasks.front"), driver_opts={"x": "y"}),
-        LAKE: EndpointSettings("10.0.2.7", "fd00::7", aliases=("web", "tasks.web")),
+        SEA: EndpointSettings(
+            "10.0.1.7", aliases=("web", "front", "tasks.web", "tasks.front"), driver_opts={"x": "y"}, backend=bare
+        ),
+        LAKE: EndpointSettings("10.0.2.7", "fd00::7", aliases=("web", "tasks.web"), backend=bare),
     }
 
 

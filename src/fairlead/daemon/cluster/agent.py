@@ -440,8 +440,7 @@ class Agent:
     def _hello(self) -> Hello:
         self._stock.reported()
         description = replace(self._place.description, mtu=self._mtu)
-        leases = tuple(self._carrier.engine.state.leases.values())
-        return Hello(description, self._keys(), leases, self._place.serves)
+        return Hello(description, self._keys(), self._stock.told(), self._place.serves)
 
     def _keys(self) -> KeyReport:
         """What is in use, not only assigned: managers take the next step of a rotation on the strength of it."""

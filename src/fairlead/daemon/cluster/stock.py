@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from fairlead.model.cluster import Lease
-from fairlead.model.session import RESTING, LeaseWish
+from fairlead.model.session import OWN, RESTING, LeaseWish
 from fairlead.model.state import State, leases_of_network
 from fairlead.pki.ids import is_cluster_id
 
@@ -45,7 +45,11 @@ class Stock:
     def reported(self) -> None:
         """All is being said to a manager, in its first word; what was given back is to be said again."""
         self._returns_said.clear()
-        self._reported = {lease.id: _use(lease) for lease in self._state.leases.values()}
+        self._reported = {lease.id: self._use(lease) for lease in self._state.leases.values()}
+
+    def told(self) -> tuple[Lease, ...]:
+        """All that is held, as a manager is told."""
+        return tuple(replace(lease, holder=self._holder(lease)) for lease in self._state.leases.values())
 
     def recalled(self, lease_ids: Iterable[str]) -> None:
         """A manager wants these back once they are free, and to hear of them now."""
@@ -55,7 +59,7 @@ class Stock:
 
     def uses(self) -> tuple[_Use, ...]:
         """What is used in another way than was said last; it is being said."""
-        now = {lease.id: _use(lease) for lease in self._state.leases.values()}
+        now = {lease.id: self._use(lease) for lease in self._state.leases.values()}
         news = tuple((name, *use) for name, use in now.items() if self._reported.get(name, (use[0], "")) != use)
         self._reported = now
         return news
@@ -115,14 +119,18 @@ class Stock:
             self._returned.pop(name, None)
             self._recalled.discard(name)
 
+    def _use(self, lease: Lease) -> tuple[int, str]:
+        """Generation and holder, as a manager is told."""
+        return lease.generation, RESTING if lease.resting else self._holder(lease)
+
+    def _holder(self, lease: Lease) -> str:
+        endpoint = self._state.endpoints.get(lease.holder)
+        sandbox = self._state.sandboxes.get(endpoint.sandbox_id) if endpoint is not None else None
+        return OWN if sandbox is not None and sandbox.own else lease.holder
+
 
 def as_kept(lease: Lease) -> Lease:
     """A lease in a manager's words as one of this node's records: who holds it there is a task, or what this node itself
     has said."""
     task_id = lease.holder if is_cluster_id(lease.holder) else ""
     return replace(lease, holder="", resting=False, task_id=task_id)
-
-
-def _use(lease: Lease) -> tuple[int, str]:
-    """Generation and holder, as a manager is told."""
-    return lease.generation, RESTING if lease.resting else lease.holder

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
+from fairlead.discovery.names import TASKS
 from fairlead.model import backend, codes
 from fairlead.model.addresses import bare
 from fairlead.model.backend import Backend
@@ -18,8 +19,6 @@ from fairlead.model.service import HOST, ServiceNetwork, ServicePort, Task
 
 #: First part of the labels that say whose a container is (Docker's).
 LABELS = "com.docker.swarm."
-#: First part of a service's names that mean its tasks, whatever the bare name means (Docker's).
-TASKS = "tasks."
 #: A place that is filled in for each task, in host name, environment and mounts (Docker: service create, templates).
 _PLACE = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 
@@ -85,18 +84,16 @@ def _place_of(task: Task, network: ServiceNetwork) -> EndpointSettings:
     )
 
 
-def _backend(task: Task, network: ServiceNetwork, shared: tuple[str, ...]) -> Backend | None:
-    """How it serves behind its service's virtual addresses there; None: the service has none, its names mean tasks."""
+def _backend(task: Task, network: ServiceNetwork, shared: tuple[str, ...]) -> Backend:
+    """How it serves behind its service's virtual addresses there; without one, the service's names mean its tasks."""
     vip = next((one for one in task.vips if one.network_id == network.network), None)
-    if vip is None:
-        return None
     chosen = {**task.balancing, **network.driver_opts}
     weight = chosen.get(backend.WEIGHT, "")
     return Backend(
         task.service_id,
-        shared,
-        bare(vip.address),
-        bare(vip.ipv6),
+        shared if vip is not None else (),
+        bare(vip.address) if vip is not None else "",
+        bare(vip.ipv6) if vip is not None else "",
         weight=int(weight) if weight else 1,
         algorithm=backend.algorithm_of(chosen),
         prefer_local=chosen.get(backend.PREFER) == "local",
