@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from fairlead.api.contract_balance import BalanceView
 from fairlead.api.contract_containers import Files, Images, Meters, Volumes
 from fairlead.api.contract_gossip import GossipView
 from fairlead.api.contract_swarm import Swarm
@@ -113,6 +114,7 @@ class Node(Protocol):
     meters: Meters
     swarm: Swarm
     gossip: GossipView
+    balance: BalanceView
 
     @property
     def facts(self) -> NodeFacts:

@@ -7,30 +7,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 
 from aiohttp import web
 
 import fairlead
+from fairlead.api.balance import balance_metrics
+from fairlead.api.metric import Labels, Metric
 from fairlead.api.router import Call, Route
 from fairlead.model.gossip import GossipStatus
 from fairlead.model.state import State
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-Labels = Mapping[str, str]
 #: States of peers that are told also when nobody is in them, so that a graph has no holes.
 PEER_STATES = ("alive", "suspect", "dead", "left")
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One family: its name, what it means, and its samples by labels. ``kind`` is ``gauge`` or ``counter``."""
-
-    name: str
-    help: str
-    kind: str = "gauge"
-    samples: tuple[tuple[Labels, float], ...] = field(default=())
 
 
 async def metrics(call: Call) -> web.StreamResponse:
@@ -38,6 +28,7 @@ async def metrics(call: Call) -> web.StreamResponse:
     found = list(node_metrics(call.node.state))
     if call.node.gossip.speaks:
         found += gossip_metrics(await call.node.gossip.status())
+        found += balance_metrics(await call.node.balance.services())
     return web.Response(text=render(found), headers={"Content-Type": CONTENT_TYPE})
 
 

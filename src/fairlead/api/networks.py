@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from fairlead.api import networks_swarm
+from fairlead.api import balance, networks_swarm
 from fairlead.api.filters import Filters
 from fairlead.api.pruning import PRUNE_FILTERS, Age, Pruned, Pruner
 from fairlead.api.router import Call, Route, answer, empty
@@ -52,7 +52,8 @@ async def inspect_network(call: Call) -> web.StreamResponse:
         )
     if network.scope == networks_swarm.SWARM and networks_swarm.leads(call):
         return await networks_swarm.inspect(call, network)
-    return answer(network_inspect(call.node.state, network, call.node.pool_usage(network.id)))
+    row = network_inspect(call.node.state, network, call.node.pool_usage(network.id))
+    return answer({**row, **await balance.verbose(call, network.id)})
 
 
 async def create_network(call: Call) -> web.StreamResponse:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import msgspec
 from aiohttp import web
 
+from fairlead.api import balance
 from fairlead.api.contract_swarm import Leader
 from fairlead.api.filters import Filters
 from fairlead.api.router import Call, Route, answer, empty
@@ -132,7 +133,7 @@ async def inspect(call: Call, network: Network) -> web.StreamResponse:
         "ExhaustedAt": stamp(usage.exhausted_at),
     }
     status = {"IPAM": addresses, **({"Pending": usage.pending} if usage.pending else {})}
-    return answer({**row, "Status": status})
+    return answer({**row, "Status": status, **await balance.verbose(call, network.id)})
 
 
 def _filling(used: int, left: int) -> dict[str, int]:
@@ -147,9 +148,12 @@ async def inspect_elsewhere(call: Call, leader: Leader, local: Network | None) -
     if row.get("Scope") != SWARM:
         if local is None:
             raise NotFound(f"network {call.path['ref']} not found", code=codes.NETWORK_NOT_FOUND)
-        return answer(network_inspect(call.node.state, local, call.node.pool_usage(local.id)))
-    members = members_json(call.node.state, str(row.get("Id", "")))
-    return web.Response(body=encode({**row, "Containers": members}), content_type="application/json")
+        row = network_inspect(call.node.state, local, call.node.pool_usage(local.id))
+        return answer({**row, **await balance.verbose(call, local.id)})
+    identifier = str(row.get("Id", ""))
+    members = members_json(call.node.state, identifier)
+    told = {**row, "Containers": members, **await balance.verbose(call, identifier)}
+    return web.Response(body=encode(told), content_type="application/json")
 
 
 async def remove(call: Call, ref: str) -> None:

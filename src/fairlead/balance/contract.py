@@ -26,9 +26,12 @@ class Balancer(Protocol):
 
     name: str
 
-    def base_plan(self, netns: str, sizes: Collection[int], untracked: Collection[str] = ()) -> Plan:
+    def base_plan(
+        self, netns: str, sizes: Collection[int], untracked: Collection[str] = (), counted: Collection[str] = ()
+    ) -> Plan:
         """What must exist before any aim of one of these ``sizes`` (numbers of targets) does. Packets from and to the
-        IPv4 addresses ``untracked`` are left out of connection tracking, which begins where balancing does."""
+        IPv4 addresses ``untracked`` are left out of connection tracking, which begins where balancing does. Connections
+        that come from outside to the addresses ``counted`` are counted."""
 
     def aim_plan(self, netns: str, aim: Aim) -> Plan:
         """What must exist for one; nothing without targets."""

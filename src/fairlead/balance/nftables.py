@@ -9,6 +9,9 @@ that several share would not go round for any of them.
 Only packets that begin something pass (hooks of type ``nat``), and only those that begin here: the answers are translated
 back by connection tracking, which is in the same namespace whatever way they come. The source stays as it is. A task that
 calls its own service may get itself: such packets go over the loopback.
+
+What a task gets is counted where it arrives, in its own namespace, by its address: one counter, whatever changes in the
+tables of those who call it, and no packet but the first of a connection comes by. Its calls to itself are not counted.
 """
 
 from __future__ import annotations
@@ -16,13 +19,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from fairlead.balance.contract import Aim
-from fairlead.plan.objects import NOTHING, Backends, Chain, Object, Plan, Set, Table
+from fairlead.plan.objects import NOTHING, Backends, Chain, Element, Object, Plan, Set, Table
 
 FAMILY, TABLE = "inet", "fairlead-balance"
+#: The chain that counts connections, and how the sets begin whose elements have the counters.
+ARRIVALS = "arrivals"
 #: The numbers drawn are kept in the packet's mark until it is translated: nftables looks up by a mark, and not by a random
 #: number itself. They begin here, so that they are nobody else's marks; a packet that leaves the namespace has none.
 FIRST_MARK = 0x0FA10000
 _HOOK, _EARLY_HOOK = "type nat hook output priority -100", "type filter hook output priority -300"
+_ARRIVAL_HOOK = "type nat hook input priority 100"
 
 
 class Nftables:
@@ -30,13 +36,23 @@ class Nftables:
 
     name = "nftables"
 
-    def base_plan(self, netns: str, sizes: Collection[int], untracked: Collection[str] = ()) -> Plan:
+    def base_plan(
+        self, netns: str, sizes: Collection[int], untracked: Collection[str] = (), counted: Collection[str] = ()
+    ) -> Plan:
         """The table, and a chain for each size."""
         if not sizes:
             return NOTHING
         rules = tuple(f"ip {end} {address} notrack" for address in untracked for end in ("daddr", "saddr"))
         aside = [Chain(netns, FAMILY, TABLE, "aside", rules, _EARLY_HOOK)] if rules else []
-        return Plan([*_table(netns), *aside, *(_chain(netns, _drawing(size), f"random mod {size}") for size in sizes)])
+        arriving = list(_arrivals(netns, counted)) if counted else []
+        return Plan(
+            [
+                *_table(netns),
+                *aside,
+                *arriving,
+                *(_chain(netns, _drawing(size), f"random mod {size}") for size in sizes),
+            ]
+        )
 
     def aim_plan(self, netns: str, aim: Aim) -> Plan:
         """The elements of one virtual address."""
@@ -56,6 +72,15 @@ def _table(netns: str) -> Iterator[Object]:
         yield Set(netns, FAMILY, TABLE, f"index{digit}", kind, "verdict")
         yield Set(netns, FAMILY, TABLE, f"slots{digit}", f"{kind} . mark", kind)
     yield Chain(netns, FAMILY, TABLE, "output", ("ip daddr vmap @index4", "ip6 daddr vmap @index6"), _HOOK)
+
+
+def _arrivals(netns: str, counted: Collection[str]) -> Iterator[Object]:
+    for digit, kind in (("4", "ipv4_addr"), ("6", "ipv6_addr")):
+        yield Set(netns, FAMILY, TABLE, f"{ARRIVALS}{digit}", kind, counted=True)
+    rules = (f"ip daddr @{ARRIVALS}4", f"ip6 daddr @{ARRIVALS}6")
+    yield Chain(netns, FAMILY, TABLE, ARRIVALS, rules, _ARRIVAL_HOOK)
+    for address in counted:
+        yield Element(netns, FAMILY, TABLE, f"{ARRIVALS}{'6' if ':' in address else '4'}", address)
 
 
 def _drawing(size: int) -> str:

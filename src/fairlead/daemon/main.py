@@ -22,6 +22,7 @@ from fairlead.api.tls import TcpDoor
 from fairlead.api.tls import TlsFiles as TlsFiles
 from fairlead.daemon import faults, memory
 from fairlead.daemon.assembly import CLUSTER_FOLDER, Assembly, NodeOptions, assemble
+from fairlead.daemon.balance import Balances
 from fairlead.daemon.cluster import checksums
 from fairlead.daemon.cluster.agent import start_parts
 from fairlead.daemon.cluster.description import describe
@@ -119,8 +120,9 @@ async def _start(options: DaemonOptions, stack: AsyncExitStack, service: Service
             reach,
         )
     )
+    balances = Balances(node.engine, node.kernel, node.gossiping)
     door = DaemonNode(
-        facts, node.engine, node.carrier, runtime, paths, targets, node.coexistence, swarm, node.gossiping
+        facts, node.engine, node.carrier, runtime, paths, targets, node.coexistence, swarm, node.gossiping, balances
     )
     await swarm.start(door)
     stack.push_async_callback(swarm.close)

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from fairlead.api.contract import Firewall, NodeFacts, Notices, Preview, Stream, Usage
+from fairlead.api.contract_balance import BalanceView
 from fairlead.api.contract_containers import Files, Images, Meters, Volumes
 from fairlead.api.contract_gossip import GossipView
 from fairlead.api.contract_swarm import Swarm
@@ -46,10 +47,12 @@ class DaemonNode:
         coexistence: Coexistence,
         swarm: Swarm,
         gossip: GossipView,
+        balance: BalanceView,
     ) -> None:
         self._facts = facts
         self.swarm: Swarm = swarm
         self.gossip: GossipView = gossip
+        self.balance: BalanceView = balance
         self.state = engine.state
         self.notices: Notices = carrier.notices
         self.firewall: Firewall = coexistence

@@ -14,8 +14,9 @@ from fairlead.balance.board import Board, Task
 from fairlead.discovery.names import DNS_ADDRESS
 from fairlead.engine.core import BALANCE, Core, Turn, balance_owner
 from fairlead.engine.hearsay import NAMES_TTL_S
-from fairlead.engine.outcome import Message, Register, Unregister
+from fairlead.engine.outcome import Crew, Message, Register, Unregister
 from fairlead.model.addresses import bare
+from fairlead.model.balance import ServiceSeen, TaskSeen
 from fairlead.model.cluster import PeerNames
 from fairlead.model.endpoint import Endpoint
 from fairlead.model.network import Network
@@ -32,7 +33,7 @@ def put(turn: Turn, network: Network, names: PeerNames, *, is_local: bool) -> No
         drop(turn, network.id, names.endpoint_id)
         return
     turn.core.boards.setdefault(network.id, Board())
-    task = Task(names.backend, bare(names.ipv4), bare(names.ipv6), is_local, names.ports)
+    task = Task(names.backend, bare(names.ipv4), bare(names.ipv6), is_local, names.ports, next(iter(names.names), ""))
     _change(turn, network.id, names.endpoint_id, task)
 
 
@@ -71,7 +72,8 @@ def plan(core: Core, endpoint_id: str, service_id: str) -> Plan:
         return NOTHING
     if not service_id:
         # in namespaces of others our resolver is led to by connection tracking, in our own past it
-        return core.balancer.base_plan(sandbox.netns, board.sizes, () if sandbox.foreign else (DNS_ADDRESS,))
+        untracked = () if sandbox.foreign else (DNS_ADDRESS,)
+        return core.balancer.base_plan(sandbox.netns, board.sizes, untracked, _counted(endpoint))
     found = NOTHING
     for aim in board.aims(service_id, bare(endpoint.ipv4 or endpoint.ipv6)):
         if not _is_place(core, endpoint.network_id, aim.vip):
@@ -87,6 +89,49 @@ def plans(core: Core) -> dict[str, Plan]:
         for endpoint in core.state.endpoints_of_network(network_id)
         for service_id in ("", *board)
     }
+
+
+def seen(core: Core, network_id: str) -> tuple[ServiceSeen, ...]:
+    """The services of a network that have virtual addresses, by name, as this node knows them."""
+    network, board = core.state.networks.get(network_id), core.boards.get(network_id)
+    if network is None or board is None:
+        return ()
+    found = []
+    for service_id in board:
+        known, endpoints = board.seen(service_id), board.endpoints(service_id)
+        tasks = {endpoint_id: task for endpoint_id in endpoints if (task := board.task(endpoint_id)) is not None}
+        if known is None or not tasks:
+            continue
+        told = next(iter(tasks.values())).backend
+        crew = [_task_seen(core, network_id, endpoint_id, task) for endpoint_id, task in tasks.items()]
+        found.append(
+            ServiceSeen(
+                network_id,
+                network.name,
+                service_id,
+                next(iter(known.names), service_id),
+                known.vip4,
+                known.vip6,
+                told.algorithm,
+                told.prefer_local,
+                board.ports(service_id),
+                tuple(sorted(crew, key=lambda one: one.name)),
+            )
+        )
+    return tuple(sorted(found, key=lambda one: one.name))
+
+
+def _task_seen(core: Core, network_id: str, endpoint_id: str, task: Task) -> TaskSeen:
+    told = core.hearsay.get(network_id)
+    peer = told.peers.get(endpoint_id) if told is not None else None
+    host = core.node.vtep if task.local else peer.vtep if peer is not None else ""
+    return TaskSeen(task.name, endpoint_id, task.ipv4, task.ipv6, host, task.backend.weight, task.local)
+
+
+def _counted(endpoint: Endpoint) -> tuple[str, ...]:
+    """The addresses at which connections to a task come in."""
+    addresses = (bare(endpoint.ipv4), bare(endpoint.ipv6)) if endpoint.settings.backend is not None else ()
+    return tuple(filter(None, addresses))
 
 
 def _is_place(core: Core, network_id: str, address: str) -> bool:
@@ -112,6 +157,7 @@ def _changed(turn: Turn, network_id: str, services: Collection[str], *, anew: bo
             turn.owners[balance_owner(endpoint)] = None
         turn.owners |= {balance_owner(endpoint, service_id): None for service_id in services}
     turn.say(*(_entry(turn.core, network_id, service_id) for service_id in sorted(services)))
+    turn.say(*(Crew(network_id, service_id) for service_id in sorted(services)))
 
 
 def newest(core: Core, message: Message) -> Message:

@@ -144,7 +144,18 @@ class Settled:
     network: str
 
 
-Event = Joined | EpochTaken | Settled | MemberUp | MemberDown | MemberLeft | MemberChanged | RecordChanged
+@dataclass(frozen=True, slots=True)
+class FollowAsked:
+    """A node (``by``) wants to know when this one does what its log in ``scope`` says up to an event. All of it was told
+    before this; ``Gossip.follow`` answers. It is asked again until there is an answer."""
+
+    by: NodeId
+    scope: str
+    epoch: int
+    seq: int
+
+
+Event = Joined | EpochTaken | Settled | MemberUp | MemberDown | MemberLeft | MemberChanged | RecordChanged | FollowAsked
 
 
 @dataclass(frozen=True, slots=True)

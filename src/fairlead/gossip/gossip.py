@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from fairlead.gossip.blocks import Said
-from fairlead.gossip.contract import Event, GossipSettings, Peer, Snapshot, Wish
+from fairlead.gossip.contract import Event, FollowAsked, GossipSettings, Peer, Snapshot, Wish
 from fairlead.gossip.identity import Address, Identity
 from fairlead.gossip.keyring import Keyring, Opened, short, unseal
 from fairlead.gossip.members import Member, Opinion
@@ -24,6 +24,8 @@ from fairlead.gossip.messages import (
     Digest,
     Done,
     Flood,
+    Follow,
+    Followed,
     Got,
     Have,
     Join,
@@ -85,6 +87,8 @@ class Gossip(Voice):
             Ticket: lambda member, ticket, _: links.give_back(member.id, ticket.number),
             Back: lambda member, back, then: links.back(member.id, back.number, then),
             Got: lambda member, got, then: links.got(member.id, got.names, then),
+            Follow: lambda member, follow, _: self._on_follow(member, follow),
+            Followed: lambda member, told, _: self._following.reached(member.id, told.scope, told.epoch, told.seq),
         }
 
     def describe(self, metadata: bytes, now: float) -> None:
@@ -173,6 +177,7 @@ class Gossip(Voice):
             self._repair.tick(now)
             self._gaps.tick(now)
             self._confirmations.tick(now)
+            self._following.tick(now)
         self._links.tick(now)
         if self._join_due is not None and self._join_due <= now:
             self._ask_seed(now)
@@ -184,7 +189,8 @@ class Gossip(Voice):
         sending = self._links.deadline()
         if self._left:
             return sending
-        asking = _soonest(self._repair.deadline(), self._gaps.deadline(), self._confirmations.deadline())
+        answers = _soonest(self._confirmations.deadline(), self._following.deadline())
+        asking = _soonest(self._repair.deadline(), self._gaps.deadline(), answers)
         self._asking = asking if asking is None else max(asking, self._patient_until)
         return _soonest(
             sending,
@@ -383,6 +389,12 @@ class Gossip(Voice):
     def _on_have(self, member: Member, have: Have, now: float) -> None:
         self._confirmations.has(member.id, have.versions)
         self._repair.have(member, have, now)
+
+    def _on_follow(self, member: Member, follow: Follow) -> None:
+        """What is not held yet cannot be followed: it is asked again."""
+        log = self.tables.log(member.id, follow.scope)
+        if log is not None and log.epoch == follow.epoch and log.seq >= follow.seq:
+            self._holding.events.append(FollowAsked(member.id, follow.scope, follow.epoch, follow.seq))
 
 
 def _soonest(*dues: float | None) -> float | None:

@@ -144,6 +144,24 @@ class Got:
 
 
 @dataclass(frozen=True, slots=True)
+class Follow:
+    """Tell me when you do what my log in ``scope`` says up to an event: holding it is not enough."""
+
+    scope: str
+    epoch: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """I do what your log says up to there."""
+
+    scope: str
+    epoch: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class Who:
     """I do not know who you are; send me your card."""
 
@@ -190,5 +208,5 @@ class Done:
 
 Message = (
     Ping | Ack | Seek | Sought | Spread | Delta | Have | Want | Digest | Branches | Vector
-    | Miss | Ticket | Back | Got | Who | Join | Sync | State | Flood | Try | Done
+    | Miss | Ticket | Back | Got | Follow | Followed | Who | Join | Sync | State | Flood | Try | Done
 )  # fmt: skip

@@ -14,6 +14,7 @@ message are None, and the work is bounded by their length.
     ticket      number                                    back       number
     got         names of packets                          who        nothing
     miss        owner 16 | scope | epoch | spans
+    follow      scope | epoch | seq                       followed   scope | epoch | seq
     join, sync, state, flood, try, done                   by stream
 
     items       1 card | 2 opinion | 3 block | 4 head | 5 opinion that is a suspicion, each after its number
@@ -50,6 +51,8 @@ from fairlead.gossip.messages import (
     Digest,
     Done,
     Flood,
+    Follow,
+    Followed,
     Got,
     Have,
     Item,
@@ -80,6 +83,9 @@ _PING, _ACCUSE, _SAME, _ACK, _SEEK, _SOUGHT, _SPREAD, _DELTA, _HAVE, _WANT = ran
 _DIGEST, _VECTOR, _TICKET, _BACK, _GOT, _WHO, _JOIN, _SYNC, _STATE, _FLOOD, _TRY, _DONE, _MISS, _BRANCHES = range(
     11, 25
 )
+_FOLLOW, _FOLLOWED = 25, 26
+#: Events of a log: what 48 bits number.
+_SEQ_MAX = 2**48
 _CARD, _OPINION, _BLOCK, _HEAD, _SUSPICION = range(1, 6)
 
 _BI = struct.Struct(">BI")
@@ -125,6 +131,10 @@ def encode(message: Message) -> bytes:
             return bytes((_BACK,)) + codec.varint(number)
         case Got(names):
             return bytes((_GOT,)) + b"".join(codec.blob(name) for name in names)
+        case Follow(scope, epoch, seq):
+            return bytes((_FOLLOW,)) + codec.text(scope) + codec.varint(epoch) + codec.varint(seq)
+        case Followed(scope, epoch, seq):
+            return bytes((_FOLLOWED,)) + codec.text(scope) + codec.varint(epoch) + codec.varint(seq)
         case Join(card, items):
             return bytes((_JOIN,)) + encode_card(card) + _items(items)
         case Sync(vector):
@@ -274,7 +284,7 @@ def _read_versions(reader: Reader) -> dict[str, dict[NodeId, Version]]:
         owners = found.setdefault(reader.text(NAME_BYTES_MAX), {})
         for _ in range(reader.varint(reader.left)):
             owner = _read_id(reader)
-            owners[owner] = Version(reader.varint(EPOCH_MAX), reader.varint(2**48), reader.varint(2**50))
+            owners[owner] = Version(reader.varint(EPOCH_MAX), reader.varint(_SEQ_MAX), reader.varint(2**50))
     return found
 
 
@@ -330,6 +340,10 @@ def _read_want(reader: Reader) -> Want:
 
 def _read_miss(reader: Reader) -> Miss:
     return Miss(_read_id(reader), reader.text(NAME_BYTES_MAX), reader.varint(EPOCH_MAX), reader.ranges(_SPANS_MAX))
+
+
+def _read_place(reader: Reader) -> tuple[str, int, int]:
+    return reader.text(NAME_BYTES_MAX), reader.varint(EPOCH_MAX), reader.varint(_SEQ_MAX)
 
 
 def _read_digest(reader: Reader) -> Digest:
@@ -388,6 +402,8 @@ _READERS: dict[int, Callable[[Reader], Message]] = {
     _TICKET: lambda reader: Ticket(reader.varint()),
     _BACK: lambda reader: Back(reader.varint()),
     _GOT: _read_got,
+    _FOLLOW: lambda reader: Follow(*_read_place(reader)),
+    _FOLLOWED: lambda reader: Followed(*_read_place(reader)),
     _WHO: lambda _: Who(),
     _JOIN: lambda reader: Join(read_card(reader), _read_items(reader)),
     _SYNC: lambda reader: Sync(_read_vector(reader)),

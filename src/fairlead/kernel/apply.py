@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from fairlead.kernel import foreign, host, netns, observe, ports, strangers, tables, tunnels
+from fairlead.kernel import foreign, host, netns, observe, ports, ruleset, strangers, tables, tunnels
 from fairlead.kernel.errno import Refused, from_os
 from fairlead.kernel.executor import PHASES, STAGES, Executor
 from fairlead.kernel.machine import Machine
@@ -100,6 +100,10 @@ class Kernel:
     def fresh_sockets(self, netns_name: str, family: int, kind: int, count: int) -> list[socket.socket]:
         """Unbound sockets of a sandbox, made by the calling thread. Raises ``OSError``; then none is left open."""
         return netns.fresh_sockets(self._machine.path(netns_name), family, kind, count)
+
+    async def counts(self, netns_name: str, family: str, table: str, name: str) -> dict[str, int]:
+        """Packets that each element of a set with counters has matched; none where there is no such set."""
+        return await self._ask(lambda: self._counts(netns_name, family, table, name))
 
     async def find_foreign(self, target: str, *, pid: int = 0, path: str = "") -> foreign.Found:
         """What is found in the namespace of a process or behind a file; ``target`` is how the user calls it. Raises
@@ -242,6 +246,13 @@ class Kernel:
                 return strangers.look(bridges, nft.run_json_terse("list chains"))
         except OSError as error:
             raise from_os(error, "look at the host's bridges and firewalls") from error
+
+    def _counts(self, netns_name: str, family: str, table: str, name: str) -> dict[str, int]:
+        try:
+            with self._machine.firewall(netns_name) as nft:
+                return ruleset.counts_in(nft.run_json(f"list set {family} {table} {name}"))
+        except (Refused, OSError):
+            return {}  # the sandbox may be on its way in, or out
 
     def _sockets(self, netns_name: str, specs: Sequence[SocketSpec]) -> list[socket.socket]:
         made: list[socket.socket] = []

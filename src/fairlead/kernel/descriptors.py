@@ -48,6 +48,11 @@ class LowDescriptors:
             self._spares.append(found)
             self._spares.sort()
 
+    @property
+    def full(self) -> bool:
+        """Whether as many are kept as should be."""
+        return len(self._spares) >= SPARES
+
     def close(self) -> None:
         """Let all go."""
         while self._spares:

@@ -229,7 +229,7 @@ class Executor:
     def _change_firewall(self, ns: str, work: Callable[[Nft], object]) -> bool:
         """Whether it was done; what stood in the way is told otherwise."""
         try:
-            with self._machine.firewall(ns) as nft:
+            with self._machine.firewall(ns, keep=True) as nft:
                 work(nft)
         except Refused as failure:
             self._fail(failure)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 from fairlead.kernel import netns
 from fairlead.kernel.adoption import Adoptions
 from fairlead.kernel.announce import Announcer
+from fairlead.kernel.contexts import Contexts
 from fairlead.kernel.netlink import Netlink
 from fairlead.kernel.nft import Nft
 from fairlead.kernel.ports import Holds
@@ -17,10 +17,6 @@ from fairlead.kernel.stale import StaleConnections
 from fairlead.kernel.trash import Trash
 from fairlead.kernel.watch import Listener
 from fairlead.model.faults import Reach, pass_by
-
-#: Sockets of sandboxes' firewalls that are closed at once. All wait for the same grace period of the kernel (RCU): a
-#: restart with 200 sandboxes took 3.4 s with one after the other and takes 0.4 s so, measured.
-_CLOSERS = 16
 
 
 class Machine:
@@ -35,11 +31,11 @@ class Machine:
         self.announcer = Announcer()
         self.adoptions = Adoptions()
         self.stale = StaleConnections()
+        self.contexts = Contexts()
         self.own_indices: set[int] = set()
         self.listener: Listener | None = None
         self._netlink: Netlink | None = None
         self._nft: Nft | None = None
-        self._closers = ThreadPoolExecutor(_CLOSERS, thread_name_prefix="fairlead-nft-close")
 
     def path(self, ns: str) -> str:
         """Where a namespace is held; empty for the node's own."""
@@ -57,25 +53,16 @@ class Machine:
             yield netlink
 
     @contextmanager
-    def firewall(self, ns: str) -> Iterator[Nft]:
-        """A firewall context of a namespace. Raises ``OSError``."""
+    def firewall(self, ns: str, *, keep: bool = False) -> Iterator[Nft]:
+        """The thread is in the namespace, with a firewall context of it, until the block ends; with ``keep`` it will soon
+        be wanted again. Raises ``OSError``."""
         if not ns:
             if self._nft is None:
                 self._nft = Nft()
             yield self._nft
             return
-        left = -1
-        try:
-            with netns.inside(self.path(ns)):
-                nft = Nft()
-                try:
-                    yield nft
-                finally:
-                    left = nft.free()
-        finally:
-            if left >= 0:
-                # out here: a thread that is started for it must not be one of the sandbox, which would live as long
-                self._closers.submit(os.close, left)
+        with self.contexts.use(ns, self.path(ns), keep=keep) as nft:
+            yield nft
 
     def listen(self, ns: str) -> None:
         """Hear of damage in a sandbox, if anybody listens at all. What cannot be heard is found at the next start."""
@@ -85,7 +72,8 @@ class Machine:
                 self.listener.open(ns, self.path(ns), os.getpid())
 
     def unlisten(self, ns: str) -> None:
-        """Hear of a sandbox no more."""
+        """Hear of a sandbox no more: it goes."""
+        self.contexts.drop(ns)
         if self.listener is not None:
             self.listener.forget(ns)
 
@@ -101,4 +89,4 @@ class Machine:
             self._netlink.close()
         if self._nft is not None:
             self._nft.close()
-        self._closers.shutdown()
+        self.contexts.close()

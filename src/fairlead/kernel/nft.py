@@ -97,6 +97,14 @@ class Nft:
         self.close()
         return left
 
+    @classmethod
+    def has_spares(cls) -> bool:
+        """Whether as many low descriptors are kept ready as there should be: then one more context can stay."""
+        if cls._reserve is None:
+            return False
+        cls._reserve.refill()
+        return cls._reserve.full
+
     @property
     def port(self) -> int:
         """The netlink port of the library's socket, by which others see whose a message or table is; 0 when unknown."""

@@ -110,7 +110,8 @@ def _additions(fresh: Sequence[Object], changed: Sequence[Chain], held: Collecti
     for item in _of(fresh, Set):
         noun, type_ = ("map", f"{item.type} : {item.value_type}") if item.value_type else ("set", item.type)
         kind = f"typeof {item.typeof}" if item.typeof else f"type {type_}"
-        yield f"add {noun} {_path(item)} {{ {kind} ; }}"
+        counter = " counter ;" if item.counted else ""
+        yield f"add {noun} {_path(item)} {{ {kind} ;{counter} }}"
     for chain in chains:
         hook = f" {{ {chain.hook.rstrip('; ')} ; }}" if chain.hook else ""
         yield f"add chain {_path(chain)}{hook}"
@@ -168,6 +169,12 @@ def sets_in(listing: Iterable[dict[str, Any]], table: Table) -> list[Set | Eleme
             key, value = element if value_type else (element, "")
             found.append(Element(*where, str(body["name"]), _value(key, types), _value(value, [str(value_type)])))
     return found
+
+
+def counts_in(listing: Iterable[dict[str, Any]]) -> dict[str, int]:
+    """Packets that each element of a set with counters has matched, in the JSON of ``list set``."""
+    rows = (row["elem"] for entry in listing if "set" in entry for row in entry["set"].get("elem", ()) if "elem" in row)
+    return {str(row["val"]): int(row["counter"]["packets"]) for row in rows if "counter" in row}
 
 
 def _value(value: Any, types: Sequence[str]) -> str:

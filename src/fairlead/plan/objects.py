@@ -248,7 +248,8 @@ class Table:
 @dataclass(frozen=True, slots=True)
 class Set:
     """A set or (with ``value_type``) map of a table. Types are nftables' (``ipv4_addr . inet_service``); ``typeof`` is
-    the expression that they come from, where a type alone does not say how long a value is."""
+    the expression that they come from, where a type alone does not say how long a value is. With ``counted`` each element
+    counts what it matches (Linux 5.7)."""
 
     rank: ClassVar[int] = 2
     ns: str
@@ -258,6 +259,7 @@ class Set:
     type: str
     value_type: str = ""
     typeof: str = field(default="", compare=False)
+    counted: bool = field(default=False, compare=False)
 
     @property
     def key(self) -> Key:

@@ -11,6 +11,7 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 
+from tests.unit.api.fake_balance import FakeBalance
 from tests.unit.api.fake_gossip import FakeGossip
 from tests.unit.api.fake_swarm import FakeSwarm
 
@@ -236,6 +237,7 @@ class FakeNode:
         self.seen: list[Command] = []
         self.swarm = FakeSwarm()
         self.gossip = FakeGossip()
+        self.balance = FakeBalance()
         self.notices = FakeNotices()
         self.firewall = FakeFirewall()
         self.usage = FakeUsage()

@@ -12,7 +12,8 @@ from tests.unit.api.fake_gossip import NETWORK, OTHER, THIRD
 from tests.unit.api.living import Living, living_api
 
 from fairlead.api.client import ApiError
-from fairlead.api.metrics import Metric, render
+from fairlead.api.metric import Metric
+from fairlead.api.metrics import render
 from fairlead.cli.main import run
 from fairlead.model.network import Network
 

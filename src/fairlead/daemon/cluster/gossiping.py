@@ -26,6 +26,7 @@ from fairlead.daemon.contract import Scoped
 from fairlead.engine.outcome import JoinScope, LeaveScope, Publish, PublishNames, Retract, RetractNames
 from fairlead.gossip.contract import (
     EpochTaken,
+    FollowAsked,
     GossipSettings,
     MemberChanged,
     MemberLeft,
@@ -41,6 +42,7 @@ from fairlead.gossip.tables import ATTACHMENTS
 from fairlead.gossip.veil import Veil
 from fairlead.gossip.views import CLUSTER, EVERYTHING, VERDICTS, Verdict, encode_verdict
 from fairlead.model import codes
+from fairlead.model.balance import Follower
 from fairlead.model.cluster import Ring
 from fairlead.model.errors import Invalid, NetError, NotFound, Unavailable
 from fairlead.model.events import AddressForgotten, DataPath, Event, PeersComplete
@@ -53,6 +55,8 @@ log = logging.getLogger(__name__)
 GOSSIP_PORT = 7946
 #: Seconds between two notes of where the members are.
 NOTE_PEERS_S = 5.0
+#: Seconds that other nodes have to say whether they do what this one said, when somebody wants to see it.
+FOLLOW_S = 1.0
 
 
 @dataclass(slots=True)
@@ -96,6 +100,8 @@ class Gossiping:
         self._tasks: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
         self._settled: list[str] = []
+        #: Who wants to know when this node does what he said: his scope -> the last that was asked.
+        self._asked: dict[tuple[NodeId, str], FollowAsked] = {}
         self._awaiting: list[tuple[Callable[[Hearsay], bool], asyncio.Future[None]]] = []
         self._noting = False
         self.warnings: tuple[str, ...] = ()
@@ -180,13 +186,28 @@ class Gossiping:
             self._pass_verdicts(speaking)
             self._news.set()
 
-    async def heard(self, networks: Collection[str]) -> None:
-        """Return when every living member of these networks has confirmed all that this node said there until now."""
+    async def followed(self, networks: Collection[str]) -> None:
+        """Return when every living member of these networks does what this node said there until now: its tables in Linux
+        are so."""
         speaking = self._now
         if speaking is None:
             return
-        for written in await speaking.box.do(lambda core, _: [core.said_so_far(network) for network in networks]):
-            await speaking.box.converged(written)
+        every = await speaking.box.do(lambda core, _: [core.said_so_far(network) for network in networks])
+        await asyncio.gather(*(speaking.box.converged(written, followed=True) for written in every))
+
+    async def followers(self, network_id: str) -> tuple[Follower, ...]:
+        """The other members of a network, and whether each does what this node has said there; those that do not say so
+        within ``FOLLOW_S`` do not. None where this node takes no part."""
+        speaking = self._now
+        if speaking is None or network_id not in speaking.hearsay.networks():
+            return ()
+        written = await speaking.box.do(lambda core, _: core.said_so_far(network_id))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(speaking.box.converged(written, followed=True), FOLLOW_S)
+        known = await speaking.box.do(lambda core, _: core.followers(written))
+        cards = {node: speaking.hearsay.members.get(node, Metadata()) for node in known}
+        found = [Follower(cards[node].node_id, cards[node].data_path, in_step) for node, in_step in known.items()]
+        return tuple(sorted(found, key=lambda one: one.node_id))
 
     async def forgotten(self, wish: Forget) -> None:
         """Return when nothing of what a manager wants forgotten is believed here any more, nor stands in Linux."""
@@ -355,6 +376,8 @@ class Gossiping:
         for event in events:
             if isinstance(event, Settled):
                 self._settled.append(event.network)
+            elif isinstance(event, FollowAsked):
+                self._asked[event.by, event.scope] = event
             elif isinstance(event, EpochTaken):
                 log.warning(
                     "another life of this node is known to others (epoch %d): this one begins anew", event.epoch
@@ -399,9 +422,13 @@ class Gossiping:
         while True:
             await self._news.wait()
             self._news.clear()
+            asked, self._asked = self._asked, {}
+            done = True
             while hearsay.waiting():
                 for event in hearsay.take():
-                    await self._tell(event)
+                    done = await self._tell(event) and done
+            if done:
+                self._answer(list(asked.values()))
             settled, self._settled = self._settled, []
             for network_id in settled:
                 if network_id in hearsay.networks():
@@ -413,13 +440,22 @@ class Gossiping:
             if hearsay.waiting():
                 self._news.set()
 
-    async def _tell(self, event: Event) -> None:
+    def _answer(self, asked: Collection[FollowAsked]) -> None:
+        """Tell those who asked that what they said stands in Linux; those who get no answer ask again."""
+        if asked and self._now is not None:
+            self._now.box.post(lambda core, _: [core.follow(one) for one in asked])
+
+    async def _tell(self, event: Event) -> bool:
+        """Whether the engine could follow."""
         try:
             await self._feed(event)
         except NetError as error:
             log.error("what other nodes said could not be followed: %s", error)
         except Exception:  # a supervisor: what they say next must be followed all the same
             log.exception("what other nodes said met a fault")
+        else:
+            return True
+        return False
 
     async def _await(self, holds: Callable[[Hearsay], bool]) -> None:
         if self._now is None:

@@ -52,28 +52,29 @@ class Core(Gossip):
             start.identity, start.epoch, start.advertise, start.keyring, start.settings, random.SystemRandom(), now
         )
         self._alone_at = now + ALONE_S
-        #: Scope -> what is waited for there, the oldest first.
-        self._awaited: dict[str, list[tuple[Written, Callable[[], None]]]] = {}
+        #: Scope, and whether all are to do it and not only to hold it -> what is waited for there, the oldest first.
+        self._awaited: dict[tuple[str, bool], list[tuple[Written, Callable[[], None]]]] = {}
 
     @property
     def waiting(self) -> int:
         """How many writes are waited for."""
         return sum(map(len, self._awaited.values()))
 
-    def when_converged(self, written: Written, done: Callable[[], None]) -> None:
-        """Call back once, when every living member has confirmed a write; one in a network that has been left when all know
-        that it is left."""
+    def when_converged(self, written: Written, done: Callable[[], None], *, followed: bool = False) -> None:
+        """Call back once, when every living member has confirmed a write (``followed``: does what was written); one in a
+        network that has been left when all know that it is left."""
         if not self.takes_part(written.scope):
-            written = self.said_so_far()
-        waiting = self._awaited.setdefault(written.scope, [])
+            written, followed = self.said_so_far(), False
+        waiting = self._awaited.setdefault((written.scope, followed), [])
         waiting.append((written, done))
         waiting.sort(key=lambda entry: entry[0].seq)
 
     def detach(self, network: str, now: float) -> None:
         """As ever; what is waited for there goes on as ``when_converged`` says."""
         super().detach(network, now)
-        for written, done in self._awaited.pop(network, []):
-            self.when_converged(written, done)
+        for followed in (False, True):
+            for written, done in self._awaited.pop((network, followed), []):
+                self.when_converged(written, done)
 
     def takes_part(self, scope: str) -> bool:
         """Whether this node is in a network, or it is the cluster's scope."""
@@ -89,11 +90,12 @@ class Core(Gossip):
         wishes = super().outgoing(now)
         if not self._joined and now < self._alone_at:
             return wishes
-        for scope, waiting in list(self._awaited.items()):
-            while waiting and self.converged(waiting[0][0]):
+        for (scope, followed), waiting in list(self._awaited.items()):
+            reached = self.followed if followed else self.converged
+            while waiting and reached(waiting[0][0]):
                 waiting.pop(0)[1]()
             if not waiting:
-                del self._awaited[scope]
+                del self._awaited[scope, followed]
         return wishes
 
 
@@ -140,14 +142,14 @@ class Voicebox:
         """The same; what it returns or raises."""
         return await asyncio.wrap_future(self.post(command))
 
-    async def converged(self, written: Written) -> None:
-        """Return when every living member has confirmed a write."""
+    async def converged(self, written: Written, *, followed: bool = False) -> None:
+        """Return when every living member has confirmed a write (``followed``: does what was written)."""
         done: asyncio.Future[None] = self._loop.create_future()
 
         def call() -> None:
             self._loop.call_soon_threadsafe(_fulfil, done)
 
-        await self.do(lambda core, _: core.when_converged(written, call))
+        await self.do(lambda core, _: core.when_converged(written, call, followed=followed))
         await done
 
     async def close(self, *, leave: bool) -> None:
