@@ -22,6 +22,10 @@ DNS_LISTEN_PORT = 65053
 #: Mark of the packets that our resolver itself sends from a sandbox's namespace, so that rules there which lead queries
 #: to it leave its own alone. An arbitrary number that no known program uses.
 DNS_FORWARD_MARK = 0x0FA17EAD
+#: How names begin that mean the tasks of a service (Docker's).
+TASKS = "tasks."
+#: Names of services' tasks that are remembered after the last task answered to them, over all networks, a choice.
+_REMEMBERED_MAX = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,8 @@ class Tables:
     def __init__(self) -> None:
         self.epoch = 1
         self._zones: dict[str, Zone] = {}
+        #: (Network, name of a service's tasks) -> None, the oldest first.
+        self._services: dict[tuple[str, str], None] = {}
 
     def zone(self, network_id: str) -> Zone | None:
         """The zone of a network, None while no endpoint of it is registered."""
@@ -80,6 +86,11 @@ class Tables:
         """A number that changes whenever an answer from this network may change; 0 for a network without names."""
         zone = self._zones.get(network_id)
         return zone.generation if zone else 0
+
+    def knew(self, network_id: str, name: str) -> bool:
+        """Whether a lower-case name means the tasks of a service of a network, of which none need be there now: it is
+        nobody else's name as long as the network is there."""
+        return (network_id, name) in self._services
 
     def register(
         self,
@@ -109,6 +120,8 @@ class Tables:
         zone.endpoints[endpoint_id] = (entry, pointers)
         for name in names:
             zone.names.setdefault(name.lower(), {})[endpoint_id] = entry
+            if name.startswith(TASKS):
+                self._remember(network_id, name.lower())
         for pointer in pointers:
             zone.reverse.setdefault(pointer, {})[endpoint_id] = entry
         self._changed(zone)
@@ -122,6 +135,11 @@ class Tables:
         if not zone.endpoints:
             del self._zones[network_id]
         self._changed(zone)
+
+    def _remember(self, network_id: str, name: str) -> None:
+        self._services[network_id, name] = None
+        if len(self._services) > _REMEMBERED_MAX:
+            del self._services[next(iter(self._services))]
 
     def _changed(self, zone: Zone) -> None:
         self.epoch += 1

@@ -6,7 +6,7 @@ Order of rules (``cnm.md`` 1.14):
   3. name known in one of its networks, whole or split as ``name.network``: addresses, or NOERROR and nothing
   4. a port of such a name, ``_80._tcp.name``: where it is offered (``services``)
   5. single-label name, one below a network of the sandbox, or below ``invalid`` or ``localhost``: NXDOMAIN from us, never
-     forwarded, whatever the search list says; so are ports of these
+     forwarded, whatever the search list says; so are ports of these, and ``tasks.web`` while no task of ``web`` is ready
   6. sandbox in internal networks only: NXDOMAIN, never forwarded
   7. everything else: forwarded
 Pure: ``Chance`` is passed. ``resolve`` is total: arbitrary bytes never raise.
@@ -20,7 +20,7 @@ from ipaddress import ip_address
 from typing import NamedTuple
 
 from fairlead.discovery import services, wire
-from fairlead.discovery.names import Registration, Tables, Zone
+from fairlead.discovery.names import TASKS, Registration, Tables, Zone
 from fairlead.model.ids import Chance
 
 #: Rotations of an answer with several addresses that are made at once: with 16, a long list still spreads and a miss
@@ -125,6 +125,8 @@ def _is_ours(tables: Tables, view: View, question: wire.Question) -> bool:
         name, labels = want.name, question.labels - want.depth
         if any(_holders(tables, view, name)):
             return True
+    if name.startswith(TASKS) and any(tables.knew(network_id, name) for network_id in view.networks):
+        return True
     return not view.pass_on and (labels == 1 or any(domain in view.domains for domain in _parents(name)))
 
 

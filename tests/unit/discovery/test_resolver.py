@@ -93,6 +93,32 @@ def test_what_is_looked_for_below_a_network_of_the_sandbox_is_nobodys_business_s
     assert isinstance(ask(tables, "absent.front", view=passing), Forward)
 
 
+def test_a_service_whose_tasks_are_all_gone_is_asked_for_nowhere_else_sec_20():
+    """Its tasks' name was known: it is no name of the outside because none of them is ready just now."""
+    tables = Tables()
+    view = View(("n1",), True, UP)
+    assert isinstance(ask(tables, "tasks.web", view=view), Forward)
+    for number in (2, 3):
+        tables.register("n1", "front", f"e{number}", ("web", "Tasks.Web", "tasks.web"), f"10.0.0.{number}/24", "")
+    assert len(texts(ask(tables, "tasks.web", view=view))) == 2
+    for number in (2, 3):
+        tables.unregister("n1", f"e{number}")
+    for kind in ("A", "AAAA", "SRV"):
+        assert ask(tables, "tasks.web", kind, view=view).rcode() == dns.rcode.NXDOMAIN
+    assert ask(tables, "TASKS.web", view=view).rcode() == dns.rcode.NXDOMAIN
+    assert ask(tables, "_80._tcp.tasks.web", "SRV", view=view).rcode() == dns.rcode.NXDOMAIN
+    assert isinstance(ask(tables, "tasks.org", view=view), Forward)
+    assert isinstance(ask(tables, "tasks.web", view=View(("n2",), True, UP)), Forward)
+
+
+def test_only_so_many_names_of_services_are_remembered():
+    tables = Tables()
+    for number in range(4097):
+        tables.register("n1", "front", "e", (f"tasks.s{number}",), "10.0.0.2", "")
+    assert not tables.knew("n1", "tasks.s0")
+    assert tables.knew("n1", "tasks.s1")
+
+
 def negative(message):
     """The time to live of what says no."""
     (soa,) = message.authority
