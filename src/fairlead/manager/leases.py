@@ -247,13 +247,19 @@ def adopt(turn: Turn, node: ClusterNode, held: Iterable[Lease]) -> None:
     the node was told, if nobody else has them."""
     for lease in tuple(held)[:_ADOPTED_MAX]:
         known = turn.state.leases.get(lease.id)
-        holder = RESTING if lease.resting else lease.holder
+        holder = RESTING if lease.resting or _is_left_over(turn, lease) else lease.holder
         if known is not None and (known.node_id, known.generation) == (node.id, lease.generation):
             turn.state.put(replace(known, holder=holder_of(turn, known, holder)))
         elif known is None and _may_have(turn, lease):
             turn.core.generation = max(turn.core.generation, lease.generation)
             turn.next_generation()
             turn.state.put(replace(lease, node_id=node.id, holder=holder, resting=False))
+
+
+def _is_left_over(turn: Turn, lease: Lease) -> bool:
+    """Whether a lease is for a task that is over, as its node will learn: it is wanted back then."""
+    task = turn.state.tasks.get(lease.task_id)
+    return bool(lease.task_id) and (task is None or task.over)
 
 
 def _may_have(turn: Turn, lease: Lease) -> bool:

@@ -168,6 +168,7 @@ def opened(turn: Turn, event: SessionOpened) -> Session | None:
         manager_address=event.hello.manager_address if is_manager else "",
         state=READY,
         message="",
+        down_since=0.0,
     )
     if turn.put_node(present) is not node and node.state != READY:
         turn.tell_node("update", present, **{"state.new": READY, "state.old": node.state})
@@ -203,7 +204,7 @@ def lost(turn: Turn, node_id: str, message: str) -> None:
     session = turn.core.sessions.pop(node_id, None)
     if session is not None:
         turn.push(session, Dismissed(message))
-    changed = turn.put_node(replace(node, state=DOWN, message=message))
+    changed = turn.put_node(replace(node, state=DOWN, message=message, down_since=turn.at))
     turn.core.heartbeats.forget(node_id)
     turn.tell_node("update", changed, **{"state.new": DOWN, "state.old": node.state})
     _excuse(turn, node_id)

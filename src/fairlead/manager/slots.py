@@ -19,6 +19,9 @@ from fairlead.model.service import ANY, GLOBAL, ON_FAILURE, Service, Task, TaskS
 #: Seconds beyond its grace period for which a replacement waits for the end of the task before it (swarmkit: 1 minute, grace
 #: period or not; ours never overlaps with a task that only uses its grace period).
 _STOP_WAIT_S = 60.0
+#: Seconds after which a node that is down is not waited for any more: its tasks are over, their addresses free (swarmkit:
+#: defaultNodeDownPeriod).
+ORPHANED_S = 86400.0
 
 
 def is_kept(turn: Turn, slot: Slot) -> bool:
@@ -54,9 +57,8 @@ def settle(turn: Turn, slot: Slot) -> None:
     """Do what is to be done for a slot now, and be called again when more is due."""
     service = turn.state.services.get(slot[0])
     for task in tasks.in_order(turn, slot):
-        is_given = bool(task.node_id) and task.status.state >= TaskState.ASSIGNED
-        if is_given and not task.over and task.node_id not in turn.state.nodes:
-            tasks.end(turn, task, TaskState.ORPHANED, "the node was removed from the cluster")
+        if task.node_id and not task.over and task.status.state >= TaskState.ASSIGNED:
+            _give_up(turn, slot, task)
     known = tasks.in_order(turn, slot)
     if service is None or service.removing or not _is_wanted(turn, service, slot, known):
         dismiss(turn, slot)
@@ -66,6 +68,19 @@ def settle(turn: Turn, slot: Slot) -> None:
     _thin_out(turn, service, known)
     _start(turn, slot)
     _forget_old(turn, slot)
+
+
+def _give_up(turn: Turn, slot: Slot, task: Task) -> None:
+    """End a task whose node is gone, or down for so long that it may never come back; or look again when it will be."""
+    node = turn.state.nodes.get(task.node_id)
+    if node is None:
+        tasks.end(turn, task, TaskState.ORPHANED, "the node was removed from the cluster")
+    elif node.state == DOWN:
+        left_s = (node.down_since or node.updated) + ORPHANED_S - turn.at
+        if left_s <= 0:
+            tasks.end(turn, task, TaskState.ORPHANED, "the node has been down for a day")
+        else:
+            turn.core.work.at(slot, turn.now + left_s)
 
 
 def dismiss(turn: Turn, slot: Slot) -> None:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 
-from fairlead.manager import leases
+from fairlead.manager import forgetting, leases
 from fairlead.manager.core import Turn
 from fairlead.manager.roster import Slot, slot_of
 from fairlead.manager.scheduler import FAILURES_MAX, FAILURES_S
@@ -138,6 +138,10 @@ def _hear(turn: Turn, node_id: str, task_id: str, status: TaskStatus) -> None:
 def _ended(turn: Turn, task: Task) -> None:
     core = turn.core
     for lease in _leases(turn, task):
+        if task.status.state == TaskState.ORPHANED and lease.node_id in turn.state.nodes:
+            # its node cannot be asked for it: all others forget who had it, and its own later word has an old generation
+            forgetting.rest(turn, replace(lease, node_id="", holder=RESTING))
+            continue
         turn.state.put(replace(lease, holder=RESTING))
         if lease.node_id in turn.state.nodes:  # of one that was removed all is being forgotten anyway
             turn.recalls.setdefault(lease.node_id, []).append(lease.id)

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 from tests.sim.service_world import BRIEF, BROKEN, ServiceWorld, quick, spec
 
-from fairlead.model.cluster import ACTIVE, DRAIN
+from fairlead.model.cluster import ACTIVE, DOWN, DRAIN
 from fairlead.model.cluster import PAUSE as PAUSED_NODE
-from fairlead.model.cluster_commands import RemoveClusterNetwork, RemoveNode
+from fairlead.model.cluster_commands import RemoveClusterNetwork, RemoveNode, UpdateCluster
 from fairlead.model.service import GLOBAL, ON_FAILURE, Restart, TaskState
+from fairlead.model.session import RESTING, Heartbeat, LeaseUse
 
 
 @pytest.fixture
@@ -139,6 +140,45 @@ def test_a_removed_nodes_tasks_are_orphans(world: ServiceWorld) -> None:
     world.remove(node)
     world.go()
     assert TaskState.ORPHANED in [task.status.state for task in world.tasks()]
+    world.check_end()
+
+
+def test_what_a_node_that_is_down_for_a_day_had_is_given_up(world: ServiceWorld) -> None:
+    network = world.network("sea")
+    world.create(spec(replicas=3, network=network.id))
+    world.go()
+    lost = world.worker("n1")
+    (old,) = lost.running
+    lost.disconnect()
+    world.go(20)
+    (place,) = world.manager.state.tasks[old].addresses
+    lease_id = f"{network.id}/{place.ipv4.partition('/')[0]}"
+    cluster = world.manager.state.cluster
+    world.must(UpdateCluster(replace(cluster.spec, heartbeat_s=2 * 3600.0), cluster.version))
+
+    def hours(count: int) -> None:
+        for _ in range(count):
+            world.tick(3600.0)
+            for node in world.workers():
+                node.say(Heartbeat())
+            world.go()
+
+    hours(23)
+    assert world.manager.state.tasks[old].status.state == TaskState.RUNNING
+    assert lease_id in world.manager.state.leases
+    hours(2)
+    assert world.manager.state.tasks[old].status.state == TaskState.ORPHANED
+    assert world.manager.state.tasks[old].status.message == "the node has been down for a day"
+    assert lease_id not in world.manager.state.leases
+    assert world.manager.state.node("n1").state == DOWN
+    assert old in lost.running
+    lost.leases[lease_id] = replace(lost.leases[lease_id], task_id=old)
+    lost.connect()
+    assert world.manager.state.leases[lease_id].holder == RESTING  # it comes back, and is wanted back
+    world.go()
+    assert not lost.running
+    assert world.manager.state.node("n1").down_since == 0
+    lost.say(LeaseUse(tuple((lease.id, lease.generation, "") for lease in lost.leases.values())))
     world.check_end()
 
 
