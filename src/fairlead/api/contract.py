@@ -9,6 +9,7 @@ from typing import Protocol
 from fairlead.api.contract_balance import BalanceView
 from fairlead.api.contract_containers import Files, Images, Meters, Volumes
 from fairlead.api.contract_gossip import GossipView
+from fairlead.api.contract_http_mesh import HttpMeshView
 from fairlead.api.contract_swarm import Swarm
 from fairlead.model.commands import Command
 from fairlead.model.events import Notice
@@ -114,6 +115,7 @@ class Node(Protocol):
     meters: Meters
     swarm: Swarm
     gossip: GossipView
+    http_mesh: HttpMeshView
     balance: BalanceView
 
     @property

@@ -22,7 +22,7 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from fairlead.api import networks_swarm, nodes, services, swarm, tasks
+from fairlead.api import http_mesh, networks_swarm, nodes, services, swarm, tasks
 from fairlead.api.contract import Node
 from fairlead.api.contract_control import AdmitBody, Caller, Control, Line, RenewBody
 from fairlead.api.control_limits import ControlListener, Guests
@@ -87,6 +87,7 @@ class _ControlDoor:
             *swarm.shared_routes(),
             *nodes.routes(),
             *networks_swarm.shared_routes(),
+            *http_mesh.shared_routes(),
             *services.routes(),
             *tasks.routes(),
         )

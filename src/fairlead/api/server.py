@@ -26,6 +26,7 @@ from fairlead.api import (
     execs,
     exposure,
     gossip,
+    http_mesh,
     images,
     metrics,
     networks,
@@ -193,6 +194,7 @@ def own_routes() -> list[Route]:
         services,
         tasks,
         gossip,
+        http_mesh,
         metrics,
         absent,
     )

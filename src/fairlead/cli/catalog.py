@@ -133,6 +133,12 @@ GOSSIP = {
     "table": Entry(f"{_HERE}.gossip.show_table", "List what is said in a network"),
 }
 
+HTTP_MESH = {
+    "enable": Entry(f"{_HERE}.http_mesh.enable", "Have the mesh on every node"),
+    "disable": Entry(f"{_HERE}.http_mesh.disable", "Have the mesh nowhere"),
+    "status": Entry(f"{_HERE}.http_mesh.status", "Show the mesh as this node has it"),
+}
+
 SYSTEM = {
     "info": Entry(f"{_HERE}.system.info", "Show what the daemon knows of its host"),
     "events": Entry(f"{_HERE}.system.events", "Follow what happens"),
@@ -154,6 +160,7 @@ TOP = {
     "service": Entry(f"{_HERE}.service.group", "Services of the cluster"),
     "stack": Entry(f"{_HERE}.stack.group", "Sets of services and networks out of Compose files"),
     "gossip": Entry(f"{_HERE}.gossip.group", "What the nodes tell each other"),
+    "http-mesh": Entry(f"{_HERE}.http_mesh.group", "Services behind one port by host name"),
     "system": Entry(f"{_HERE}.system.group", "The node"),
     "events": Entry(f"{_HERE}.system.events", "Follow what happens"),
     "info": Entry(f"{_HERE}.system.info", "Show what the daemon knows of its host"),

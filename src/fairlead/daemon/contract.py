@@ -115,9 +115,9 @@ class Leases(Protocol):
     async def want(self, network_id: str, count: int, address: str) -> None:
         """Get ``count`` leases more of a network, or that of an address; raises ``NetError``."""
 
-    async def admit(self, network: str) -> bool:
-        """Take part in a network that the cluster may have (by id, name or id prefix); False when there is nobody to ask.
-        Raises what a manager says."""
+    async def admit(self, network: str, *, own: bool = False) -> bool:
+        """Take part in a network that the cluster may have (by id, name or id prefix), with ``own`` as the node itself;
+        False when there is nobody to ask. Raises what a manager says."""
 
     def changed(self) -> None:
         """What is leased is used in another way now."""
@@ -148,7 +148,7 @@ class NoCluster:
             code=codes.NOT_IN_SWARM,
         )
 
-    async def admit(self, network: str) -> bool:
+    async def admit(self, network: str, *, own: bool = False) -> bool:
         """Nobody to ask."""
         return False
 

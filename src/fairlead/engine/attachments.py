@@ -65,6 +65,7 @@ def disconnect(turn: Turn, command: DisconnectNetwork) -> None:
     """Detach a sandbox; one that was made by a connect goes with its last endpoint."""
     network = turn.state.network(command.network)
     sandbox = find(turn, command.container, command.foreign)
+    _check_owner(sandbox, own=command.own)
     attached = next((e for e in turn.endpoints_of(sandbox) if e.network_id == network.id), None)
     if attached is None:
         raise Internal(
@@ -89,7 +90,9 @@ def expel(turn: Turn, sandbox: Sandbox, attached: Endpoint) -> None:
 
 def remove(turn: Turn, command: RemoveSandbox) -> None:
     """Take a sandbox out of all its networks and forget it."""
-    _drop(turn, bare_sandbox(turn.state, command.sandbox))
+    sandbox = bare_sandbox(turn.state, command.sandbox)
+    _check_owner(sandbox, own=command.own)
+    _drop(turn, sandbox)
 
 
 def gone(turn: Turn, event: NamespaceGone) -> None:
@@ -240,6 +243,16 @@ def _ask_more(turn: Turn, sandbox: Sandbox, asked: SandboxSettings) -> Sandbox:
     turn.state.put(changed)
     turn.touch_sandbox(changed)
     return changed
+
+
+def _check_owner(sandbox: Sandbox, *, own: bool) -> None:
+    """Raise when somebody else wants to take away what the node made for itself."""
+    if sandbox.own and not own:
+        raise Forbidden(
+            f"sandbox {sandbox.name} is the node's own",
+            hint="it goes when the node needs it no more; that of the HTTP mesh with `fairlead http-mesh disable`",
+            code=codes.TARGET_REFUSED,
+        )
 
 
 def _check_free(turn: Turn, sandbox: Sandbox, network: Network) -> None:

@@ -220,10 +220,11 @@ class RetractNames:
 
 @dataclass(frozen=True, slots=True)
 class Crew:
-    """The ready tasks of a service in a network are others: whoever leads requests to them is to know."""
+    """The ready tasks of a service in a network are others: whoever leads requests to them is to know. Without a service:
+    all that the others know of the network has been told."""
 
     network_id: str
-    service_id: str
+    service_id: str = ""
 
 
 Message = (

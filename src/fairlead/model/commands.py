@@ -64,6 +64,8 @@ class DisconnectNetwork:
     container: str
     force: bool = False
     foreign: Foreign | None = None
+    #: The node itself wants it, whose own sandboxes nobody else disconnects.
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +80,11 @@ class CreateSandbox:
 
 @dataclass(frozen=True, slots=True)
 class RemoveSandbox:
-    """Take a sandbox without a container out of all its networks and forget it; a namespace of others stays."""
+    """Take a sandbox without a container out of all its networks and forget it; a namespace of others stays. The node's
+    ``own`` ones only it itself removes."""
 
     sandbox: str
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)

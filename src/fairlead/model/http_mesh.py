@@ -39,3 +39,33 @@ class RoutedService:
     labels: dict[str, str] = field(default_factory=dict)
     network_id: str = ""
     ports: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSeen:
+    """A route as a node has it: requests for ``host`` below ``path`` go to ``port`` of ``tasks`` ready tasks. ``tls`` as
+    ``mesh.wish`` says it."""
+
+    host: str
+    path: str
+    service: str
+    port: int
+    tls: str
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class HttpMeshSeen:
+    """The mesh as one node has it. ``mesh`` is None while it is off. Counted since the proxy was started: ``changes`` that it
+    was told of while it ran, ``reloads``, and ``restarts`` after a crash. ``networks`` (ids) are those in which it reaches
+    services; ``faults`` say what is not as it should be."""
+
+    mesh: HttpMesh | None = None
+    running: bool = False
+    pid: int = 0
+    changes: int = 0
+    reloads: int = 0
+    restarts: int = 0
+    routes: tuple[RouteSeen, ...] = ()
+    networks: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from tests.unit.api.fake_balance import FakeBalance
 from tests.unit.api.fake_gossip import FakeGossip
+from tests.unit.api.fake_http_mesh import FakeHttpMesh
 from tests.unit.api.fake_swarm import FakeSwarm
 
 from fairlead.api.contract import NodeFacts
@@ -237,6 +238,7 @@ class FakeNode:
         self.seen: list[Command] = []
         self.swarm = FakeSwarm()
         self.gossip = FakeGossip()
+        self.http_mesh = FakeHttpMesh()
         self.balance = FakeBalance()
         self.notices = FakeNotices()
         self.firewall = FakeFirewall()

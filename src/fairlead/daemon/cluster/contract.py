@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fairlead.gossip.identity import Identity as GossipIdentity
 from fairlead.model.cluster import DATA_PATH_PORT, WORKER, NodeDescription
+from fairlead.model.http_mesh import HttpMesh, RoutedService
 from fairlead.model.session import Downward, LeaseWish, ManagerView, NetworkWish, TaskReport, Upward
 
 
@@ -71,6 +72,32 @@ class Managers(Protocol):
 
     def removed(self) -> None:
         """This node was told that it is no member any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeshOrders:
+    """What managers want of the HTTP mesh: how it is (None: there is none), services with routes by id, and networks that
+    are to go."""
+
+    mesh: HttpMesh | None = None
+    services: Mapping[str, RoutedService] = field(default_factory=dict)
+    removing: tuple[str, ...] = ()
+
+
+class Mesh(Protocol):
+    """The node's part in the HTTP mesh."""
+
+    async def start(self, orders: MeshOrders) -> None:
+        """Begin, with what was wanted last."""
+
+    def assign(self, orders: MeshOrders) -> None:
+        """This is wanted now."""
+
+    async def close(self) -> None:
+        """End; the proxy runs on."""
+
+    async def leave(self) -> None:
+        """The node leaves its cluster: nothing of the mesh stays. Raises ``NetError``."""
 
 
 class Parts(Protocol):
