@@ -502,7 +502,7 @@ def test_a_forged_confirmation_of_what_was_not_said_confirms_nothing() -> None:
     village.drain(0)
     village.run(0.2)
     assert not node.converged(written)
-    assert all(len(scopes) <= 2 for scopes in node._confirmations._confirmed.values())
+    assert all(len(scopes) <= 2 for scopes in node._confirmations._inquiry._reached.values())
 
 
 def test_blocks_of_nobody_are_kept_within_bounds_and_not_held_against_who_brings_the_card() -> None:
