@@ -57,6 +57,20 @@ def hearsay() -> Hearsay:
     return made
 
 
+def test_what_could_not_be_followed_is_told_again_but_for_newer_word(hearsay: Hearsay) -> None:
+    hearsay.hear(said(READY))
+    (event,) = hearsay.take()
+    assert isinstance(event, NamesSeen) and not hearsay.waiting()
+    hearsay.put_back(event)
+    assert list(hearsay.take()) == [event]
+    hearsay.hear(unsaid(READY))
+    hearsay.put_back(event)
+    assert told(hearsay) == [NamesSeen(WEB, ((EP, None),))]
+    hearsay.leave(WEB)
+    hearsay.put_back(event)
+    assert not hearsay.waiting()
+
+
 def told(hearsay: Hearsay) -> list[PeersSeen | NamesSeen]:
     return list(hearsay.take())
 
@@ -128,6 +142,44 @@ def test_sec_27_who_has_no_ring_of_the_network_is_not_believed(hearsay: Hearsay)
     hearsay.hear(RecordChanged(WEB, PEERS, after.key, A, None, after))
     assert told(hearsay) == []
     assert hearsay.refused == {"unsealed": 1}
+
+
+def test_what_is_believed_stays_while_its_key_is_gone_and_the_next_word_is_on_its_way(hearsay: Hearsay) -> None:
+    """The last step of a key rotation may come before the owner's word under the new key does."""
+    stands = [said(PEER).after, said(READY).after]
+    for fact in (PEER, READY):
+        hearsay.hear(said(fact))
+    told(hearsay)
+    second = Veil(WEB, Ring((Key(2, "22" * 32),), 2))
+    hearsay.enter(WEB, second)
+    hearsay.hear_again([one for one in stands if one is not None])
+    assert told(hearsay) == []
+    moved = record(replace(READY, names=("web", "new")), veil=second)
+    hearsay.hear(RecordChanged(WEB, NAMES, moved.key, A, None, moved))
+    assert told(hearsay) == [NamesSeen(WEB, ((EP, replace(READY, names=("web", "new"))),))]
+    hearsay.hear(unsaid(PEER))
+    assert told(hearsay) == [PeersSeen(WEB, ((EP, None),))]
+
+
+def test_what_is_believed_stays_when_a_word_comes_before_its_key(hearsay: Hearsay) -> None:
+    hearsay.hear(said(PEER))
+    told(hearsay)
+    early = record(replace(PEER, generation=4), veil=Veil(WEB, Ring((Key(2, "22" * 32),), 2)))
+    hearsay.hear(RecordChanged(WEB, PEERS, early.key, A, None, early))
+    assert told(hearsay) == []
+    hearsay.enter(WEB, Veil(WEB, Ring((Key(1, "11" * 32), Key(2, "22" * 32)), 2)))
+    hearsay.hear_again([early])
+    assert told(hearsay) == [PeersSeen(WEB, ((EP, replace(PEER, generation=4)),))]
+
+
+def test_of_a_removed_node_nothing_stays_that_cannot_be_opened(hearsay: Hearsay) -> None:
+    hearsay.hear(said(PEER))
+    told(hearsay)
+    hearsay.remove_nodes(["na"])
+    assert told(hearsay) == [PeersSeen(WEB, ((EP, None),))]
+    hearsay.enter(WEB, Veil(WEB, Ring((Key(2, "22" * 32),), 2)))
+    hearsay.hear_again([record(PEER)])
+    assert told(hearsay) == []
 
 
 def test_a_bad_word_takes_back_the_good_one_before_it(hearsay: Hearsay) -> None:

@@ -3,7 +3,9 @@
 Events of gossip go in one by one; what they come to is taken out in batches, each thing once however often it changed
 meanwhile. The endpoints of a node that cannot be reached stay in the data path: whoever can still reach its containers
 (its daemon alone may be gone, or we alone cut off) is not disturbed, and nobody else is given their addresses before a
-manager has taken them back. Their names go at once, for a client should be sent elsewhere.
+manager has taken them back. Their names go at once, for a client should be sent elsewhere. A word of an owner that cannot
+be opened for want of its key changes nothing of what is believed of that owner: while keys rotate, no name is missing and
+no endpoint out of reach for a moment.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from fairlead.daemon.cluster import records
-from fairlead.daemon.cluster.records import NAMES, PEERS, Fact
+from fairlead.daemon.cluster.records import NAMES, PEERS, UNSEALED, Fact
 from fairlead.gossip.contract import Event, MemberChanged, MemberDown, MemberLeft, MemberUp, RecordChanged
 from fairlead.gossip.identity import Address, NodeId
 from fairlead.gossip.log import Record
@@ -206,6 +208,11 @@ class Hearsay:
             self.refused[fault or "removed"] += 1
             if len(self._doubted) < DOUBTED_MAX:
                 self._doubted.add(owner)
+            if fault == UNSEALED and metadata.node_id not in self._removed and known is not None and known[0] == owner:
+                # Keys and records come by different ways: a key may be dropped here before its owner's word under the
+                # next one arrives, or that word before its key. What is believed of the owner holds until then.
+                self._kept.get(owner, set()).discard(name)
+                return
         elif self._claimed_by_another(name, owner):
             self.refused["claimed_twice"] += 1
             return
