@@ -30,6 +30,7 @@ from fairlead.daemon.cluster.membership import Membership, Surroundings
 from fairlead.daemon.foreign import ForeignTargets
 from fairlead.daemon.node import DaemonNode, collect_facts
 from fairlead.daemon.service import ServiceManager
+from fairlead.kernel import xfrm
 from fairlead.model.errors import NetError
 from fairlead.runtime.containers import Runtime
 from fairlead.runtime.foreign import ForeignEngines
@@ -112,9 +113,9 @@ async def _start(options: DaemonOptions, stack: AsyncExitStack, service: Service
         Surroundings(
             Path(paths.state) / CLUSTER_FOLDER,
             lambda place, managers: start_parts(
-                node.carrier, node.gossiping, door, place, managers, reach=reach, look=look
+                node.carrier, node.gossiping, door, place, managers, node.kernel.ipsec, reach=reach, look=look
             ),
-            lambda: describe(facts),
+            lambda: describe(facts, xfrm.fault(v6=False)),
             node.carrier.notices.add,
             random.SystemRandom(),
             reach,

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from fairlead.model.cluster import DATA_PATH_PORT, Peer
+from fairlead.model.cluster import DATA_PATH_PORT, Peer, Station
 from fairlead.model.endpoint import Endpoint, PortBinding
+from fairlead.model.events import TunnelSecrets
 from fairlead.model.network import Network
 from fairlead.plan.objects import Plan
 
@@ -104,6 +105,18 @@ class Spans(Protocol):
 
     def exact_plan(self, network: Network) -> Plan:
         """What is to be added to the network's plan when all peers are known."""
+
+
+@runtime_checkable
+class Encrypts(Protocol):
+    """A driver some of whose networks are encrypted between nodes."""
+
+    def is_encrypted(self, network: Network) -> bool:
+        """Whether a network's packets leave a node encrypted or not at all."""
+
+    def pair_plan(self, other: Station, node: Node, secrets: TunnelSecrets) -> Plan:
+        """What must exist to encrypt between this node and another, whichever networks they share; nothing for one with
+        which that is impossible."""
 
 
 @runtime_checkable

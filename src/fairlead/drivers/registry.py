@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fairlead.drivers.bridge.bridge import BridgeDriver
-from fairlead.drivers.contract import Connects, Driver, Guards, Publishes, Spans, SparesGateways
+from fairlead.drivers.contract import Connects, Driver, Encrypts, Guards, Publishes, Spans, SparesGateways
 from fairlead.drivers.null import Null
 from fairlead.drivers.overlay.overlay import OverlayDriver
 from fairlead.model import codes
@@ -23,6 +23,7 @@ class Registry:
         self._publishing = {name: driver for name, driver in drivers.items() if isinstance(driver, Publishes)}
         self._sparing = {name: driver for name, driver in drivers.items() if isinstance(driver, SparesGateways)}
         self._spanning = {name: driver for name, driver in drivers.items() if isinstance(driver, Spans)}
+        self._encrypting = {name: driver for name, driver in drivers.items() if isinstance(driver, Encrypts)}
         self.guards = tuple(driver for driver in drivers.values() if isinstance(driver, Guards))
 
     def __getitem__(self, name: str) -> Driver:
@@ -47,6 +48,10 @@ class Registry:
     def spanning(self, name: str) -> Spans | None:
         """The driver of this name if its networks span nodes."""
         return self._spanning.get(name)
+
+    def encrypting(self, name: str) -> Encrypts | None:
+        """The driver of this name if it can encrypt between nodes."""
+        return self._encrypting.get(name)
 
     def skips_gateway(self, network: Network, *, v6: bool) -> bool:
         """Whether the network's driver wants no address of this family to be kept for a gateway."""

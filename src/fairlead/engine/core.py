@@ -9,15 +9,16 @@ from fairlead.balance.board import Board
 from fairlead.balance.contract import Balancer
 from fairlead.balance.nftables import Nftables
 from fairlead.discovery.resolvconf import ResolvConf
-from fairlead.drivers.contract import Connects, Driver, Node, Publishes, Spans
+from fairlead.drivers.contract import Connects, Driver, Encrypts, Node, Publishes, Spans
 from fairlead.drivers.null import Null
 from fairlead.drivers.registry import Registry
 from fairlead.engine.hearsay import Hearsay
 from fairlead.engine.outcome import Message
 from fairlead.ipam.default import Ipam
+from fairlead.model.cluster import Station
 from fairlead.model.container import Container
 from fairlead.model.endpoint import Endpoint
-from fairlead.model.events import HostChanged, Notice
+from fairlead.model.events import HostChanged, Notice, TunnelSecrets
 from fairlead.model.ids import Chance
 from fairlead.model.network import GATEWAY_BRIDGE, Network
 from fairlead.model.sandbox import Sandbox
@@ -32,6 +33,8 @@ _NO_DRIVER = Null("")
 NODE_OWNER = "node"
 #: How owners begin of addresses on other nodes, and of what leads connections to the tasks of services.
 PEER, BALANCE = "peer:", "balance:"
+#: How owners begin of what encrypts to another node, and the owner of the fact that all of those are known.
+PAIR, PAIRS = "pair:", "pairs"
 
 
 def network_owner(network_id: str) -> str:
@@ -52,6 +55,11 @@ def endpoint_owner(endpoint_id: str) -> str:
 def peer_owner(network_id: str, address: str) -> str:
     """The plan owner of an address of a network that spans nodes, as long as it is on another node."""
     return f"{PEER}{network_id}:{address}"
+
+
+def pair_owner(vtep: str) -> str:
+    """The plan owner of what encrypts between this node and the one whose tunnels end there."""
+    return f"{PAIR}{vtep}"
 
 
 def balance_owner(endpoint: Endpoint, service_id: str = "") -> str:
@@ -89,6 +97,9 @@ class Core:
     unusable: dict[str, str] = field(default_factory=dict)
     #: What gossip tells of each network of the cluster, by network id.
     hearsay: dict[str, Hearsay] = field(default_factory=dict)
+    #: What this node encrypts tunnels with, and the other nodes as ends of such tunnels, by their addresses.
+    secrets: TunnelSecrets = TunnelSecrets()
+    stations: dict[str, Station] = field(default_factory=dict)
     #: The services of each network of the cluster in which this node takes part, by network id.
     boards: dict[str, Board] = field(default_factory=dict)
     balancer: Balancer = field(default_factory=Nftables)
@@ -108,6 +119,13 @@ class Core:
     def spanning(self, network: Network) -> Spans | None:
         """The driver of a network if the network spans nodes."""
         return None if network.id in self.unusable else self.drivers.spanning(network.driver)
+
+    def encrypting(self, network: Network) -> Encrypts | None:
+        """The driver of a network if the network is encrypted between nodes."""
+        if network.id in self.unusable:
+            return None
+        driver = self.drivers.encrypting(network.driver)
+        return driver if driver is not None and driver.is_encrypted(network) else None
 
     def inhabited(self, network_id: str) -> bool:
         """Whether an endpoint of this node is in a network."""

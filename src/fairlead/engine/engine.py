@@ -17,12 +17,24 @@ from fairlead.engine import (
     health,
     leases,
     networks,
+    pairs,
     peers,
     presence,
     restarts,
     sandboxes,
 )
-from fairlead.engine.core import BALANCE, NODE_OWNER, PEER, Core, Turn, endpoint_owner, network_owner, sandbox_owner
+from fairlead.engine.core import (
+    BALANCE,
+    NODE_OWNER,
+    PAIR,
+    PAIRS,
+    PEER,
+    Core,
+    Turn,
+    endpoint_owner,
+    network_owner,
+    sandbox_owner,
+)
 from fairlead.engine.holds import Held, Holds, Wanting
 from fairlead.engine.outcome import Message, Outcome, Preview
 from fairlead.ipam.default import Ipam
@@ -70,6 +82,8 @@ from fairlead.model.events import (
     ResolverFileChanged,
     RestartDue,
     RestartFailed,
+    StationsSeen,
+    TunnelSecrets,
 )
 from fairlead.model.ids import Chance
 from fairlead.model.network import Network
@@ -91,6 +105,8 @@ _FACTS = (
     PeersSeen,
     PeersComplete,
     NamesSeen,
+    TunnelSecrets,
+    StationsSeen,
 )
 #: The ports (protocol, number) of one try that the kernel refused.
 Busy = frozenset[tuple[str, int]]
@@ -191,7 +207,7 @@ class Engine:
         plans |= {network_owner(network.id): core.network_plan(network) for network in core.state.networks.values()}
         plans |= {sandbox_owner(box.id): sandboxes.plan(core, box) for box in core.state.sandboxes.values()}
         plans |= {endpoint_owner(one.id): sandboxes.endpoint_plan(core, one) for one in core.state.endpoints.values()}
-        return plans | peers.plans(core) | balancing.plans(core)
+        return plans | peers.plans(core) | pairs.plans(core) | balancing.plans(core)
 
     def newest(self, outcome: Outcome) -> dict[str, Plan]:
         """The plans of an outcome as they are to be applied now. What hangs on others' words, and not on records that are
@@ -199,7 +215,7 @@ class Engine:
         if outcome.operation == self._operation:
             return outcome.plans
         return {
-            owner: self._plan_of(owner) if owner.startswith((BALANCE, PEER)) else plan
+            owner: self._plan_of(owner) if owner.startswith((BALANCE, PEER, PAIR, PAIRS)) else plan
             for owner, plan in outcome.plans.items()
         }
 
@@ -329,6 +345,10 @@ class Engine:
         if kind == "peer":
             network_id, _, address = identifier.partition(":")
             return peers.plan(self.core, network_id, address)
+        if kind == "pair":
+            return pairs.plan(self.core, identifier)
+        if kind == PAIRS:
+            return pairs.exact(self.core)
         if kind == "balance":
             _, endpoint_id, service_id = identifier.split(":")
             return balancing.plan(self.core, endpoint_id, service_id)
@@ -409,6 +429,8 @@ _PLAIN: dict[type, Callable[..., object]] = {
     PeersSeen: peers.seen,
     PeersComplete: peers.complete,
     NamesSeen: peers.named,
+    TunnelSecrets: pairs.secrets,
+    StationsSeen: pairs.seen,
 }
 
 

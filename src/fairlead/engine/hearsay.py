@@ -6,6 +6,7 @@ of a beginning travel apart: the claim of the newest lease is right.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -19,11 +20,13 @@ NAMES_TTL_S = 2
 
 @dataclass(slots=True)
 class Hearsay:
-    """Peers by endpoint, claims by bare address, endpoints whose names are registered. ``complete``: all is told."""
+    """Peers by endpoint, claims by bare address, endpoints whose names are registered, and how many peers are told of at each
+    place (the address where a node's tunnels end). ``complete``: all is told."""
 
     peers: dict[str, Peer] = field(default_factory=dict)
     claims: dict[str, dict[str, Peer]] = field(default_factory=dict)
     named: set[str] = field(default_factory=set)
+    places: Counter[str] = field(default_factory=Counter)
     complete: bool = False
 
     def learn(self, endpoint_id: str, peer: Peer | None) -> set[str]:
@@ -35,6 +38,9 @@ class Hearsay:
             return set()
         touched: set[str] = set()
         if known is not None:
+            self.places[known.vtep] -= 1
+            if not self.places[known.vtep]:
+                del self.places[known.vtep]
             for address in addresses(known):
                 touched |= self._together(address)
                 claims = self.claims[address]
@@ -43,6 +49,7 @@ class Hearsay:
                     del self.claims[address]
         if peer is not None:
             self.peers[endpoint_id] = peer
+            self.places[peer.vtep] += 1
             for address in addresses(peer):
                 self.claims.setdefault(address, {})[endpoint_id] = peer
                 touched |= self._together(address)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from fairlead.engine import balancing
-from fairlead.engine.core import Core, Turn, peer_owner
+from fairlead.engine import balancing, pairs
+from fairlead.engine.core import PAIRS, Core, Turn, peer_owner
 from fairlead.engine.hearsay import NAMES_TTL_S, Hearsay
-from fairlead.engine.outcome import Register, Unregister
+from fairlead.engine.outcome import Crew, Register, Unregister
 from fairlead.model.addresses import bare, is_v6, parse_address, parse_mac, parse_subnet
 from fairlead.model.backend import Backend, is_sound
 from fairlead.model.cluster import PORTS_MAX, Peer, PeerNames
@@ -34,13 +34,16 @@ def seen(turn: Turn, event: PeersSeen) -> int:
     told = turn.core.hearsay.setdefault(network.id, Hearsay())
     known = _Known(network)
     touched: set[str] = set()
+    moved: set[str] = set()
     senseless = 0
     for endpoint_id, peer in event.changes:
         sound = known.sound(endpoint_id, peer) if peer is not None else None
         senseless += sound is None and peer is not None
+        moved |= {one.vtep for one in (told.peers.get(endpoint_id), sound) if one is not None}
         touched |= told.learn(endpoint_id, sound)
     if turn.core.inhabited(network.id):
         turn.owners |= {peer_owner(network.id, address): None for address in sorted(touched)}
+        pairs.touch(turn, network.id, sorted(moved))
     return senseless
 
 
@@ -50,6 +53,8 @@ def complete(turn: Turn, event: PeersComplete) -> None:
     if network is not None:
         turn.core.hearsay.setdefault(network.id, Hearsay()).complete = True
         turn.touch_network(network)
+        turn.say(Crew(network.id))
+        turn.owners[PAIRS] = None
 
 
 def named(turn: Turn, event: NamesSeen) -> None:
@@ -100,6 +105,7 @@ def touch_address(turn: Turn, network_id: str, address: str) -> None:
 def touch(turn: Turn, network_id: str, told: Hearsay) -> None:
     """The plans of all peers of a network are to be derived anew."""
     turn.owners |= {peer_owner(network_id, address): None for address in sorted(told.claims)}
+    pairs.touch(turn, network_id, sorted(told.places))
 
 
 def plan(core: Core, network_id: str, address: str) -> Plan:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from fairlead.discovery.wire import TTL_S
-from fairlead.engine import balancing, leases, peers
+from fairlead.engine import balancing, leases, pairs, peers
 from fairlead.engine.core import Turn
 from fairlead.engine.hearsay import NAMES_TTL_S
 from fairlead.engine.holds import scope
@@ -22,9 +22,11 @@ from fairlead.model.state import lease_of
 def joining(turn: Turn, network: Network) -> None:
     """An endpoint is about to be the first one here in a network that spans nodes, or one more."""
     if not turn.core.inhabited(network.id):
+        pairs.check(turn, network)
         turn.alone.add(scope(network.id))
         peers.forget(turn, network.id)
         turn.touch_network(network)
+        pairs.touch(turn, network.id, ())
         turn.say(JoinScope(network.id))
 
 
@@ -68,6 +70,7 @@ def left(turn: Turn, endpoint: Endpoint, network: Network) -> None:
     if not turn.core.inhabited(network.id):
         turn.alone.add(scope(network.id))
         turn.touch_network(network)
+        pairs.touch(turn, network.id, ())
         turn.say(LeaveScope(network.id))
         told = turn.core.hearsay.get(network.id)
         if told is not None:

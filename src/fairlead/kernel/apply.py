@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from fairlead.kernel import foreign, host, netns, observe, ports, ruleset, strangers, tables, tunnels
+from fairlead.kernel import foreign, host, netns, observe, ports, ruleset, strangers, tables, tunnels, xfrm
 from fairlead.kernel.errno import Refused, from_os
 from fairlead.kernel.executor import PHASES, STAGES, Executor
+from fairlead.kernel.ipsec import Ipsec
 from fairlead.kernel.machine import Machine
 from fairlead.kernel.netlink import Netlink
 from fairlead.kernel.reckoning import Ledger, everything, inverse
@@ -23,6 +24,7 @@ from fairlead.model.events import HostChanged
 from fairlead.model.faults import Reach, pass_by
 from fairlead.plan.diff import Create, Delete, Step
 from fairlead.plan.objects import Exact, Plan, Veth
+from fairlead.plan.xfrm import ExactXfrm
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class Kernel:
         self._watch: host.HostWatch | None = None
         self._damage_watch: DamageWatch | None = None
         self._worker = Worker(self._patience, self._tidy)
+        self.ipsec = Ipsec(self._ask, self._ledger)
 
     async def apply(self, plans: Mapping[str, Plan]) -> None:
         """Each owner named has the plan given from now on, instead of the one it had (empty: nothing any more). When
@@ -162,6 +165,12 @@ class Kernel:
                     log.info("%s: nobody has it any more", words)
             except OSError as error:
                 log.warning("tunnels could not be compared with the records: %s", error)
+        if any(isinstance(step, Create) and isinstance(step.object, ExactXfrm) for step in steps):
+            try:
+                for words in xfrm.sweep(self._ledger.keys):
+                    log.info("%s: nobody needs it any more", words)
+            except OSError as error:
+                log.warning("encryption between nodes could not be compared with the records: %s", error)
 
     def _undo(self, failed: Executor, plans: Mapping[str, Plan]) -> None:
         before = self._ledger.objects(plans)

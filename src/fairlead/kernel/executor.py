@@ -1,8 +1,8 @@
 """Steps carried out on the real kernel, in stages that batch what belongs together.
 
 Stages: routes and addresses away; links made harmless; ports let go, ports held; namespaces made; one firewall
-transaction for each namespace; settings of the node; links made, down; settings of links; per namespace one batch that
-brings links up, then addresses, then routes; namespaces dropped; connection tracking; announcements. A stage does all
+transaction for each namespace; encryption between nodes; settings of the node; links made, down; settings of links; per namespace one batch that
+brings links up, then addresses, then routes; encryption that nobody needs any more; namespaces dropped; connection tracking; announcements. A stage does all
 it can; the executor stops after the first stage with a fault unless told to go on.
 """
 
@@ -19,7 +19,7 @@ from dataclasses import replace
 from operator import itemgetter
 from typing import TypeVar
 
-from fairlead.kernel import announce, conntrack, netns, requests, ruleset, sysctl, tables, tunnels
+from fairlead.kernel import announce, conntrack, netns, requests, returns, ruleset, sysctl, tables, tunnels, xfrm
 from fairlead.kernel.errno import HostPortInUse, LinkInTheWay, Refused, from_os, refused, unsettable
 from fairlead.kernel.machine import Machine
 from fairlead.kernel.netlink import BATCH_MAX, Fault, Netlink
@@ -43,6 +43,8 @@ from fairlead.plan.objects import (
     Veth,
     Vxlan,
 )
+from fairlead.plan.returns import ReturnPaths
+from fairlead.plan.xfrm import Xfrm
 
 log = logging.getLogger(__name__)
 
@@ -62,10 +64,12 @@ STAGES = (
     "ports",
     "namespaces",
     "firewall",
+    "ipsec",
     "settings",
     "links",
     "link-settings",
     "addressing",
+    "forget-ipsec",
     "drop-namespaces",
     "flows",
     "announcements",
@@ -115,10 +119,12 @@ class Executor:
             lambda: self._ports(steps),
             lambda: self._namespaces(steps),
             lambda: self._firewall(steps, dead),
+            lambda: self._encrypt(steps),
             lambda: self._settings([item for item in _fresh(steps, Sysctl) if not item.link]),
             lambda: self._links(steps),
             lambda: self._settings([item for item in _fresh(steps, Sysctl) if item.link]),
-            lambda: self._addressing(steps),
+            lambda: self._addressing(steps, dead),
+            lambda: self._encrypt_no_more(steps),
             lambda: self._drop_namespaces(steps),
             lambda: self._flows(steps, dead),
             lambda: self._announcements(steps),
@@ -239,6 +245,20 @@ class Executor:
             return True
         return False
 
+    def _encrypt(self, steps: Sequence[Step]) -> None:
+        """After what drops clear packets stands, and before there is a tunnel to send them."""
+        done, failures = xfrm.put(steps)
+        for step in done:
+            self._touch(step)
+        self.failures.extend(failures)
+
+    def _encrypt_no_more(self, steps: Sequence[Step]) -> None:
+        """After all that could fail: what is undone finds the states as they were."""
+        for step in steps:
+            if isinstance(step, Delete) and isinstance(step.object, Xfrm):
+                self._touch(step)
+        self.failures.extend(xfrm.drop(steps))
+
     def _settings(self, settings: Sequence[Sysctl]) -> None:
         by_ns: dict[str, list[Sysctl]] = {}
         for item in settings:
@@ -354,8 +374,8 @@ class Executor:
             index = self._indices[item.ns, item.name] = socket.if_nametoindex(item.name)
             self._machine.own_indices.add(index)
 
-    def _addressing(self, steps: Sequence[Step]) -> None:
-        """Links up, then addresses, then routes, in one batch for each namespace, the node's own first."""
+    def _addressing(self, steps: Sequence[Step], dead: set[str]) -> None:
+        """Links up, then addresses, then routes, in one batch for each namespace, the node's own first; then ways back."""
         by_ns: dict[str, list[Step]] = {"": []}
         placed: list[tuple[int, Step]] = []
         for step in steps:
@@ -373,6 +393,21 @@ class Executor:
         for ns, group in by_ns.items():
             if group:
                 self._in_namespace(ns, group, functools.partial(self._address_batch, ns))
+        if not self.failures or self._go_on:
+            self._ways_back(steps, dead)
+
+    def _ways_back(self, steps: Sequence[Step], dead: set[str]) -> None:
+        for step in steps:
+            item = _aim(step)
+            if not isinstance(item, ReturnPaths) or item.ns in dead:
+                continue
+            self._touch(step)
+            try:
+                (returns.drop if isinstance(step, Delete) else returns.put)(self._machine, item)
+            except Refused as failure:
+                self._fail(failure)
+            except OSError as error:
+                self._fail(from_os(error, _words(item), item))
 
     def _address_batch(self, ns: str, netlink: Netlink, steps: Sequence[Step]) -> None:
         batch: list[tuple[Object, bytearray]] = []

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fairlead.kernel import messages as m
-from fairlead.kernel import netns, requests, ruleset, tunnels
+from fairlead.kernel import netns, requests, ruleset, tunnels, xfrm
 from fairlead.kernel.adoption import Adopted
 from fairlead.kernel.machine import Machine
 from fairlead.kernel.netlink import Netlink
@@ -108,6 +108,7 @@ def look(machine: Machine, only: Collection[str] | None = None) -> Seen:
     seen = Seen()
     if only is None:
         live, _ = namespaces(machine.netns_dir)
+        seen.objects.extend(xfrm.standing())
     else:
         live = [name for name in sorted(only) if netns.is_namespace(machine.path(name))]
     seen.objects.extend(_held(machine, name) for name in live)

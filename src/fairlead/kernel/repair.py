@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from fairlead.kernel import host, netns, observe, requests, ruleset, sysctl, tables
+from fairlead.kernel import host, netns, observe, requests, ruleset, sysctl, tables, xfrm
 from fairlead.kernel.errno import LinkInTheWay, Refused, from_os
 from fairlead.kernel.executor import Executor
 from fairlead.kernel.machine import Machine
@@ -33,8 +33,12 @@ from fairlead.plan.objects import (
     Vxlan,
 )
 from fairlead.plan.render import line
+from fairlead.plan.returns import ReturnPaths
+from fairlead.plan.xfrm import ExactXfrm, Xfrm
 
 _OBSERVED = (Netns, Bridge, Veth, Vxlan, Address, Route, Fdb, Neighbour)
+#: What is made at every repair, and so is nothing to tell.
+_ALWAYS = (PortHold, Announce, Exact, ExactXfrm, ReturnPaths)
 #: What others may damage without taking the namespace along.
 _MENDED = _OBSERVED[1:]
 
@@ -62,7 +66,7 @@ def repair(machine: Machine, desired: Mapping[Key, Object]) -> list[str]:
     _doubt(machine, desired.values())
     with suppress(OSError):
         words += _clear_trash(machine, [link for link in seen.trash if link not in in_the_way])
-    words += [_words(step) for step in steps if not isinstance(_object(step), PortHold | Announce | Exact)]
+    words += [_words(step) for step in steps if not isinstance(_object(step), _ALWAYS)]
     words += [f"could not mend: {failure}" for failure in executor.failures]
     return words
 
@@ -102,12 +106,20 @@ def mend(machine: Machine, desired: Mapping[Key, Object], theirs: Collection[str
         steps = _mending(seen, actual, Plan(wanted.values()), theirs)
         settings = [item for item in desired.values() if isinstance(item, Sysctl) and item.ns in standing]
         steps += [Create(item) for item in _unset(machine, settings, Plan(seen.objects))]
+        steps += _ways_back(steps, desired.values(), standing)
         steps = _sparing(steps, theirs)
     except OSError as error:
         raise from_os(error, "look at the network") from error
     executor = Executor(machine, go_on=True, phase="repair", theirs=theirs)
     executor.run(steps)
-    return [*map(_words, steps), *(f"could not mend: {failure}" for failure in executor.failures)]
+    told = [_words(step) for step in steps if not isinstance(_object(step), _ALWAYS)]
+    return [*told, *(f"could not mend: {failure}" for failure in executor.failures)]
+
+
+def _ways_back(steps: Iterable[Step], desired: Iterable[Object], standing: Collection[str]) -> list[Step]:
+    """Those of sandboxes in which something is mended: a route or a link may have been theirs."""
+    spaces = {space for step in steps for space in _spaces(_object(step))} - {""}
+    return [Create(item) for item in desired if isinstance(item, ReturnPaths) and item.ns in spaces & {*standing}]
 
 
 def _spaces(item: Object) -> set[str]:
@@ -138,19 +150,23 @@ def _clear_files(machine: Machine) -> list[str]:
 
 
 def _steps(machine: Machine, seen: observe.Seen, desired: Mapping[Key, Object]) -> list[Step]:
-    wanted = Plan(item for item in desired.values() if isinstance(item, _OBSERVED))
     actual = Plan(item for item in seen.objects if not doubtful(item, desired))
+    wanted = Plan(
+        item for item in desired.values() if isinstance(item, (*_OBSERVED, Xfrm)) and not xfrm.lost(item, actual)
+    )
     theirs = theirs_in(desired.values())
     steps = _mending(seen, actual, wanted, theirs)
     steps += [Delete(hold) for hold in machine.holds.held if hold.key not in desired]
     steps += [Create(item) for item in desired.values() if isinstance(item, PortHold)]
-    steps += [Create(item) for item in desired.values() if isinstance(item, Announce)]
+    steps += [Create(item) for item in desired.values() if isinstance(item, Announce | ReturnPaths)]
     steps += [Create(item) for item in _unset(machine, desired.values(), actual)]
     return _sparing(steps, theirs)
 
 
 def doubtful(item: Object, desired: Mapping[Key, Object]) -> bool:
-    """Whether a tunnel that stays knows it from before, and who has it now is still to be told."""
+    """Whether a tunnel that stays knows it from before, and who has it now is still to be told; so with encryption."""
+    if xfrm.doubtful(item, desired):
+        return True
     if not isinstance(item, Fdb | Neighbour) or item.key in desired:
         return False
     return ("link", item.ns, item.link) in desired and ("exact", item.ns, item.link) not in desired

@@ -8,22 +8,20 @@ from dataclasses import replace
 from fairlead.ipam.pools import UsedUp
 from fairlead.ipam.prefixes import prefix
 from fairlead.ipam.validate import check_pools
-from fairlead.manager import leases, refusals
+from fairlead.manager import ingress, leases, refusals
 from fairlead.manager.core import Turn
 from fairlead.model import codes, options
 from fairlead.model.addresses import is_v6
 from fairlead.model.cluster import ClusterNetwork
 from fairlead.model.cluster_commands import CreateClusterNetwork, GrowNetwork, RemoveClusterNetwork
 from fairlead.model.commands import CreateNetwork
-from fairlead.model.errors import Conflict, Forbidden, Invalid, NotImplementedHere
+from fairlead.model.errors import Conflict, Forbidden, Invalid
 from fairlead.model.ids import new_id
 from fairlead.model.network import Network, Pool, PoolRequest, check_new_name
+from fairlead.model.tunnel import inner_mtu
 
 #: Name of the network of published ports (Docker).
 INGRESS = "ingress"
-#: Bytes that VXLAN adds to each packet, by whether the outer packet is IPv6 (RFC 7348 section 5: outer Ethernet is not
-#: counted in an MTU; inner Ethernet 14, VXLAN 8, UDP 8, IPv4 20 or IPv6 40).
-OVERHEAD_BYTES = {False: 50, True: 70}
 
 
 def create(turn: Turn, command: CreateClusterNetwork) -> ClusterNetwork:
@@ -80,6 +78,13 @@ def remove(turn: Turn, command: RemoveClusterNetwork) -> ClusterNetwork | leases
 
 
 def _check_unused(turn: Turn, network: ClusterNetwork) -> None:
+    publisher = ingress.user(turn, network)
+    if publisher is not None:
+        raise refusals.precondition(
+            f"ingress network cannot be removed because service {publisher.id} depends on it",
+            hint=f"`fairlead service rm {publisher.spec.name}` first, or publish its ports in mode host",
+            code=codes.NETWORK_IN_USE,
+        )
     for service in turn.state.services.values():
         if not service.removing and any(one.network == network.id for one in service.spec.task.networks):
             raise refusals.precondition(
@@ -151,13 +156,22 @@ def _check(turn: Turn, command: CreateClusterNetwork) -> None:
             hint="networks of the cluster have the driver default",
             code=codes.DRIVER_NOT_FOUND,
         )
-    if request.options.get(options.ENCRYPTED, "false").lower() != "false":
-        raise NotImplementedHere(
-            "encrypted overlay networks are not supported by this version",
-            hint="leave the option `encrypted` out",
-        )
+    if options.encrypted(request.options):
+        _check_encryption(turn, request)
     if command.ingress:
         _check_ingress(turn, request)
+
+
+def _check_encryption(turn: Turn, request: CreateNetwork) -> None:
+    """The node that leads must be able to encrypt. Others tell so themselves when a container is to join there."""
+    for node in turn.state.nodes.values():
+        fault = node.description.no_encryption
+        if node.leader and fault:
+            raise refusals.precondition(
+                f"cannot create the encrypted network {request.name}: {fault}",
+                hint=f"load what is missing on {node.description.hostname}, or leave out --opt encrypted",
+                code=codes.NO_ENCRYPTION,
+            )
 
 
 def _check_ingress(turn: Turn, request: CreateNetwork) -> None:
@@ -182,7 +196,7 @@ def _with_mtu(turn: Turn, request: CreateNetwork) -> dict[str, str]:
     described = [node.description for node in turn.state.nodes.values()]
     least = min((one.mtu for one in described if one.mtu), default=1500)
     outer_v6 = any(is_v6(one.data_path) for one in described if one.data_path)
-    return given | {options.MTU: str(least - OVERHEAD_BYTES[outer_v6])}
+    return given | {options.MTU: str(inner_mtu(least, v6=outer_v6, encrypted=options.encrypted(given)))}
 
 
 def _grown(turn: Turn, network: Network, requests: Sequence[PoolRequest]) -> Network:

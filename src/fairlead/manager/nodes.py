@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from fairlead.manager import charter, forgetting, keys, leases, networks, refusals
+from fairlead.manager import charter, forgetting, keys, leases, refusals
 from fairlead.manager.core import Session, Turn
 from fairlead.model import codes, options
 from fairlead.model.addresses import is_v6
@@ -25,6 +25,7 @@ from fairlead.model.cluster import (
 from fairlead.model.cluster_commands import Admission, AdmitNode, RemoveNode, RenewNode, SessionOpened, UpdateNode
 from fairlead.model.errors import Forbidden
 from fairlead.model.session import Dismissed
+from fairlead.model.tunnel import inner_mtu
 from fairlead.pki.ids import new_cluster_id
 from fairlead.pki.tokens import role_for
 
@@ -257,8 +258,9 @@ def _difference(before: NodeSpec, after: NodeSpec) -> dict[str, str]:
 
 def _warn_of_mtu(turn: Turn, node: ClusterNode) -> None:
     """Say when packets of a network are too large for a node's data path."""
-    room = node.description.mtu - networks.OVERHEAD_BYTES[is_v6(node.description.data_path)]
+    outer, v6 = node.description.mtu, is_v6(node.description.data_path)
     for network in turn.state.networks.values():
         size = options.mtu(network.network.options, 0)
+        room = inner_mtu(outer, v6=v6, encrypted=options.encrypted(network.network.options))
         if node.description.mtu and size > room:
             turn.tell_network("mtu", network, node=node.id, mtu=str(size), data_path_mtu=str(node.description.mtu))

@@ -23,6 +23,9 @@ DATA_PATH_PORT = 4789
 #: Where overlay subnets come from unless told otherwise: (pool, length of the subnets cut from it), as swarm's.
 DEFAULT_POOLS: tuple[tuple[str, int], ...] = (("10.0.0.0/8", 24),)
 
+#: Holder of the address with which a node takes part in the network of published ports (``manager.ingress``).
+ENTRY = "entry"
+
 WORKER, MANAGER = "worker", "manager"
 ACTIVE, PAUSE, DRAIN = "active", "pause", "drain"
 #: How a manager sees a node (Docker: NodeState).

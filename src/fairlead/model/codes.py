@@ -21,6 +21,7 @@ from fairlead.model.codes_cluster import JOIN_REPLAYED as JOIN_REPLAYED
 from fairlead.model.codes_cluster import KEYS_ROTATING as KEYS_ROTATING
 from fairlead.model.codes_cluster import MANAGER_LEAVES as MANAGER_LEAVES
 from fairlead.model.codes_cluster import MANAGER_UNREACHABLE as MANAGER_UNREACHABLE
+from fairlead.model.codes_cluster import NO_ENCRYPTION as NO_ENCRYPTION
 from fairlead.model.codes_cluster import NO_MANAGER as NO_MANAGER
 from fairlead.model.codes_cluster import NO_PREVIOUS_SPEC as NO_PREVIOUS_SPEC
 from fairlead.model.codes_cluster import NODE_IS_MANAGER as NODE_IS_MANAGER
@@ -42,6 +43,8 @@ from fairlead.model.codes_cluster import TOKEN_INVALID as TOKEN_INVALID
 from fairlead.model.codes_cluster import TOKEN_REFUSED as TOKEN_REFUSED
 from fairlead.model.codes_cluster import UNLOCK_KEY_INVALID as UNLOCK_KEY_INVALID
 from fairlead.model.codes_cluster import VNI_TAKEN as VNI_TAKEN
+from fairlead.model.codes_http import HAPROXY_FAILED as HAPROXY_FAILED
+from fairlead.model.codes_http import HAPROXY_MISSING as HAPROXY_MISSING
 from fairlead.model.codes_http import HTTP_LABEL_INVALID as HTTP_LABEL_INVALID
 from fairlead.model.codes_http import HTTP_ROUTE_TAKEN as HTTP_ROUTE_TAKEN
 

@@ -259,6 +259,16 @@ HTTP_MESH_OFF = Code(
     "No node of the cluster takes HTTP requests for services: nobody has switched that on, or it was switched off.",
     ("`fairlead http-mesh enable` switches it on for all nodes.",),
 )
+NO_ENCRYPTION = Code(
+    2061,
+    "the node cannot encrypt between nodes",
+    "Encrypted overlay networks need ESP with AES-GCM in the kernel of each node that is in them. Here it is missing, or the "
+    "node does not take part in the cluster yet. Nothing was made; no packet of the network left the node.",
+    (
+        "`modprobe -a esp4 esp6` loads what most kernels have as modules (CONFIG_INET_ESP); a daemon finds them in 10 seconds.",
+        "On a kernel without them: leave out `--opt encrypted` and lead the links between the nodes through a VPN.",
+    ),
+)
 KEYS_ROTATING = Code(
     2060,
     "keys are being rotated already",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from fairlead.model.cluster import DATA_PATH_PORT, Lease, Peer, PeerNames
+from fairlead.model.cluster import DATA_PATH_PORT, Lease, Peer, PeerNames, Ring, Station
 from fairlead.model.errors import NetError
 
 
@@ -131,6 +131,23 @@ class DataPath:
 
 
 @dataclass(frozen=True, slots=True)
+class TunnelSecrets:
+    """What this node encrypts tunnels with: itself (None: it is in no cluster), and the ring of data path keys. ``fault``
+    says why it cannot be in encrypted networks; empty: it can."""
+
+    own: Station | None = None
+    ring: Ring = Ring()
+    fault: str = "it does not know yet what to encrypt with"
+
+
+@dataclass(frozen=True, slots=True)
+class StationsSeen:
+    """What other nodes say of themselves as ends of encrypted tunnels, by the address of that end; None: nobody's any more."""
+
+    changes: tuple[tuple[str, Station | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LeasesGranted:
     """A manager lets this node use these. What is known already stays as it is; one with a greater generation takes the
     place of the same address's earlier one. Those of a network that is not known are left out; the outcome's answer is
@@ -195,6 +212,8 @@ Event = (
     | ProbeDue
     | HealthProbed
     | DataPath
+    | TunnelSecrets
+    | StationsSeen
     | LeasesGranted
     | LeasesRevoked
     | AddressForgotten

@@ -42,6 +42,10 @@ VXLAN_IDS = _PREFIX + "driver.overlay.vxlanid_list"
 VXLAN_ID_MAX = 2**24 - 1
 #: Whether an overlay network's traffic between nodes is to be encrypted; any value but ``false`` means it (Docker).
 ENCRYPTED = "encrypted"
+#: Ours: what balances connections to services in a network, one of ``BALANCERS`` (default the first).
+BALANCER = "fairlead.lb"
+NFTABLES, IPVS = "nftables", "ipvs"
+BALANCERS = (NFTABLES, IPVS)
 #: First part of interface names inside sandboxes (default ``eth``).
 IFNAME_PREFIX = _PREFIX + "container_iface_prefix"
 #: Exact interface name inside the sandbox, an option of an endpoint.
@@ -83,6 +87,11 @@ def flag(options: Mapping[str, str], name: str, default: bool) -> bool:
     raise unreadable(name, text, f'strconv.ParseBool: parsing "{text}": invalid syntax', "write true or false")
 
 
+def encrypted(options: Mapping[str, str]) -> bool:
+    """Whether a network's packets are to be encrypted between nodes; raises ``Invalid``."""
+    return ENCRYPTED in options and flag(options, ENCRYPTED, True)
+
+
 def unreadable(name: str, text: str, why: str, hint: str) -> Invalid:
     """The error for an option's value that makes no sense, in Docker's words."""
     return Invalid(f"failed to parse {name} value: {text} ({why})", hint=hint, code=codes.OPTION_INVALID)
@@ -110,6 +119,14 @@ def address(options: Mapping[str, str], name: str) -> AnyAddress | None:
     if found is None or (isinstance(found, IPv6Address) and found.scope_id is not None):
         raise unreadable(name, text, "nil ip", "write an address like 192.0.2.1 or 2001:db8::1")
     return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found
+
+
+def balancer(options: Mapping[str, str]) -> str:
+    """One of ``BALANCERS``; raises ``Invalid``."""
+    name = options.get(BALANCER, "") or NFTABLES
+    if name not in BALANCERS:
+        raise unreadable(BALANCER, name, f"unknown balancer {name}", f"write one of {', '.join(BALANCERS)}")
+    return name
 
 
 def host_address(options: Mapping[str, str], *, v6: bool) -> str:

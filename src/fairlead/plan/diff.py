@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fairlead.plan.objects import Backends, Bridge, Chain, Fdb, Key, Neighbour, Object, Sysctl, Table, Veth, Vxlan
+from fairlead.plan.returns import ReturnPaths
+from fairlead.plan.xfrm import XfrmPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ def changes_in_place(before: Object, after: Object) -> bool:
     match before, after:
         case (Sysctl(), Sysctl()) | (Table(), Table()) | (Fdb(), Fdb()) | (Neighbour(), Neighbour()):
             return True
-        case Backends(), Backends():
+        case (Backends(), Backends()) | (XfrmPolicy(), XfrmPolicy()) | (ReturnPaths(), ReturnPaths()):
             return True
         case Chain(), Chain():
             return before.hook == after.hook

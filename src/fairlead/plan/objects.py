@@ -11,6 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from fairlead.plan.returns import ReturnPaths
+from fairlead.plan.xfrm import ExactXfrm, XfrmPolicy, XfrmState
+
 Key = tuple[str, ...]
 
 #: Every link of ours carries an alias that begins so; it is how orphans are found and strangers left alone.
@@ -412,6 +415,10 @@ Object = (
     | Fdb
     | Neighbour
     | Exact
+    | XfrmState
+    | XfrmPolicy
+    | ExactXfrm
+    | ReturnPaths
 )
 
 

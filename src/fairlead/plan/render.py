@@ -28,6 +28,8 @@ from fairlead.plan.objects import (
     Veth,
     Vxlan,
 )
+from fairlead.plan.returns import ReturnPaths
+from fairlead.plan.xfrm import ExactXfrm, XfrmPolicy, XfrmState
 
 
 def lines(plan: Plan) -> list[str]:
@@ -92,6 +94,10 @@ def line(item: Object) -> str:
             return f"flow {item.proto} {item.host_port} -> {host}:{item.port}{_at(item.ns)}"
         case Connections():
             return f"connections of {item.address}{_at(item.ns)}"
+        case XfrmState() | XfrmPolicy() | ExactXfrm():
+            return _xfrm(item)
+        case ReturnPaths():
+            return f"ways back on {item.link}{_at(item.ns)} by {len(item.ways)} nodes"
         case Announce():
             addresses = " ".join(filter(None, (item.ipv4, item.ipv6)))
             return (
@@ -107,6 +113,17 @@ def _peer(item: Fdb | Neighbour | Exact) -> str:
             return f"neighbour {item.address} mac {item.mac} on {item.link}{_at(item.ns)}"
         case Exact():
             return f"nothing else known to {item.link}{_at(item.ns)}"
+
+
+def _xfrm(item: XfrmState | XfrmPolicy | ExactXfrm) -> str:
+    match item:
+        case XfrmState():
+            return f"encrypted {item.source} -> {item.target} spi {item.spi:#010x}"
+        case XfrmPolicy():
+            then = f"with spi {item.spi:#010x}" if item.spi else "drop"
+            return f"to be encrypted {item.source} -> {item.target} udp {item.port} {then}"
+        case ExactXfrm():
+            return "nobody else encrypted for"
 
 
 def _veth(item: Veth) -> str:

@@ -13,6 +13,7 @@ import re
 import socket
 from collections.abc import Callable, Mapping, Sequence
 
+from fairlead.kernel import xfrm
 from fairlead.kernel.errno import Refused, from_bind, refused
 from fairlead.kernel.reckoning import Ledger, everything
 from fairlead.kernel.repair import doubtful
@@ -43,6 +44,9 @@ from fairlead.plan.objects import (
     Vxlan,
 )
 from fairlead.plan.render import line
+from fairlead.plan.returns import ReturnPaths
+from fairlead.plan.xfrm import ExactXfrm, Xfrm, XfrmPolicy, XfrmState
+from fairlead.testing.fake_ipsec import FakeIpsec
 
 _WILDCARDS = ("0.0.0.0", "::")
 _TARGET = re.compile(r"\b(?:jump|goto) ([A-Za-z][\w./-]*)")
@@ -57,6 +61,8 @@ _ORDER = (
     Chain,
     Element,
     Backends,
+    XfrmState,
+    XfrmPolicy,
     Bridge,
     Vxlan,
     Veth,
@@ -69,11 +75,13 @@ _ORDER = (
     Connections,
     Announce,
     Exact,
+    ReturnPaths,
+    ExactXfrm,
 )
 #: What Linux removes with the link that it is on.
-_ON_LINKS = (Address, Route, Sysctl, Fdb, Neighbour)
+_ON_LINKS = (Address, Route, Sysctl, Fdb, Neighbour, ReturnPaths)
 #: What is no state.
-_ACTS = (Flow, Connections, Announce, Exact)
+_ACTS = (Flow, Connections, Announce, Exact, ExactXfrm, ReturnPaths)
 _NAME_MAX = 15
 
 #: A host with one address, from the range for documentation (RFC 5737).
@@ -89,6 +97,7 @@ class FakeKernel:
         self.objects: dict[Key, Object] = {}
         self.history: list[Step] = []
         self._ledger = Ledger()
+        self.ipsec = FakeIpsec(self._ledger, lambda: self.objects)
         self._doomed: set[Key] = set()
         self._taken: list[PortHold] = []
         self._watchers: list[Callable[[HostChanged], None]] = []
@@ -119,13 +128,15 @@ class FakeKernel:
             old = isinstance(item, Fdb | Neighbour) and (item.ns, item.link) in exact
             if old and item.key not in wanted:
                 del self.objects[item.key]
+        if any(isinstance(step, Create) and isinstance(step.object, ExactXfrm) for step in steps):
+            self.ipsec.sweep()
 
     async def repair(self, plans: Mapping[str, Plan]) -> list[str]:
         """As the real one, except that a refusal is raised."""
         desired = everything(plans)
         steps = diff(
             {key: item for key, item in self._state().items() if not doubtful(item, desired)},
-            {key: item for key, item in desired.items() if not isinstance(item, (Sysctl, *_ACTS))},
+            {key: item for key, item in desired.items() if self._is_wanted(item)},
         )
         self._carry_out(steps)
         for item in desired.values():
@@ -168,6 +179,9 @@ class FakeKernel:
     def _state(self) -> dict[Key, Object]:
         return {key: item for key, item in self.objects.items() if not isinstance(item, (Sysctl, *_ACTS))}
 
+    def _is_wanted(self, item: Object) -> bool:
+        return not isinstance(item, (Sysctl, *_ACTS)) and not xfrm.lost(item, self.objects)
+
     def _carry_out(self, steps: Sequence[Step]) -> None:
         before = dict(self.objects)
         deletions = [step for step in steps if isinstance(step, Delete)]
@@ -189,7 +203,11 @@ class FakeKernel:
         if item.key in self._doomed:
             self._doomed.discard(item.key)
             raise refused(f"make {line(item)}", errno.EIO, item=item)
-        if item.key in self.objects and isinstance(step, Create) and not isinstance(item, Sysctl | Address | Route):
+        if (
+            item.key in self.objects
+            and isinstance(step, Create)
+            and not isinstance(item, Sysctl | Address | Route | Xfrm)
+        ):
             raise refused(f"make {line(item)}", errno.EEXIST, item=item)
         self._check(item)
         if not isinstance(item, _ACTS):
@@ -223,9 +241,9 @@ class FakeKernel:
                     self._need(place in self.objects, item, errno.ENOENT)
             case Vxlan():
                 self._check_tunnel(item)
-            case Fdb() | Neighbour():
+            case Fdb() | Neighbour() | ReturnPaths():
                 self._need(self._has_link(item.ns, item.link), item, errno.ENODEV)
-            case Flow() | Connections() | Announce() | Exact():
+            case Flow() | Connections() | Announce() | Exact() | ExactXfrm() | XfrmState() | XfrmPolicy():
                 return
 
     def _check_port(self, item: PortHold) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from tests.kernel.one_host.waiting import PATIENCE_S
 
 from fairlead.daemon.assembly import Assembly, NodeOptions, assemble
 from fairlead.daemon.cluster import agent as agents
@@ -59,7 +60,6 @@ M = TypeVar("M")
 
 WEB = "ab" * 32
 RING = Ring((Key(1, "11" * 32),), 1)
-PATIENCE_S = 15.0
 
 
 def overlay(network_id: str = WEB, name: str = "web") -> Network:
@@ -205,7 +205,12 @@ class Bed:
 
     async def start(self) -> None:
         self.agent = await start_parts(
-            self.node.carrier, self.node.gossiping, Host(self.node), self.place, self.managers
+            self.node.carrier,
+            self.node.gossiping,
+            Host(self.node),
+            self.place,
+            self.managers,
+            self.node.kernel.ipsec,
         )
 
     async def stop(self) -> None:

@@ -12,7 +12,7 @@ from fairlead.drivers.overlay.overlay import OverlayDriver
 from fairlead.model import options
 from fairlead.model.cluster import Peer
 from fairlead.model.endpoint import Endpoint
-from fairlead.model.errors import Invalid, NotImplementedHere
+from fairlead.model.errors import Invalid
 from fairlead.model.network import Network, Pool
 from fairlead.plan.objects import NOTHING, Chain, Fdb, Neighbour, Vxlan
 
@@ -41,14 +41,6 @@ PEER = Peer(NETWORK.id, "e", "10.1.0.9/24", "", "02:00:00:00:00:09", "192.0.2.2"
 def test_options_that_make_no_sense_are_refused(given: dict[str, str], text: str) -> None:
     with pytest.raises(Invalid, match=text):
         DRIVER.check(replace(NETWORK, options=given))
-
-
-@pytest.mark.parametrize("value", ["", "true"])
-def test_encryption_is_refused_and_its_absence_is_not(value: str) -> None:
-    with pytest.raises(NotImplementedHere, match="no encrypted overlay networks") as caught:
-        DRIVER.check(replace(NETWORK, options={**NETWORK.options, options.ENCRYPTED: value}))
-    assert "VPN" in caught.value.hint
-    DRIVER.check(replace(NETWORK, options={**NETWORK.options, options.ENCRYPTED: "false"}))
 
 
 def paired(network: Network) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from fairlead.model.cluster_commands import (
     RemoveNode,
 )
 from fairlead.model.commands import CreateNetwork
-from fairlead.model.errors import Conflict, Exhausted, Forbidden, Internal, Invalid, NetError, NotImplementedHere
+from fairlead.model.errors import Conflict, Exhausted, Forbidden, Internal, Invalid, NetError
 from fairlead.model.network import PoolRequest
 from fairlead.model.session import RESTING, LeaseWish, Leaving, NetworkGrant, NetworkWish, StatusReport
 
@@ -144,8 +144,6 @@ def test_subnets_do_not_overlap(world: World) -> None:
 def test_what_the_driver_cannot_be_is_refused(world: World) -> None:
     with pytest.raises(Invalid, match="IPv4 cannot be disabled in a Swarm scoped network"):
         _create(world, ipv4=False, ipv6=True)
-    with pytest.raises(NotImplementedHere):
-        _create(world, options={"encrypted": ""})
     with pytest.raises(Invalid, match="unsupported network driver bridge"):
         world.must(CreateClusterNetwork(CreateNetwork("web", "bridge")))
     with pytest.raises(Conflict, match=r"ingress network \(.*\) is already present"):
@@ -153,6 +151,27 @@ def test_what_the_driver_cannot_be_is_refused(world: World) -> None:
     world.must(RemoveClusterNetwork(INGRESS))
     with pytest.raises(Invalid, match="ingress network cannot be attachable"):
         world.must(CreateClusterNetwork(CreateNetwork("again", "overlay", attachable=True), ingress=True))
+
+
+def test_sec_01_encryption_is_refused_when_the_manager_s_node_cannot(world: World) -> None:
+    before = dict(world.manager.state.networks)
+    with pytest.raises(
+        Invalid, match="cannot create the encrypted network web: its version of Fairlead has no"
+    ) as caught:
+        _create(world, options={"encrypted": ""})
+    assert "leave out --opt encrypted" in caught.value.hint
+    assert dict(world.manager.state.networks) == before
+    with pytest.raises(Invalid, match="failed to parse encrypted value: maybe"):
+        _create(world, options={"encrypted": "maybe"})
+    _create(world, "clear", options={"encrypted": "false"})
+
+
+@pytest.mark.parametrize(("data_path", "mtu"), [("192.0.2.1", "1416"), ("2001:db8::1", "1396")])
+def test_the_mtu_of_an_encrypted_network_leaves_room_for_it(world: World, data_path: str, mtu: str) -> None:
+    (manager,) = world.nodes.values()
+    manager.say(StatusReport(NodeDescription("m", data_path=data_path, no_encryption="")))
+    made = _create(world, options={"encrypted": ""}).network.options
+    assert (made["encrypted"], made[options.MTU]) == ("", mtu)
 
 
 def test_only_attachable_networks_are_joined(world: World) -> None:

@@ -17,25 +17,26 @@ from pathlib import Path
 
 from fairlead.daemon.carrier import Carrier
 from fairlead.daemon.cluster import checksums, datapath, keepsake, stock
-from fairlead.daemon.cluster.contract import Managers, Place, Session
+from fairlead.daemon.cluster.contract import Managers, Mesh, MeshOrders, Place, Session
+from fairlead.daemon.cluster.encryption import Encryption, Ipsec
 from fairlead.daemon.cluster.gossiping import GOSSIP_PORT, Gossiping
 from fairlead.daemon.cluster.tasks import Host, Tasks
 from fairlead.daemon.cluster.tasks_output import Telling
 from fairlead.daemon.contract import NoCluster
 from fairlead.gossip.identity import Address
 from fairlead.model import codes
-from fairlead.model.cluster import HEARTBEAT_S, Ring
+from fairlead.model.cluster import HEARTBEAT_S, NodeDescription, Ring
 from fairlead.model.commands import InstallNetwork, WithdrawNetwork
 from fairlead.model.errors import Exhausted, Forbidden, NetError, Unavailable
 from fairlead.model.events import DataPath, LeasesGranted, LeasesRevoked
 from fairlead.model.faults import Reach, pass_by
+from fairlead.model.http_mesh import RoutedService
 from fairlead.model.session import (
     Assignments,
     Dismissed,
     Forget,
     Forgotten,
     Heartbeat,
-    HeldKeys,
     Hello,
     KeyReport,
     Keys,
@@ -72,12 +73,14 @@ REPORT_AGAIN_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What was assigned and is in no other record. ``removing``: networks that are to go."""
+    """What was assigned and is in no other record. ``removing``: networks that are to go; ``routes``: services with routes of
+    the HTTP mesh, by id."""
 
     keys: Keys | None = None
     rings: dict[str, Ring] = field(default_factory=dict)
     removing: tuple[str, ...] = ()
     settings: Settings | None = None
+    routes: dict[str, RoutedService] = field(default_factory=dict)
 
 
 class Agent:
@@ -90,17 +93,21 @@ class Agent:
         carrier: Carrier,
         gossiping: Gossiping,
         host: Host,
+        ipsec: Ipsec,
         reach: Reach = pass_by,
         look: checksums.Look = checksums.nowhere,
+        mesh: Mesh | None = None,
     ) -> None:
         self._place = place
         self._look = look
+        self._mesh = mesh
         self._managers = managers
         self._carrier = carrier
         self._gossiping = gossiping
         self._path = Path(place.folder) / KEPT_FILE
         self._kept = keepsake.read_value(self._path, Kept) or Kept()
         self._mtu = 0
+        self._encryption = Encryption(place, ipsec, carrier, gossiping, self._encryption_changed)
         self._session: Session | None = None
         self._version = ""
         self._open = asyncio.Event()
@@ -119,17 +126,23 @@ class Agent:
         self._carrier.leases = self
         path = await asyncio.to_thread(datapath.quick, self._place, self._hosts())
         await self._tell_path(path)
+        await self._encryption.start(self._kept.keys.data if self._kept.keys else None)
         for network_id, ring in self._kept.rings.items():
             self._gossiping.set_ring(network_id, ring)
         self._trust()
         await self._speak_at_last()
         await self.tasks.start()
+        if self._mesh is not None:
+            await self._mesh.start(self._mesh_orders())
         self._spawn(self._measure(path))
+        self._spawn(self._encryption.watch())
         self._spawn(self._live())
 
     async def close(self) -> None:
         """End; what stands in Linux stays."""
         await self._call_off()
+        if self._mesh is not None:
+            await self._mesh.close()
         await self.tasks.close()
         await self._gossiping.stop()
         self._carrier.leases = NoCluster()
@@ -141,12 +154,15 @@ class Agent:
             with suppress(NetError):
                 await self._session.send(Leaving())
         await self._call_off()
+        if self._mesh is not None:
+            await self._mesh.leave()
         await self.tasks.leave()
         state = self._carrier.engine.state
         await self._carrier.feed(LeasesRevoked(tuple(state.leases)))
         for network in [network for network in state.networks.values() if network.scope == "swarm"]:
             await self._carrier.submit(WithdrawNetwork(network.id))
         await self._gossiping.stop(leave=True)
+        await self._encryption.leave()
         await self._carrier.feed(DataPath(""))
         await asyncio.to_thread(self._path.unlink, missing_ok=True)
         self._carrier.leases = NoCluster()
@@ -179,13 +195,13 @@ class Agent:
                     await self._moved.wait()
         return bool(self._stock.free(network_id))
 
-    async def admit(self, network: str) -> bool:
+    async def admit(self, network: str, *, own: bool = False) -> bool:
         """Take part in a network of the cluster; as ``daemon.contract.Leases``."""
         try:
             session = await self._connected(network)
         except Unavailable:
             return False
-        granted = await session.ask(NetworkWish(network))
+        granted = await session.ask(NetworkWish(network, own))
         if not isinstance(granted, NetworkGrant):
             return False
         networks, wanted = self._carrier.engine.state.networks, granted.network_id
@@ -325,11 +341,13 @@ class Agent:
         rings = {**kept.rings, **{item.network.id: item.ring for item in news.networks}}
         named = {item.network.id for item in news.networks}
         removing = {item.network.id for item in news.networks if item.removing} | (set(kept.removing) - named)
+        routes = ({} if news.full else kept.routes) | {one.id: one for one in news.routes}
         self._kept = Kept(
             news.keys or kept.keys,
             {network_id: ring for network_id, ring in rings.items() if network_id not in gone},
             tuple(sorted(removing - gone)),
             news.settings or kept.settings,
+            {service_id: one for service_id, one in routes.items() if service_id not in news.routes_gone},
         )
         if self._kept != kept:
             await asyncio.to_thread(keepsake.write_value, self._path, self._kept)
@@ -341,9 +359,13 @@ class Agent:
         self._stock.recalled(
             news.recall
         )  # before leases are for no task any more: none of them is the start of a reserve
+        if news.keys is not None:
+            await self._encryption.use(news.keys.data)
         await self._apply_networks(news, gone)
         if speaks:  # the keys of single networks, which go with them, are in use by now too
             await session.send(self._keys())
+        if self._mesh is not None:
+            self._mesh.assign(self._mesh_orders())
         await self.tasks.assign(news.tasks, news.tasks_gone, full=news.full)
         for wish in news.forget:
             self._spawn(self._forget(session, wish))
@@ -364,6 +386,10 @@ class Agent:
         for network_id in gone:
             await self._try(WithdrawNetwork(network_id))
             self._gossiping.set_ring(network_id, None)
+
+    def _mesh_orders(self) -> MeshOrders:
+        settings = self._kept.settings
+        return MeshOrders(settings.http_mesh if settings else None, self._kept.routes, self._kept.removing)
 
     def _apply_node(self, view: NodeView) -> None:
         self._managers.become(view.role, renew=view.renew)
@@ -439,13 +465,15 @@ class Agent:
 
     def _hello(self) -> Hello:
         self._stock.reported()
-        description = replace(self._place.description, mtu=self._mtu)
-        return Hello(description, self._keys(), self._stock.told(), self._place.serves)
+        return Hello(self._description, self._keys(), self._stock.told(), self._place.serves)
+
+    @property
+    def _description(self) -> NodeDescription:
+        return replace(self._place.description, mtu=self._mtu, no_encryption=self._encryption.fault)
 
     def _keys(self) -> KeyReport:
         """What is in use, not only assigned: managers take the next step of a rotation on the strength of it."""
-        keys = self._kept.keys
-        return KeyReport(self._gossiping.held(), _held(keys.data) if keys else HeldKeys())
+        return KeyReport(self._gossiping.held(), self._encryption.held)
 
     async def _speak_at_last(self) -> None:
         """Begin to gossip if that could not be done before."""
@@ -505,12 +533,19 @@ class Agent:
             await self._tell_path(path)
             if self._session is not None:
                 with suppress(NetError):
-                    await self._session.send(StatusReport(replace(self._place.description, mtu=path.mtu)))
+                    await self._session.send(StatusReport(self._description))
         local = self._place.data_path or self._place.advertise
         seen = await self._look(local, self._place.data_path_port, hosts)
         judged = datapath.judged(path, self._place, seen)
         if judged != path:
             await self._tell_path(judged)
+
+    async def _encryption_changed(self) -> None:
+        """This node can encrypt now, or has taken up keys that it could not at first."""
+        if self._session is not None:
+            with suppress(NetError):
+                await self._session.send(StatusReport(self._description))
+                await self._session.send(self._keys())
 
     async def _call_off(self) -> None:
         tasks = list(self._tasks)
@@ -531,21 +566,20 @@ class Agent:
             log.exception("a part of the agent failed")
 
 
-def _held(ring: Ring) -> HeldKeys:
-    return HeldKeys(tuple(sorted(key.tag for key in ring.keys)), ring.primary)
-
-
 async def start_parts(
     carrier: Carrier,
     gossiping: Gossiping,
     host: Host,
     place: Place,
     managers: Managers,
+    ipsec: Ipsec,
     *,
     reach: Reach = pass_by,
     look: checksums.Look = checksums.nowhere,
+    mesh: Mesh | None = None,
 ) -> Agent:
-    """What runs on a member; ``host`` is the node as tasks need it, ``look`` sees in what state packets arrive."""
-    agent = Agent(place, managers, carrier, gossiping, host, reach, look)
+    """What runs on a member; ``host`` is the node as tasks need it, ``ipsec`` the kernel as what encrypts, ``look`` sees
+    in what state packets arrive. Without ``mesh`` it has no part in the HTTP mesh."""
+    agent = Agent(place, managers, carrier, gossiping, host, ipsec, reach, look, mesh)
     await agent.start()
     return agent

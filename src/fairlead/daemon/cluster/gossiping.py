@@ -43,9 +43,9 @@ from fairlead.gossip.veil import Veil
 from fairlead.gossip.views import CLUSTER, EVERYTHING, VERDICTS, Verdict, encode_verdict
 from fairlead.model import codes
 from fairlead.model.balance import Follower
-from fairlead.model.cluster import Ring
+from fairlead.model.cluster import Ring, Station
 from fairlead.model.errors import Invalid, NetError, NotFound, Unavailable
-from fairlead.model.events import AddressForgotten, DataPath, Event, PeersComplete
+from fairlead.model.events import AddressForgotten, DataPath, Event, NamesSeen, PeersComplete, PeersSeen, StationsSeen
 from fairlead.model.gossip import GossipRecord, GossipStatus
 from fairlead.model.session import FORGET_NODE, Forget, HeldKeys
 
@@ -55,6 +55,8 @@ log = logging.getLogger(__name__)
 GOSSIP_PORT = 7946
 #: Seconds between two notes of where the members are.
 NOTE_PEERS_S = 5.0
+#: Seconds until the engine is told again what it could not follow.
+AGAIN_S = 1.0
 #: Seconds that other nodes have to say whether they do what this one said, when somebody wants to see it.
 FOLLOW_S = 1.0
 
@@ -79,11 +81,12 @@ class _Speaking:
     keyring: Keyring
     box: Voicebox
     hearsay: Hearsay
+    nonce: str = ""
 
     @property
     def described(self) -> Metadata:
         """What its card says of this node."""
-        return Metadata(self.place.node_id, self.place.data_path, self.mtu)
+        return Metadata(self.place.node_id, self.place.data_path, self.mtu, self.nonce)
 
 
 class Gossiping:
@@ -104,6 +107,7 @@ class Gossiping:
         self._asked: dict[tuple[NodeId, str], FollowAsked] = {}
         self._awaiting: list[tuple[Callable[[Hearsay], bool], asyncio.Future[None]]] = []
         self._noting = False
+        self._nonce = ""
         self.warnings: tuple[str, ...] = ()
 
     @property
@@ -111,10 +115,16 @@ class Gossiping:
         """Whether the node is in a cluster."""
         return self._now is not None
 
-    def tell(self, message: Scoped | DataPath) -> None:
-        """What the engine wants said or said no more, and what the data path is found to carry: the node's card says so."""
+    def tell(self, message: Scoped | DataPath | Station) -> None:
+        """What the engine wants said or said no more; what the data path is found to carry, and what this node drew for its
+        present life as an end of encrypted tunnels: the node's card says so."""
         if isinstance(message, DataPath):
             self._describe(message.mtu)
+            return
+        if isinstance(message, Station):
+            self._nonce = message.nonce
+            if self._now is not None:
+                self._describe(self._now.mtu)
             return
         network = self._networks.setdefault(message.network_id, _Network())
         match message:
@@ -250,8 +260,8 @@ class Gossiping:
 
     def _describe(self, mtu: int) -> None:
         speaking = self._now
-        if speaking is not None and mtu != speaking.mtu:
-            speaking.mtu = mtu
+        if speaking is not None and (mtu, self._nonce) != (speaking.mtu, speaking.nonce):
+            speaking.mtu, speaking.nonce = mtu, self._nonce
             metadata = speaking.described.encode()
             speaking.box.post(lambda core, now: core.describe(metadata, now))
 
@@ -262,7 +272,7 @@ class Gossiping:
         known = [*seeds, *await asyncio.to_thread(keepsake.peers, folder)]
         keyring = Keyring(wanted[ring.primary])
         _change_keys(keyring, wanted, ring.primary)
-        metadata = Metadata(place.node_id, place.data_path, mtu).encode()
+        metadata = Metadata(place.node_id, place.data_path, mtu, self._nonce).encode()
         start = Start(
             identity,
             number,
@@ -273,7 +283,7 @@ class Gossiping:
             tuple(dict.fromkeys(known)),
         )
         box = Voicebox(start, self._heard)
-        self._now = speaking = _Speaking(place, mtu, ring, identity, keyring, box, Hearsay(identity.id))
+        self._now = speaking = _Speaking(place, mtu, ring, identity, keyring, box, Hearsay(identity.id), self._nonce)
         speaking.hearsay.remove_nodes(self._removed)
         for network_id, network in list(self._networks.items()):
             if network.joined:
@@ -423,11 +433,12 @@ class Gossiping:
             await self._news.wait()
             self._news.clear()
             asked, self._asked = self._asked, {}
-            done = True
+            failed: list[StationsSeen | PeersSeen | NamesSeen] = []
             while hearsay.waiting():
-                for event in hearsay.take():
-                    done = await self._tell(event) and done
-            if done:
+                failed += [event for event in hearsay.take() if not await self._tell(event)]
+            for event in failed:
+                hearsay.put_back(event)
+            if not failed:
                 self._answer(list(asked.values()))
             settled, self._settled = self._settled, []
             for network_id in settled:
@@ -437,7 +448,9 @@ class Gossiping:
                 self._awaiting.remove(entry)
                 if not entry[1].done():
                     entry[1].set_result(None)
-            if hearsay.waiting():
+            if failed:
+                asyncio.get_running_loop().call_later(AGAIN_S, self._news.set)
+            elif hearsay.waiting():
                 self._news.set()
 
     def _answer(self, asked: Collection[FollowAsked]) -> None:

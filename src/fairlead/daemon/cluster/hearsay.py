@@ -23,8 +23,8 @@ from fairlead.gossip.identity import Address, NodeId
 from fairlead.gossip.log import Record
 from fairlead.gossip.veil import Veil
 from fairlead.model.addresses import bare
-from fairlead.model.cluster import Peer, PeerNames
-from fairlead.model.events import NamesSeen, PeersSeen
+from fairlead.model.cluster import Peer, PeerNames, Station
+from fairlead.model.events import NamesSeen, PeersSeen, StationsSeen
 
 #: Changes that the engine is told of in one turn: a burst is one, and a flood lets others have their turns between.
 CHANGES_TURN = 2048
@@ -39,15 +39,18 @@ _Name = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What a node says of itself in its card: its id in the cluster, the end of its tunnels, their MTU in bytes."""
+    """What a node says of itself in its card: its id in the cluster, the end of its tunnels, their MTU in bytes, and what it
+    drew for its present life as an end of encrypted tunnels (``Station``)."""
 
     node_id: str = ""
     data_path: str = ""
     mtu: int = 0
+    nonce: str = ""
 
     def encode(self) -> bytes:
         """As it stands in the card."""
-        return json.dumps({"node": self.node_id, "data_path": self.data_path, "mtu": self.mtu}).encode()
+        said = {"node": self.node_id, "data_path": self.data_path, "mtu": self.mtu}
+        return json.dumps(said | {"nonce": self.nonce} if self.nonce else said).encode()
 
 
 def read_metadata(data: bytes) -> Metadata:
@@ -58,11 +61,12 @@ def read_metadata(data: bytes) -> Metadata:
         return Metadata()
     if not isinstance(found, dict):
         return Metadata()
-    node, path, mtu = found.get("node"), found.get("data_path"), found.get("mtu")
+    node, path, mtu, nonce = (found.get(name) for name in ("node", "data_path", "mtu", "nonce"))
     return Metadata(
         node if isinstance(node, str) and len(node) <= _TEXT_MAX and node.isalnum() else "",
         path if isinstance(path, str) and _is_address(path) else "",
         mtu if isinstance(mtu, int) and 0 < mtu <= _MTU_MAX else 0,
+        nonce if isinstance(nonce, str) and len(nonce) <= _TEXT_MAX and nonce.isascii() and nonce.isalnum() else "",
     )
 
 
@@ -79,6 +83,9 @@ class Hearsay:
         #: Of those the ones whose owners are down.
         self._kept: dict[NodeId, set[_Name]] = {}
         self._pending: dict[_Name, Fact | None] = {}
+        #: Ends of encrypted tunnels by their addresses, and those of which the engine is to be told.
+        self.stations: dict[str, Station] = {}
+        self._moved: set[str] = set()
         #: Owners of records that were not believed for what their cards say, or for keys that are not held.
         self._doubted: set[NodeId] = set()
         self.members: dict[NodeId, Metadata] = {}
@@ -89,7 +96,7 @@ class Hearsay:
 
     def waiting(self) -> int:
         """How many changes wait to be taken."""
-        return len(self._pending)
+        return len(self._pending) + len(self._moved)
 
     def enter(self, network: str, veil: Veil) -> None:
         """This node takes part in a network, or has other keys of it; what is said there is to be heard again."""
@@ -117,6 +124,7 @@ class Hearsay:
         for member, metadata in self.members.items():
             if metadata.node_id in self._removed:
                 self._withdraw_all(member)
+                self._locate(metadata, Metadata())
 
     def hear(self, event: Event) -> bool:
         """Take an event. True when records that were not believed may be now, and are to be heard again (``hear_again``)."""
@@ -132,7 +140,7 @@ class Hearsay:
             case MemberLeft():
                 self._down.discard(event.id)
                 self.addresses.pop(event.id, None)
-                self.members.pop(event.id, None)
+                self._locate(self.members.pop(event.id, Metadata()), Metadata())
                 self._withdraw_all(event.id)
             case _:
                 pass
@@ -144,8 +152,12 @@ class Hearsay:
         for record in found:
             self._record(record.scope, record.table, record.key, record.owner, None, record)
 
-    def take(self) -> Iterator[PeersSeen | NamesSeen]:
-        """What the engine is to be told now; endpoints before names, so that whoever has a name can be reached."""
+    def take(self) -> Iterator[StationsSeen | PeersSeen | NamesSeen]:
+        """What the engine is to be told now; nodes before endpoints, so that nothing is sent to one before it can be
+        encrypted, and endpoints before names, so that whoever has a name can be reached."""
+        if self._moved:
+            moved, self._moved = sorted(self._moved), set()
+            yield StationsSeen(tuple((vtep, self.stations.get(vtep)) for vtep in moved))
         batch = [(name, self._pending.pop(name)) for name in list(self._pending)[:CHANGES_TURN]]
         for network in dict.fromkeys(name[0] for name, _ in batch):
             told = [(name, fact) for name, fact in batch if name[0] == network]
@@ -159,6 +171,16 @@ class Hearsay:
                 yield PeersSeen(network, peers)
             if names:
                 yield NamesSeen(network, names)
+
+    def put_back(self, event: StationsSeen | PeersSeen | NamesSeen) -> None:
+        """The engine could not follow this: it is to be told again, but for what there is newer word of."""
+        if isinstance(event, StationsSeen):
+            self._moved |= {vtep for vtep, _ in event.changes}
+            return
+        table = PEERS if isinstance(event, PeersSeen) else NAMES
+        if event.network_id in self._veils:
+            for endpoint, fact in event.changes:
+                self._pending.setdefault((event.network_id, table, endpoint), fact)
 
     def where(self) -> list[Address]:
         """Where the others are or were last."""
@@ -245,10 +267,21 @@ class Hearsay:
         self.members[member] = after
         if before == after:
             return False
+        self._locate(before or Metadata(), after)
         moved = before is not None and before.data_path != after.data_path
         if moved:  # its tunnels end elsewhere: what it says of its endpoints is to be heard again
             self._withdraw_all(member)
         return moved or member in self._doubted
+
+    def _locate(self, before: Metadata, after: Metadata) -> None:
+        """A node's tunnels end elsewhere now, or it has begun another life; nowhere, if it says no nonce or is out."""
+        old = self.stations.get(before.data_path)
+        if old is not None and old.node_id == before.node_id:
+            del self.stations[before.data_path]
+            self._moved.add(before.data_path)
+        if after.nonce and after.data_path and after.node_id and after.node_id not in self._removed:
+            self.stations[after.data_path] = Station(after.node_id, after.data_path, after.nonce)
+            self._moved.add(after.data_path)
 
     def _withdraw_all(self, owner: NodeId) -> None:
         self._kept.pop(owner, None)

@@ -9,12 +9,11 @@ from itertools import zip_longest
 from fairlead.drivers.contract import Node
 from fairlead.model import codes, options
 from fairlead.model.addresses import AnyNetwork, bare, is_v6, parse_address, parse_subnet
-from fairlead.model.errors import Invalid, NotImplementedHere
+from fairlead.model.errors import Invalid
 from fairlead.model.ids import SHORT_ID_LENGTH
 from fairlead.model.network import Network
+from fairlead.model.tunnel import inner_mtu
 
-#: Bytes that a tunnel adds to a frame: outer IPv4 20 or IPv6 40, UDP 8, VXLAN 8, inner Ethernet 14 (RFC 7348 section 5).
-OVERHEAD = {False: 50, True: 70}
 #: Networks, and subnets, of which what was worked out is remembered: a network may have 10,000 peers.
 _KNOWN_MAX = 1024
 #: What tunnels' names begin with.
@@ -106,16 +105,13 @@ def vnis(network: Network) -> tuple[int, ...]:
 def mtu(network: Network, node: Node) -> int:
     """Bytes of the largest packet inside: what the option says (managers set it to what every node's links carry), else
     what this node's links carry without what the tunnel adds."""
-    return options.mtu(network.options, node.vtep_mtu - OVERHEAD[is_v6(node.vtep)])
+    room = inner_mtu(node.vtep_mtu, v6=is_v6(node.vtep), encrypted=options.encrypted(network.options))
+    return options.mtu(network.options, room)
 
 
 def check(network: Network) -> None:
-    """Raise ``Invalid``, or ``NotImplementedHere`` for encryption."""
-    if options.ENCRYPTED in network.options and options.flag(network.options, options.ENCRYPTED, True):
-        raise NotImplementedHere(
-            f"network {network.name} cannot be encrypted: this version has no encrypted overlay networks",
-            hint="leave out --opt encrypted, and lead the links between the nodes through a VPN if they need it",
-        )
+    """Raise ``Invalid``."""
+    options.encrypted(network.options)
     options.mtu(network.options, 0, v6=network.ipv6)
     options.flag(network.options, options.ANTI_SPOOF, True)
     segments(network)

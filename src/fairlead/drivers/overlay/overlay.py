@@ -15,13 +15,14 @@ from functools import lru_cache
 
 from fairlead.drivers import guards, interface
 from fairlead.drivers.contract import Node
-from fairlead.drivers.overlay import config
+from fairlead.drivers.overlay import config, encryption
 from fairlead.drivers.overlay.config import Segment
 from fairlead.model import options
 from fairlead.model.addresses import is_v6, parse_address, prefix_length
-from fairlead.model.cluster import Peer
+from fairlead.model.cluster import Peer, Station
 from fairlead.model.endpoint import Endpoint
 from fairlead.model.errors import Invalid
+from fairlead.model.events import TunnelSecrets
 from fairlead.model.ids import SHORT_ID_LENGTH, derived_mac
 from fairlead.model.network import Network
 from fairlead.plan.objects import (
@@ -54,7 +55,7 @@ class OverlayDriver:
     scope = "swarm"
 
     def check(self, network: Network) -> None:
-        """Refuse options that cannot be met; raises ``Invalid``, ``NotImplementedHere``."""
+        """Refuse options that cannot be met; raises ``Invalid``."""
         config.check(network)
 
     def claims(self, network: Network, node: Node) -> frozenset[str]:
@@ -67,6 +68,8 @@ class OverlayDriver:
             return NOTHING
         ns, segments = config.namespace(network), config.segments(network)
         objects: list[Object] = [Netns(ns), *_untracked(node)]
+        if encryption.is_encrypted(network):
+            objects += encryption.guard(network, node, _TUNNELS)
         # bridged frames have guards of their own; else each would pass the firewall of the IP layer as well
         objects += [
             Sysctl(ns, f"net/bridge/bridge-nf-call-{kind}", "0") for kind in ("iptables", "ip6tables", "arptables")
@@ -123,6 +126,14 @@ class OverlayDriver:
             return NOTHING
         ns = config.namespace(network)
         return Plan([Fdb(ns, segment.tunnel, peer.mac, peer.vtep), Neighbour(ns, segment.tunnel, address, peer.mac)])
+
+    def is_encrypted(self, network: Network) -> bool:
+        """As the option says."""
+        return encryption.is_encrypted(network)
+
+    def pair_plan(self, other: Station, node: Node, secrets: TunnelSecrets) -> Plan:
+        """States and a policy; nothing for what is no place of another node."""
+        return encryption.pair(other, node, secrets) if _remote(other.vtep, node) else NOTHING
 
     def exact_plan(self, network: Network) -> Plan:
         """Each tunnel knows what the plans say and nothing else."""

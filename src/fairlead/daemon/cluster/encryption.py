@@ -1,0 +1,161 @@
+"""What this node encrypts tunnels with: whether its kernel can, what it drew for its present life, and the keys.
+
+A life is as long as the kernel's states, which outlive the daemon: sequence numbers go on, so nobody notices a restart. When
+states may have been lost (the machine was started anew, a stranger took them away) another life begins: the node draws anew,
+its card tells all others, and with that all keys to and from it are other ones. No key is ever used again from the beginning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+from fairlead.daemon.carrier import Carrier
+from fairlead.daemon.cluster import keepsake
+from fairlead.daemon.cluster.contract import Place
+from fairlead.daemon.cluster.gossiping import Gossiping
+from fairlead.drivers.overlay.encryption import spi
+from fairlead.kernel.ipsec import Mended
+from fairlead.model.cluster import Ring, Station
+from fairlead.model.errors import NetError
+from fairlead.model.events import TunnelSecrets
+from fairlead.model.session import HeldKeys
+
+log = logging.getLogger(__name__)
+
+#: What the node drew for its present life, in its folder of the cluster.
+LIFE_FILE = "tunnel-life"
+#: Bytes that are drawn: two lives of a cluster never have the same.
+_NONCE_BYTES = 16
+#: Seconds between two looks at what stands in the kernel. Clear packets are dropped whatever stands there.
+CHECK_S = 10.0
+
+
+class Ipsec(Protocol):
+    """The kernel's part; ``kernel.ipsec`` is the real one."""
+
+    async def fault(self, *, v6: bool) -> str:
+        """Why this node cannot encrypt to nodes with addresses of this family; empty if it can."""
+
+    async def stands(self) -> bool:
+        """Whether states of an earlier life of the daemon are intact."""
+
+    async def mend(self) -> Mended:
+        """Put right what strangers changed."""
+
+
+class Encryption:
+    """One of a member. ``changed`` is awaited when what ``fault`` or ``held`` say has changed by itself."""
+
+    def __init__(
+        self, place: Place, ipsec: Ipsec, carrier: Carrier, gossiping: Gossiping, changed: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._place = place
+        self._ipsec = ipsec
+        self._carrier = carrier
+        self._gossiping = gossiping
+        self._changed = changed
+        self._path = Path(place.folder) / LIFE_FILE
+        self._nonce = ""
+        self._ring = Ring()
+        self._one_at_a_time = asyncio.Lock()
+        #: Why this node cannot be in encrypted networks; empty: it can.
+        self.fault = TunnelSecrets().fault
+        #: The keys that are in use.
+        self.held = HeldKeys()
+
+    async def start(self, ring: Ring | None) -> None:
+        """Go on with the life of before if what was encrypted with stands, and with the keys of before."""
+        await self._look()
+        await self.use(ring or Ring())
+
+    async def use(self, ring: Ring) -> None:
+        """Hold these keys, and use the primary one. ``held`` says afterwards whether the kernel took them."""
+        async with self._one_at_a_time:
+            self._ring = ring
+            if self._collides():
+                self._draw()
+            await self._tell()
+            await self._settle()
+
+    async def leave(self) -> None:
+        """The node leaves its cluster: nothing is encrypted any more, and the next cluster begins with another life."""
+        async with self._one_at_a_time:
+            self._nonce = ""
+            await asyncio.to_thread(self._path.unlink, missing_ok=True)
+            self._gossiping.tell(self._own)
+            await self._carrier.feed(TunnelSecrets())
+
+    async def watch(self) -> None:
+        """Look after it for ever."""
+        while True:
+            await asyncio.sleep(CHECK_S)
+            try:
+                await self._check()
+            except NetError as error:
+                log.error("encryption between nodes cannot be looked after: %s", error)
+
+    async def _check(self) -> None:
+        async with self._one_at_a_time:
+            before = self.fault, self.held
+            if self.fault:
+                await self._look()
+                if not self.fault:
+                    await self._tell()
+            await self._settle()
+            if self._collides():
+                self._draw()
+                await self._tell()
+        if before != (self.fault, self.held):
+            await self._changed()
+
+    async def _look(self) -> None:
+        self.fault = await self._ipsec.fault(v6=":" in self._place.data_path)
+        if self.fault:
+            log.info("this node cannot be in encrypted networks: %s", self.fault)
+            return
+        kept = await asyncio.to_thread(keepsake.read, self._path)
+        if kept is not None and kept.isalnum() and await self._ipsec.stands():
+            self._nonce = kept.decode()
+            self._gossiping.tell(self._own)
+        else:
+            self._draw()
+
+    def _draw(self) -> None:
+        """Begin another life."""
+        self._nonce = secrets.token_hex(_NONCE_BYTES)
+        keepsake.write(self._path, self._nonce.encode())
+        self._gossiping.tell(self._own)
+
+    @property
+    def _own(self) -> Station:
+        return Station(self._place.node_id, self._place.data_path, self._nonce)
+
+    async def _tell(self) -> None:
+        await self._carrier.feed(TunnelSecrets(self._own, self._ring, self.fault))
+
+    async def _settle(self) -> None:
+        """See that the kernel has it all; begin another life if something that was sent with has gone."""
+        found = await self._ipsec.mend()
+        for words in found.words:
+            log.warning("encryption between nodes: %s", words)
+        if found.lost:
+            self._draw()
+            await self._tell()
+            found = await self._ipsec.mend()
+        failed = found.lost or any(words.startswith("could not") for words in found.words)
+        if not failed:
+            self.held = HeldKeys(tuple(sorted(key.tag for key in self._ring.keys)), self._ring.primary)
+
+    def _collides(self) -> bool:
+        """Whether two nodes would be known here by the same number: what this node draws decides about it, too."""
+        if not self._nonce:
+            return False
+        own, others = self._own, self._carrier.engine.core.stations.values()
+        numbers = Counter(spi(key, other, own) for key in self._ring.keys for other in others)
+        return any(count > 1 for count in numbers.values())
