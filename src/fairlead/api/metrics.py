@@ -29,7 +29,8 @@ async def metrics(call: Call) -> web.StreamResponse:
     if call.node.gossip.speaks:
         found += gossip_metrics(await call.node.gossip.status())
         found += balance_metrics(await call.node.balance.services())
-    return web.Response(text=render(found), headers={"Content-Type": CONTENT_TYPE})
+    text = render(found) + await call.node.http_mesh.metrics()
+    return web.Response(text=text, headers={"Content-Type": CONTENT_TYPE})
 
 
 def render(families: Iterable[Metric]) -> str:

@@ -26,8 +26,10 @@ from fairlead.daemon.balance import Balances
 from fairlead.daemon.cluster import checksums
 from fairlead.daemon.cluster.agent import start_parts
 from fairlead.daemon.cluster.description import describe
+from fairlead.daemon.cluster.http_mesh import NodeMesh
 from fairlead.daemon.cluster.membership import Membership, Surroundings
 from fairlead.daemon.foreign import ForeignTargets
+from fairlead.daemon.http_proxy import HttpProxy
 from fairlead.daemon.node import DaemonNode, collect_facts
 from fairlead.daemon.service import ServiceManager
 from fairlead.kernel import xfrm
@@ -109,11 +111,20 @@ async def _start(options: DaemonOptions, stack: AsyncExitStack, service: Service
     )
     targets = ForeignTargets(node.kernel, options.engines)
     look = partial(checksums.look, node.kernel, paths.netns)
+    mesh = NodeMesh(node.carrier, paths, HttpProxy)
     swarm = Membership(
         Surroundings(
             Path(paths.state) / CLUSTER_FOLDER,
             lambda place, managers: start_parts(
-                node.carrier, node.gossiping, door, place, managers, node.kernel.ipsec, reach=reach, look=look
+                node.carrier,
+                node.gossiping,
+                door,
+                place,
+                managers,
+                node.kernel.ipsec,
+                reach=reach,
+                look=look,
+                mesh=mesh,
             ),
             lambda: describe(facts, xfrm.fault(v6=False)),
             node.carrier.notices.add,
@@ -123,7 +134,17 @@ async def _start(options: DaemonOptions, stack: AsyncExitStack, service: Service
     )
     balances = Balances(node.engine, node.kernel, node.gossiping)
     door = DaemonNode(
-        facts, node.engine, node.carrier, runtime, paths, targets, node.coexistence, swarm, node.gossiping, balances
+        facts,
+        node.engine,
+        node.carrier,
+        runtime,
+        paths,
+        targets,
+        node.coexistence,
+        swarm,
+        node.gossiping,
+        balances,
+        mesh,
     )
     await swarm.start(door)
     stack.push_async_callback(swarm.close)

@@ -14,6 +14,7 @@ from fairlead.api.contract import Firewall, NodeFacts, Notices, Preview, Stream,
 from fairlead.api.contract_balance import BalanceView
 from fairlead.api.contract_containers import Files, Images, Meters, Volumes
 from fairlead.api.contract_gossip import GossipView
+from fairlead.api.contract_http_mesh import HttpMeshView
 from fairlead.api.contract_swarm import Swarm
 from fairlead.daemon.carrier import Carrier
 from fairlead.daemon.coexistence import Coexistence
@@ -48,11 +49,13 @@ class DaemonNode:
         swarm: Swarm,
         gossip: GossipView,
         balance: BalanceView,
+        http_mesh: HttpMeshView,
     ) -> None:
         self._facts = facts
         self.swarm: Swarm = swarm
         self.gossip: GossipView = gossip
         self.balance: BalanceView = balance
+        self.http_mesh: HttpMeshView = http_mesh
         self.state = engine.state
         self.notices: Notices = carrier.notices
         self.firewall: Firewall = coexistence

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -21,7 +22,7 @@ from fairlead.daemon.contract import NoCluster
 from fairlead.mesh import labels, routes
 from fairlead.mesh.wish import Frontends, HttpRoute, HttpService, HttpTask, Wish
 from fairlead.model.commands import ConnectNetwork, CreateSandbox, DisconnectNetwork, RemoveSandbox
-from fairlead.model.errors import Internal, NetError
+from fairlead.model.errors import Internal, NetError, Unavailable
 from fairlead.model.http_mesh import HTTP_NETWORK, HttpMesh, HttpMeshSeen, RoutedService, RouteSeen
 from fairlead.model.network import SWARM
 from fairlead.model.sandbox import Sandbox, SandboxSettings
@@ -164,7 +165,9 @@ class NodeMesh:
 
     async def metrics(self) -> str:
         """The proxy's numbers, for Prometheus; empty without one."""
-        return await self._proxy.metrics() if self._proxy is not None else ""
+        with suppress(Unavailable):
+            return await self._proxy.metrics() if self._proxy is not None else ""
+        return ""
 
     async def _live(self) -> None:
         """Make it what is wanted, whenever that or something of the node has changed."""
