@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from fairlead.gossip.gaps import Gaps
 from fairlead.gossip.holding import Holding, Taken
@@ -73,6 +74,8 @@ class Repair(Lacking):
         #: Nodes that hold something else, as far as known; and those with which that was talked about of late.
         self._differences: dict[NodeId, _Difference] = {}
         self._rested: dict[NodeId, _Difference] = {}
+        #: No difference is due before this: news puts them all off, and they are not looked through for each.
+        self._wake = inf
         self._syncing: set[NodeId] = set()
         #: (Owner, scope) -> what of its log was asked for last, and until when it may be on its way.
         self._asked: dict[tuple[NodeId, str], tuple[Version, float]] = {}
@@ -91,19 +94,20 @@ class Repair(Lacking):
         if peer not in self._differences:
             difference = self._rested.pop(peer, None) or _Difference(now, now)
             difference.since = now
-            self._differences[peer] = difference
+            self._differ(peer, difference)
 
     def contact(self, peer: NodeId, now: float, wait_s: float = 0.0) -> None:
         """Compare with a node soon, whatever the sums were."""
-        self._differences[peer] = _Difference(now - IMPATIENT_S, now + wait_s, sure=True)
+        self._differ(peer, _Difference(now - IMPATIENT_S, now + wait_s, sure=True))
 
     def deadline(self) -> float | None:
         """When ``tick`` is wanted next."""
-        dues = [self._when(peer, difference) for peer, difference in self._differences.items()]
-        return min(dues, default=None)
+        return self._wake if self._differences else None
 
     def tick(self, now: float) -> None:
         """Compare and ask, where it is due."""
+        if now < self._wake:
+            return
         for peer, difference in list(self._differences.items()):
             if self._when(peer, difference) > now:
                 continue
@@ -114,6 +118,8 @@ class Repair(Lacking):
                 del self._differences[peer]
             else:
                 self._compare(peer, difference, now)
+        dues = (self._when(peer, difference) for peer, difference in self._differences.items())
+        self._wake = min(dues, default=inf)
 
     def digest(self, peer: Member, digest: Digest, now: float) -> None:
         """A node differs and says where it may be."""
@@ -236,6 +242,10 @@ class Repair(Lacking):
             if difference is not None:
                 difference.again = AGAIN_S
         return taken
+
+    def _differ(self, peer: NodeId, difference: _Difference) -> None:
+        self._differences[peer] = difference
+        self._wake = min(self._wake, self._when(peer, difference))
 
     def _when(self, peer: NodeId, difference: _Difference) -> float:
         return max(difference.due, min(self._gaps.last_news + self._quiet(peer), difference.since + IMPATIENT_S))

@@ -31,8 +31,11 @@ from fairlead.gossip.wire import filled, portions
 GATHER_S = 0.01
 #: Seconds between hints.
 HINTS_S = 0.02
-#: Seconds without a loss until hops are confirmed no longer because of it.
-CALM_S = 30.0
+#: Seconds without a loss until hops are confirmed no longer because of it: where packets get lost and much is said the next
+#: loss is seen sooner, and what was only late (a cluster that starts at once) costs confirmations no longer than this.
+CALM_S = 3.0
+#: Seconds without a loss until silence is taken for what it was before (``swim``).
+DOUBT_S = 30.0
 #: Packets of news a second, over about a second, up to which all are confirmed.
 QUIET_RATE = 50.0
 #: Bytes of items in one packet.
@@ -59,23 +62,28 @@ class Spreading:
         #: Packets to be sent on, with their scopes, sealers, the neighbours they came from, and whether hops are confirmed.
         self._passing: list[tuple[bytes, str, ShortId, NodeId | None, bool]] = []
         self._last_sent = self._last_hints = float("-inf")
-        self._lossy_until = self._seen_until = float("-inf")
+        self._lossy_until = self._seen_until = self._doubt_until = float("-inf")
         #: Packets of news a second, over about a second, at a time.
         self._rate, self._rated_at = 0.0, float("-inf")
 
     def lossy(self, now: float) -> bool:
         """Whether packets were lost of late."""
-        return now < self._lossy_until
+        return now < self._doubt_until
 
     def _confirmed(self, now: float) -> bool:
         """Whether hops are confirmed, one more packet included."""
         self._rate = self._rate * exp(self._rated_at - now) + 1.0
         self._rated_at = now
-        return self._rate <= QUIET_RATE or self.lossy(now)
+        return self._rate <= QUIET_RATE or now < self._lossy_until
 
     def loss(self, now: float) -> None:
         """Something did not arrive."""
-        self._lossy_until = self._seen_until = now + CALM_S
+        self._seen_until = now + CALM_S
+        self._hear_of_loss(now)
+
+    def _hear_of_loss(self, now: float) -> None:
+        self._lossy_until = now + CALM_S
+        self._doubt_until = now + DOUBT_S
 
     def tell(self, items: Iterable[Item]) -> None:
         """Have news of this node's own sent to all: what it said, and what it found out."""
@@ -122,8 +130,8 @@ class Spreading:
         author = members.named(sealer)
         taken = self._holding.take(spread.items, author.id.hex() if author else sealer.hex())
         if spread.seen and taken.news:  # not because a stranger plays an old packet again
-            self._lossy_until = max(self._lossy_until, now + CALM_S)
-        confirm = spread.lossy or self.lossy(now)
+            self._hear_of_loss(now)
+        confirm = spread.lossy or now < self._lossy_until
         # Its card may have come just now.
         by, at = (source, source.card.address) if isinstance(source, Member) else (members.at(source), source)
         if confirm or not taken.news:

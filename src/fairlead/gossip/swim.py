@@ -56,6 +56,9 @@ LOST_PERIOD_S_MIN = 0.4
 LATE_S = 0.05
 #: Seconds over which the nodes of a cluster spread their own look at an accused one, and what each node adds to it.
 LOOK_S_MAX, LOOK_S_EACH = 0.05, 0.0005
+#: Looks under way for which a node spreads the next ones over twice the time, and so on: where many are said to be dead at
+#: once (halves of a cluster meet again) each says itself that it lives before all others have asked.
+LOOKS_SPREAD = 8
 #: So many numbers are there for pings: nobody who does not hear the question guesses one (32 bits).
 NUMBERS = 2**32
 #: Seconds for which pings are expected to be lost when one was.
@@ -201,6 +204,8 @@ class Swim:
         probe = self._probes[subject]
         if len(probe.askers) < 2 * OBSERVERS:
             probe.askers.append((asker.id, number))
+        if probe.stage in {Stage.SUSPECT, Stage.ALONE}:
+            self._answer(probe, reached=False)
 
     def sought(self, number: int, reached: bool, now: float) -> None:
         """An asked node has answered."""
@@ -228,7 +233,8 @@ class Swim:
             elif probe.stage is not Stage.RUMOUR:
                 probe.stage, probe.deadline = Stage.RUMOUR, min(probe.deadline, now + probe.timeout)
             return
-        wait = min(LOOK_S_MAX, LOOK_S_EACH * len(self._members)) * self._chance.random()
+        spread = min(LOOK_S_MAX, LOOK_S_EACH * len(self._members)) * (1 + len(self._probes) / LOOKS_SPREAD)
+        wait = spread * self._chance.random()
         askers = probe.askers if probe else []
         fresh = Probe(opinion.id, Stage.RUMOUR, now + wait, self._timeout(opinion.id), level=opinion.level)
         fresh.askers = askers
@@ -374,6 +380,8 @@ class Swim:
         if member is None:
             return
         self._worse_by_silence(probe)
+        # Two that ask each other about a third would both wait for the other's answer, and each think itself alone.
+        self._answer(probe, reached=False)
         alone = bool(probe.asked) and not probe.failed
         probe.stage = Stage.ALONE if alone else Stage.SUSPECT
         self._members.suspect(probe.subject)
@@ -409,7 +417,12 @@ class Swim:
 
     def _finish(self, probe: Probe, *, reached: bool) -> None:
         self._probes.pop(probe.subject, None)
-        for asker, number in probe.askers:
+        self._answer(probe, reached=reached)
+
+    def _answer(self, probe: Probe, *, reached: bool) -> None:
+        """Tell those who asked what one has seen."""
+        askers, probe.askers = probe.askers, []
+        for asker, number in askers:
             member = self._members.get(asker)
             if member is not None:
                 self._outbox.tell(member, Sought(number, reached))

@@ -42,8 +42,7 @@ class Tree:
         ring = self._rings.get(scope)
         if ring is None:
             nodes = self._tables.attached.get(scope, ())
-            known = (self._members.get(node) for node in nodes)
-            ring = self._rings[scope] = sorted(one.id for one in known if one is not None and not one.card.left)
+            ring = self._rings[scope] = [node for node in self._members.ring if node in nodes]
         return ring
 
     def reachable(self, scope: str) -> list[NodeId]:

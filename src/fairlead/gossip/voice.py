@@ -361,7 +361,19 @@ class Voice:
                 self._swim.rumour(opinion, now)
             elif not self._left and opinion.order == self._card.order:
                 self._swim.doubted()
-                self._introduce(now)
+                self._contradict(opinion, now)
+
+    def _contradict(self, opinion: Opinion, now: float) -> None:
+        """Others think this node dead, or ask it whether it lives. What is said to all is outranked by a word that costs them
+        nothing to check; halves of a cluster that meet again say it of everybody."""
+        own = self.members.get(opinion.id)
+        if own is not None and own.level > opinion.level:
+            return  # that was said already
+        alive = self.members.see(opinion.id, opinion.level) if opinion.dead else None
+        if alive is None:
+            self._introduce(now)
+        else:
+            self._spreading.tell([alive.opinion])
 
     def _loss(self, now: float) -> None:
         self._spreading.loss(now)

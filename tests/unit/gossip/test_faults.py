@@ -231,6 +231,30 @@ def test_halves_that_were_apart_for_half_a_minute_agree_within_a_second() -> Non
         assert village.all_have(f"new{number}", "w")
 
 
+def test_halves_that_meet_again_need_no_new_cards() -> None:
+    """Who is said to be dead raises the level of what is said: a new card would have to be checked by everybody."""
+    village = villages(12)
+    left = set(range(6))
+    village.cut = lambda one, other: (one in left) != (other in left)
+    village.run(15.0)
+    assert village.standing(0, 11) is Standing.DEAD
+    before = {number: village.nodes[number].members.card.incarnation for number in village.nodes}
+    village.cut = lambda _one, _other: False
+    village.run_until(village.agree, 5.0)
+    assert all(village.all_see(number, Standing.ALIVE) for number in village.nodes)
+    assert {number: village.nodes[number].members.card.incarnation for number in village.nodes} == before
+
+
+def test_two_that_ask_each_other_about_the_third_find_it_dead_in_time() -> None:
+    """Both probe it at about the same time: neither may wait for what the other will say."""
+    for seed in range(16):
+        village = Village(3, seed)
+        village.settled()
+        village.run(2.0 + 0.37 * seed % 1)
+        village.holes = {2}
+        assert village.run_until(lambda: village.all_see(2, Standing.DEAD), 10.0) < 2.2  # noqa: B023 - called at once
+
+
 def test_an_accused_node_is_never_hidden_by_who_can_reach_it() -> None:
     """One node cannot reach another; all others can."""
     village = villages(6)
