@@ -8,7 +8,7 @@ from dataclasses import replace
 from fairlead.discovery import hosts, resolvconf
 from fairlead.discovery.names import DNS_ADDRESS, DNS_LISTEN_PORT, DNS_PORT
 from fairlead.discovery.resolver import View
-from fairlead.engine import foreign, ports
+from fairlead.engine import foreign, ingress, ports
 from fairlead.engine.core import Core, Turn
 from fairlead.engine.leaders import gateway, leaders
 from fairlead.engine.outcome import AlignHosts, CloseResolver, EditHosts, OpenResolver, WriteFiles
@@ -20,6 +20,7 @@ from fairlead.model.events import ResolverFileChanged
 from fairlead.model.network import Network
 from fairlead.model.sandbox import Sandbox
 from fairlead.plan.objects import (
+    LOOPBACK,
     NOTHING,
     Address,
     Announce,
@@ -73,12 +74,13 @@ def endpoint_plan(core: Core, endpoint: Endpoint) -> Plan:
     """What must exist for an endpoint in its sandbox. An owner of its own, so that a change of one endpoint costs the
     same however many its sandbox has."""
     sandbox = core.state.sandboxes.get(endpoint.sandbox_id)
-    if sandbox is None or not sandbox.netns or not core.works(endpoint):
+    if sandbox is None or not (sandbox.netns or sandbox.own) or not core.works(endpoint):
         return NOTHING
     network = core.state.networks[endpoint.network_id]
     driver = core.driver(network)
     objects = [*driver.endpoint_plan(endpoint, network, sandbox.netns, core.node).values()]
     objects += _interface(endpoint, network, sandbox.netns)
+    objects += ingress.interior_plan(core, endpoint, sandbox.netns).values()
     publisher = core.publishing(network)
     if endpoint.bindings and publisher is not None:
         masked = foreign.masked(sandbox, endpoint)
@@ -270,13 +272,15 @@ def port_requests(container: Container) -> tuple[PortRequest, ...]:
 
 def _resolver_rules(netns: str, *, served: bool) -> list[Object]:
     """Port 53 of the resolver's address is rewritten to where it listens, without connection tracking, while names are
-    served. The rules stay as long as the sandbox and only their set changes: taking a chain out makes the kernel wait."""
-    family, table, name = "ip", "fairlead-dns", "served"
-    rules = ['oif != "lo" accept']  # whatever goes out costs one comparison, and not four look-ups
+    served. On the loopback link alone, where it arrives: a hook on the way out would cost every packet of the container.
+    The rules stay as long as the sandbox and only their set changes: taking a chain out makes the kernel wait."""
+    family, table, name = "netdev", "fairlead-dns", "served"
+    rules: list[str] = []
     for proto in ("udp", "tcp"):
         rules.append(f"ip daddr @{name} {proto} dport {DNS_PORT} {proto} dport set {DNS_LISTEN_PORT}")
         rules.append(f"ip saddr @{name} {proto} sport {DNS_LISTEN_PORT} {proto} sport set {DNS_PORT}")
-    chain = Chain(netns, family, table, "output", tuple(rules), "type filter hook output priority -150")
+    hook = f'type filter hook ingress device "{LOOPBACK}" priority -150'
+    chain = Chain(netns, family, table, "loopback", tuple(rules), hook)
     objects: list[Object] = [Table(netns, family, table), Set(netns, family, table, name, "ipv4_addr"), chain]
     return [*objects, Element(netns, family, table, name, DNS_ADDRESS)] if served else objects
 
