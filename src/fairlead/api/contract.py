@@ -8,6 +8,7 @@ from typing import Protocol
 
 from fairlead.api.contract_balance import BalanceView
 from fairlead.api.contract_containers import Files, Images, Meters, Volumes
+from fairlead.api.contract_encryption import EncryptionView
 from fairlead.api.contract_gossip import GossipView
 from fairlead.api.contract_http_mesh import HttpMeshView
 from fairlead.api.contract_swarm import Swarm
@@ -117,6 +118,7 @@ class Node(Protocol):
     gossip: GossipView
     http_mesh: HttpMeshView
     balance: BalanceView
+    encryption: EncryptionView
 
     @property
     def facts(self) -> NodeFacts:

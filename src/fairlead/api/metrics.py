@@ -29,6 +29,7 @@ async def metrics(call: Call) -> web.StreamResponse:
     if call.node.gossip.speaks:
         found += gossip_metrics(await call.node.gossip.status())
         found += balance_metrics(await call.node.balance.services())
+        found.append(encryption_metric(await call.node.encryption.dropped()))
     text = render(found) + await call.node.http_mesh.metrics()
     return web.Response(text=text, headers={"Content-Type": CONTENT_TYPE})
 
@@ -50,6 +51,12 @@ def node_metrics(state: State) -> Iterator[Metric]:
     statuses = Counter(container.state.status for container in state.containers.values())
     samples = _by("state", statuses) or (({"state": "running"}, 0.0),)
     yield Metric("fairlead_containers", "Containers on this node.", samples=samples)
+
+
+def encryption_metric(dropped: Mapping[str, int]) -> Metric:
+    """Of the guards of encrypted networks (SEC-02)."""
+    says = "Clear packets of encrypted networks that were dropped, since the daemon began."
+    return Metric("fairlead_overlay_plaintext_drops_total", says, "counter", _by("direction", dropped))
 
 
 def gossip_metrics(status: GossipStatus) -> Iterator[Metric]:

@@ -28,11 +28,12 @@ from fairlead.daemon.cluster.agent import start_parts
 from fairlead.daemon.cluster.description import describe
 from fairlead.daemon.cluster.http_mesh import NodeMesh
 from fairlead.daemon.cluster.membership import Membership, Surroundings
+from fairlead.daemon.encryption import Encryptions
 from fairlead.daemon.foreign import ForeignTargets
 from fairlead.daemon.http_proxy import HttpProxy
 from fairlead.daemon.node import DaemonNode, collect_facts
 from fairlead.daemon.service import ServiceManager
-from fairlead.kernel import xfrm
+from fairlead.kernel import ipvs, xfrm
 from fairlead.model.errors import NetError
 from fairlead.runtime.containers import Runtime
 from fairlead.runtime.foreign import ForeignEngines
@@ -126,7 +127,7 @@ async def _start(options: DaemonOptions, stack: AsyncExitStack, service: Service
                 look=look,
                 mesh=mesh,
             ),
-            lambda: describe(facts, xfrm.fault(v6=False)),
+            lambda: describe(facts, xfrm.fault(v6=False), ipvs.fault()),
             node.carrier.notices.add,
             random.SystemRandom(),
             reach,
@@ -144,6 +145,7 @@ async def _start(options: DaemonOptions, stack: AsyncExitStack, service: Service
         swarm,
         node.gossiping,
         balances,
+        Encryptions(node.kernel.ipsec),
         mesh,
     )
     await swarm.start(door)

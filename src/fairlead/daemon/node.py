@@ -13,6 +13,7 @@ from pathlib import Path
 from fairlead.api.contract import Firewall, NodeFacts, Notices, Preview, Stream, Usage
 from fairlead.api.contract_balance import BalanceView
 from fairlead.api.contract_containers import Files, Images, Meters, Volumes
+from fairlead.api.contract_encryption import EncryptionView
 from fairlead.api.contract_gossip import GossipView
 from fairlead.api.contract_http_mesh import HttpMeshView
 from fairlead.api.contract_swarm import Swarm
@@ -49,12 +50,14 @@ class DaemonNode:
         swarm: Swarm,
         gossip: GossipView,
         balance: BalanceView,
+        encryption: EncryptionView,
         http_mesh: HttpMeshView,
     ) -> None:
         self._facts = facts
         self.swarm: Swarm = swarm
         self.gossip: GossipView = gossip
         self.balance: BalanceView = balance
+        self.encryption: EncryptionView = encryption
         self.http_mesh: HttpMeshView = http_mesh
         self.state = engine.state
         self.notices: Notices = carrier.notices

@@ -23,7 +23,7 @@ class Node:
     traffic of that family between other links of the host must stay refused; ``bridge_nf_off`` that bridged frames
     bypass the firewall, or are to; ``ask_host_firewall`` that the host's own filters decide about published ports. ``vtep`` is the address at which tunnels
     begin (empty: the node is in no cluster), ``vxlan_port`` their UDP port, ``vtep_mtu`` the MTU in bytes of the links
-    between nodes."""
+    between nodes. ``ipvs``: the kernel can balance so."""
 
     mtu: int = 1500
     default_bridge: str = "fairlead0"
@@ -35,6 +35,7 @@ class Node:
     vtep: str = ""
     vxlan_port: int = DATA_PATH_PORT
     vtep_mtu: int = 1500
+    ipvs: bool = False
 
 
 class Driver(Protocol):

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from fairlead.kernel import foreign, host, netns, observe, ports, ruleset, strangers, tables, tunnels, xfrm
+from fairlead.kernel import foreign, host, netns, observe, ports, strangers, tables, tunnels, xfrm
+from fairlead.kernel.counters import Counters
 from fairlead.kernel.errno import Refused, from_os
 from fairlead.kernel.executor import PHASES, STAGES, Executor
 from fairlead.kernel.ipsec import Ipsec
@@ -52,7 +53,7 @@ class Kernel:
         self._watch: host.HostWatch | None = None
         self._damage_watch: DamageWatch | None = None
         self._worker = Worker(self._patience, self._tidy)
-        self.ipsec = Ipsec(self._ask, self._ledger)
+        self.ipsec = Ipsec(self._ask, self._machine, self._ledger)
 
     async def apply(self, plans: Mapping[str, Plan]) -> None:
         """Each owner named has the plan given from now on, instead of the one it had (empty: nothing any more). When
@@ -104,10 +105,6 @@ class Kernel:
         """Unbound sockets of a sandbox, made by the calling thread. Raises ``OSError``; then none is left open."""
         return netns.fresh_sockets(self._machine.path(netns_name), family, kind, count)
 
-    async def counts(self, netns_name: str, family: str, table: str, name: str) -> dict[str, int]:
-        """Packets that each element of a set with counters has matched; none where there is no such set."""
-        return await self._ask(lambda: self._counts(netns_name, family, table, name))
-
     async def find_foreign(self, target: str, *, pid: int = 0, path: str = "") -> foreign.Found:
         """What is found in the namespace of a process or behind a file; ``target`` is how the user calls it. Raises
         ``NotFound``, ``Invalid`` for what is no namespace or the host's own, ``Conflict`` for another Fairlead's."""
@@ -135,12 +132,14 @@ class Kernel:
         return await asyncio.wrap_future(self._worker.submit(job))
 
     def _patience(self) -> float | None:
-        waits = (self._machine.trash.patience(), self._machine.stale.patience())
+        machine = self._machine
+        waits = (machine.trash.patience(), machine.stale.patience(), machine.fading.patience())
         return min((wait for wait in waits if wait is not None), default=None)
 
     def _tidy(self) -> None:
         self._machine.stale.flush()
         self._machine.trash.purge_slice()
+        self._machine.fading.settle()
 
     def _apply(self, plans: Mapping[str, Plan]) -> None:
         steps = self._ledger.steps(plans)
@@ -255,13 +254,6 @@ class Kernel:
                 return strangers.look(bridges, nft.run_json_terse("list chains"))
         except OSError as error:
             raise from_os(error, "look at the host's bridges and firewalls") from error
-
-    def _counts(self, netns_name: str, family: str, table: str, name: str) -> dict[str, int]:
-        try:
-            with self._machine.firewall(netns_name) as nft:
-                return ruleset.counts_in(nft.run_json(f"list set {family} {table} {name}"))
-        except (Refused, OSError):
-            return {}  # the sandbox may be on its way in, or out
 
     def _sockets(self, netns_name: str, specs: Sequence[SocketSpec]) -> list[socket.socket]:
         made: list[socket.socket] = []

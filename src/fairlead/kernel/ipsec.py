@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from fairlead.kernel import xfrm
-from fairlead.kernel.errno import from_os
+from fairlead.kernel.errno import Refused, from_os
+from fairlead.kernel.machine import Machine
 from fairlead.kernel.reckoning import Ledger
 from fairlead.plan.diff import Change, Delete, diff
 from fairlead.plan.objects import Plan
@@ -35,8 +38,9 @@ class Mended:
 class Ipsec:
     """The encryption of one node; ``Kernel.ipsec``. Raises ``Refused`` when the kernel cannot be asked."""
 
-    def __init__(self, ask: Ask, ledger: Ledger) -> None:
+    def __init__(self, ask: Ask, machine: Machine, ledger: Ledger) -> None:
         self._ask = ask
+        self._machine = machine
         self._ledger = ledger
 
     async def fault(self, *, v6: bool) -> str:
@@ -51,11 +55,28 @@ class Ipsec:
         """Compare states and policies with the plans that were applied last, and put right what strangers changed."""
         return await self._ask(self._mend)
 
+    async def counted(self, table: str) -> dict[str, int]:
+        """Packets that the rules of each chain of a table of ours, in the node's own namespace, have counted since it was
+        made, both families together; none where there is no such table."""
+        return await self._ask(lambda: self._counted(table))
+
     def _stands(self) -> bool:
         try:
             return any(isinstance(item, XfrmState) for item in xfrm.standing())
         except OSError as error:
             raise from_os(error, "look at encryption between nodes") from error
+
+    def _counted(self, table: str) -> dict[str, int]:
+        found: Counter[str] = Counter()
+        for family in ("ip", "ip6"):
+            with suppress(Refused, OSError), self._machine.firewall("") as nft:
+                for entry in nft.run_json_terse(f"list table {family} {table}"):
+                    rule = entry.get("rule", {})
+                    parts = rule.get("expr", ())
+                    found[rule.get("chain", "")] += sum(
+                        part["counter"]["packets"] for part in parts if "counter" in part
+                    )
+        return dict(found)
 
     def _mend(self) -> Mended:
         desired = self._ledger.everything()

@@ -269,6 +269,16 @@ NO_ENCRYPTION = Code(
         "On a kernel without them: leave out `--opt encrypted` and lead the links between the nodes through a VPN.",
     ),
 )
+NO_IPVS = Code(
+    2062,
+    "the kernel has no IPVS",
+    "A network was to balance connections to its services by IPVS (fairlead.lb=ipvs), and the kernel of the leading manager has "
+    "none. Nothing was made.",
+    (
+        "`modprobe -a ip_vs ip_vs_wrr` loads what most kernels have as modules (CONFIG_IP_VS); then restart the daemon.",
+        "Without the option nftables balances, as fast and with the same result.",
+    ),
+)
 KEYS_ROTATING = Code(
     2060,
     "keys are being rotated already",

@@ -17,7 +17,7 @@ from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any
 
-from tests.kernel.one_host.namespace import Namespace
+from tests.kernel.one_host.namespace import PROGRAM_S, Namespace
 from tests.kernel.one_host.waiting import until
 
 from fairlead.engine.outcome import JoinScope, LeaveScope, Publish, PublishNames, Retract, RetractNames
@@ -59,7 +59,7 @@ class Box:
 
     def resolve(self, name: str, kind: str = "A") -> list[str]:
         """What the name server inside answers."""
-        words = ["dig", "@127.0.0.11", "+short", "+timeout=2", "+tries=2"]
+        words = ["dig", "@127.0.0.11", "+short", "+timeout=3", "+tries=10"]
         words += ["-x", name] if kind == "PTR" else [name, kind]
         return self.ns.run(*words).stdout.split()
 
@@ -124,7 +124,7 @@ class Member:
         if how == signal.SIGKILL:
             self._process.kill()
         self._door.close()
-        self._process.wait(30)
+        self._process.wait(PROGRAM_S)
         self._process = self._door = None
 
     def box(self, name: str) -> Box:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 
 from tests.unit.api.fake_balance import FakeBalance
+from tests.unit.api.fake_encryption import FakeEncryption
 from tests.unit.api.fake_gossip import FakeGossip
 from tests.unit.api.fake_http_mesh import FakeHttpMesh
 from tests.unit.api.fake_swarm import FakeSwarm
@@ -240,6 +241,7 @@ class FakeNode:
         self.gossip = FakeGossip()
         self.http_mesh = FakeHttpMesh()
         self.balance = FakeBalance()
+        self.encryption = FakeEncryption()
         self.notices = FakeNotices()
         self.firewall = FakeFirewall()
         self.usage = FakeUsage()

@@ -15,8 +15,9 @@ from fairlead.drivers.bridge.bridge import BridgeDriver
 from fairlead.drivers.contract import Node
 from fairlead.drivers.overlay.overlay import OverlayDriver
 from fairlead.model import options
-from fairlead.model.cluster import Peer
+from fairlead.model.cluster import Key, Peer, Ring, Station
 from fairlead.model.endpoint import Endpoint, PortBinding
+from fairlead.model.events import TunnelSecrets
 from fairlead.model.network import Network, Pool
 from fairlead.plan.render import text
 
@@ -78,7 +79,10 @@ OVERLAYS: dict[str, tuple[Network, Endpoint]] = {
         replace(OVERLAY, ipv6=True, pools=(V4, SECOND[0], V6, SECOND[1]), options={options.VXLAN_IDS: "4097,4098"}),
         DUAL_ENDPOINT,
     ),
+    "overlay-encrypted": (replace(OVERLAY, options={**OVERLAY.options, options.ENCRYPTED: "true"}), ENDPOINT),
 }
+OWN, OTHER = (Station(f"node{number}", f"192.0.2.{number}", f"{number:032x}") for number in (1, 2))
+SECRETS = TunnelSecrets(OWN, Ring((Key(2, "11" * 32),), 2), "")
 
 
 def documents() -> dict[str, str]:
@@ -105,6 +109,8 @@ def documents() -> dict[str, str]:
             **{f"peer {one}": SPANNING.peer_plan(network, PEER, one, MEMBER) for one in addresses},
             "when all peers are known": SPANNING.exact_plan(network),
         }
+        if SPANNING.is_encrypted(network):
+            plans["the peer's node"] = SPANNING.pair_plan(OTHER, MEMBER, SECRETS)
         found[f"{name}.txt"] = said + "".join(f"\n## {part}\n{text(plan)}" for part, plan in plans.items())
     return found
 

@@ -214,6 +214,15 @@ def _leaving(config: BridgeConfig, name: str) -> Iterator[Object]:
         yield _element("leaving", name, f"jump leave_{config.device}")
 
 
+def passage(link: str, leaving: str) -> Iterator[Element]:
+    """A link of the node, not of a network here, to which connections are translated and from which their answers come. What
+    comes from it passes the chain ``leaving`` first."""
+    name = f'"{link}"'
+    yield _element("bridges", name)
+    yield _element("from_bridge", name, f"jump {leaving}")
+    yield _element("to_bridge", name, "jump to_nat")
+
+
 def open_element(proto: str, address: str, port: int) -> Element:
     """A port that is reached by the container's own address, by those who may."""
     return _element("open6" if ":" in address else "open4", f"{address} . {proto} . {port}")

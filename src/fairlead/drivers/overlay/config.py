@@ -16,6 +16,8 @@ from fairlead.model.tunnel import inner_mtu
 
 #: Networks, and subnets, of which what was worked out is remembered: a network may have 10,000 peers.
 _KNOWN_MAX = 1024
+#: The table in the node's own namespace that belongs to all overlays.
+TABLE = "fairlead-tunnels"
 #: What tunnels' names begin with.
 TUNNEL_PREFIX = "vx-"
 #: Digits of the network's id in the names of its links: with the number's six they make 15 characters.
@@ -114,4 +116,5 @@ def check(network: Network) -> None:
     options.encrypted(network.options)
     options.mtu(network.options, 0, v6=network.ipv6)
     options.flag(network.options, options.ANTI_SPOOF, True)
+    options.balancer(network.options)
     segments(network)

@@ -31,16 +31,18 @@ from fairlead.plan.xfrm import MARK, REQID, SPI_MIN, XfrmPolicy, XfrmState
 #: Where the number is in a datagram: after the headers of UDP (8 bytes) and four bytes of VXLAN's, 24 bits (RFC 7348).
 _NUMBER = "@th,96,24"
 _SET = "encrypted"
+#: The chains that drop and count clear packets, by direction.
+CHAINS = {"in": "encrypted-in", "out": "encrypted-out"}
 #: Tells keys of this purpose from others of the same secret (RFC 5869 section 3.1).
 _SALT = b"fairlead esp"
 #: Bytes of an AES-128 key with the salt of RFC 4106 section 8.1.
 _KEY_BYTES = 20
 
 
-def guard(network: Network, node: Node, table: str) -> Iterator[Object]:
-    """What keeps an encrypted network's packets from being sent or taken in clear, in this table of the node."""
+def guard(network: Network, node: Node) -> Iterator[Object]:
+    """What keeps an encrypted network's packets from being sent or taken in clear."""
     family, everywhere = ("ip6", "::/0") if is_v6(node.vtep) else ("ip", "0.0.0.0/0")
-    where = ("", family, table)
+    where = ("", family, config.TABLE)
     ours = f"udp dport {node.vxlan_port} {_NUMBER} @{_SET}"
     yield Table(*where)
     yield Set(*where, _SET, "integer", typeof=_NUMBER)
@@ -50,11 +52,11 @@ def guard(network: Network, node: Node, table: str) -> Iterator[Object]:
         f"{ours} meta ipsec missing counter drop",
         f"{ours} ipsec in reqid != {REQID} counter drop",
     )
-    yield Chain(*where, "encrypted-in", arriving, "type filter hook input priority -300")
+    yield Chain(*where, CHAINS["in"], arriving, "type filter hook input priority -300")
     leaving = (f"{ours} meta mark set {MARK:#010x}",)
     yield Chain(*where, "encrypted-mark", leaving, "type route hook output priority -150")
     yield Chain(
-        *where, "encrypted-out", (f"{ours} rt ipsec missing counter drop",), "type filter hook postrouting priority 300"
+        *where, CHAINS["out"], (f"{ours} rt ipsec missing counter drop",), "type filter hook postrouting priority 300"
     )
     yield XfrmPolicy(everywhere, everywhere, node.vxlan_port)
     for vni in config.vnis(network):

@@ -44,9 +44,6 @@ from fairlead.plan.objects import (
     Vxlan,
 )
 
-#: The table in the node's own namespace that belongs to all overlays.
-_TUNNELS = "fairlead-tunnels"
-
 
 class OverlayDriver:
     """Many hosts: endpoints of a network reach each other through tunnels between their nodes."""
@@ -69,7 +66,7 @@ class OverlayDriver:
         ns, segments = config.namespace(network), config.segments(network)
         objects: list[Object] = [Netns(ns), *_untracked(node)]
         if encryption.is_encrypted(network):
-            objects += encryption.guard(network, node, _TUNNELS)
+            objects += encryption.guard(network, node)
         # bridged frames have guards of their own; else each would pass the firewall of the IP layer as well
         objects += [
             Sysctl(ns, f"net/bridge/bridge-nf-call-{kind}", "0") for kind in ("iptables", "ip6tables", "arptables")
@@ -108,7 +105,7 @@ class OverlayDriver:
         ]
         if network.ipv6:
             objects += guards.inside(ns, [guards.silenced(endpoint.host_ifname)])
-        if _pinned(network):
+        if _pinned(network) and netns:  # the node itself passes on what its clients send
             objects += guards.inside(ns, guards.pinned(endpoint))
         return Plan(objects)
 
@@ -146,10 +143,10 @@ def _untracked(node: Node) -> Iterator[Object]:
     be tracked once more outside. The same for every network. Tunnels of others, which are only forwarded, are tracked as
     ever: else they would not be masqueraded."""
     family = "ip6" if is_v6(node.vtep) else "ip"
-    yield Table("", family, _TUNNELS)
+    yield Table("", family, config.TABLE)
     for hook, end in (("prerouting", "daddr"), ("output", "saddr")):
         rules = (f"{family} {end} {node.vtep} udp dport {node.vxlan_port} notrack",)
-        yield Chain("", family, _TUNNELS, hook, rules, f"type filter hook {hook} priority -300")
+        yield Chain("", family, config.TABLE, hook, rules, f"type filter hook {hook} priority -300")
 
 
 def _segment(network: Network, segment: Segment, ns: str, node: Node) -> Iterator[Object]:
