@@ -12,7 +12,7 @@ from dataclasses import replace
 from tests.sim.cluster_world import Villager, World
 
 from fairlead.manager.roster import slot_of
-from fairlead.model.cluster import DOWN, DRAIN, ClusterNode
+from fairlead.model.cluster import DOWN, DRAIN, ENTRY, ClusterNode
 from fairlead.model.cluster_commands import CreateService, RemoveService, UpdateNode, UpdateService
 from fairlead.model.container import ContainerConfig
 from fairlead.model.service import (
@@ -311,7 +311,7 @@ class ServiceWorld(World):
             drained = state.nodes[node.id].spec.availability == DRAIN
             assert not (drained and node.running), f"{node.description.hostname} is drained and not empty"
         living = {task.id for task in state.tasks.values() if not task.over}
-        others = {"", RESTING, *(f"service:{one}" for one in state.services)}
+        others = {"", RESTING, ENTRY, *(f"service:{one}" for one in state.services)}
         strangers = {lease.holder for lease in state.leases.values()} - living - others
         assert not strangers, f"{strangers} have addresses"
 

@@ -113,6 +113,19 @@ class Board:
         vip4, vip6 = (vip if self._has(service_id, vip) else "" for vip in (told.vip4, told.vip6))
         return Backend(service_id, told.names, vip4, vip6) if vip4 or vip6 else None
 
+    def slots(self, service_id: str) -> tuple[Task, ...]:
+        """The tasks that get a service's connections, each as often as it weighs."""
+        service = self._services.get(service_id)
+        return tuple(service.tasks[key] for key in service.slots) if service is not None else ()
+
+    def buckets(self, service_id: str, count: int) -> tuple[Task, ...]:
+        """The tasks for so many parts of all clients, the same on all nodes that know the same tasks."""
+        service = self._services.get(service_id)
+        if service is None or not service.slots:
+            return ()
+        weights = service.weights()
+        return tuple(service.tasks[slots.choose(f"{number}", weights)] for number in range(count))
+
     def ports(self, service_id: str) -> tuple[str, ...]:
         """What a service offers, each once."""
         tasks = self._services[service_id].tasks.values() if service_id in self._services else ()

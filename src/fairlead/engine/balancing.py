@@ -9,16 +9,21 @@ each sandbox of the network.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from fairlead.balance.board import Board, Task
+from fairlead.balance.contract import Balancer
 from fairlead.discovery.names import DNS_ADDRESS
+from fairlead.engine import ingress
 from fairlead.engine.core import BALANCE, Core, Turn, balance_owner
 from fairlead.engine.hearsay import NAMES_TTL_S
 from fairlead.engine.outcome import Crew, Message, Register, Unregister
+from fairlead.model import options
 from fairlead.model.addresses import bare
 from fairlead.model.balance import ServiceSeen, TaskSeen
 from fairlead.model.cluster import PeerNames
 from fairlead.model.endpoint import Endpoint
+from fairlead.model.events import BalancersFound
 from fairlead.model.network import Network
 from fairlead.model.state import lease_at
 from fairlead.plan.objects import NOTHING, Plan
@@ -67,17 +72,20 @@ def plan(core: Core, endpoint_id: str, service_id: str) -> Plan:
     board = core.boards.get(endpoint.network_id) if endpoint is not None else None
     if endpoint is None or board is None or not core.works(endpoint):
         return NOTHING
+    if core.state.networks[endpoint.network_id].ingress:
+        return ingress.entry_plan(core, endpoint, board, service_id)
     sandbox = core.state.sandboxes.get(endpoint.sandbox_id)
     if sandbox is None or not sandbox.netns:
         return NOTHING
+    balancer = _balancer(core, core.state.networks[endpoint.network_id])
     if not service_id:
         # in namespaces of others our resolver is led to by connection tracking, in our own past it
         untracked = () if sandbox.foreign else (DNS_ADDRESS,)
-        return core.balancer.base_plan(sandbox.netns, board.sizes, untracked, _counted(endpoint))
+        return balancer.base_plan(sandbox.netns, board.sizes, untracked, _counted(endpoint))
     found = NOTHING
     for aim in board.aims(service_id, bare(endpoint.ipv4 or endpoint.ipv6)):
         if not _is_place(core, endpoint.network_id, aim.vip):
-            found |= core.balancer.aim_plan(sandbox.netns, aim)
+            found |= balancer.aim_plan(sandbox.netns, aim)
     return found
 
 
@@ -126,6 +134,22 @@ def _task_seen(core: Core, network_id: str, endpoint_id: str, task: Task) -> Tas
     peer = told.peers.get(endpoint_id) if told is not None else None
     host = core.node.vtep if task.local else peer.vtep if peer is not None else ""
     return TaskSeen(task.name, endpoint_id, task.ipv4, task.ipv6, host, task.backend.weight, task.local)
+
+
+def found(turn: Turn, event: BalancersFound) -> None:
+    """The kernel can balance by IPVS, or cannot any more: what asks for it is made anew."""
+    core = turn.core
+    before, core.node = core.node, replace(core.node, ipvs=event.ipvs)
+    for network_id in core.boards if core.node != before else ():
+        if options.balancer(core.state.networks[network_id].options) == options.IPVS:
+            for endpoint in core.state.endpoints_of_network(network_id):
+                touch(turn, endpoint)
+
+
+def _balancer(core: Core, network: Network) -> Balancer:
+    """What a network asks for; where this node's kernel does not have it, what every one has."""
+    wanted = options.balancer(network.options)
+    return core.balancers[wanted if core.node.ipvs else options.NFTABLES]
 
 
 def _counted(endpoint: Endpoint) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fairlead.engine import connections, leases, networks, peers, presence
+from fairlead.engine import connections, entries, leases, networks, peers, presence
 from fairlead.engine.core import Turn, endpoint_owner
 from fairlead.model import codes
 from fairlead.model.cluster import Lease
@@ -72,6 +72,7 @@ def data_path(turn: Turn, event: DataPath) -> None:
         if turn.core.spanning(network) is None:
             continue
         _redraw(turn, network)
+        entries.due(turn, network)
         if before.vtep != node.vtep and node.vtep:
             for endpoint in turn.state.endpoints_of_network(network.id):
                 presence.publish(turn, endpoint)
@@ -84,6 +85,7 @@ def granted(turn: Turn, event: LeasesGranted) -> tuple[Lease, ...]:
         endpoint = turn.state.endpoints.get(lease.holder)
         if endpoint is not None:
             presence.publish(turn, endpoint)
+        entries.due(turn, turn.state.networks[lease.network_id])
     return taken
 
 
@@ -105,6 +107,7 @@ def revoked(turn: Turn, event: LeasesRevoked) -> tuple[Lease, ...]:
 def resume(turn: Turn) -> None:
     """At a start: take part in gossip again, and tell it all that it was told before."""
     for network in turn.state.networks.values():
+        entries.due(turn, network)
         if turn.core.spanning(network) is None or not turn.core.inhabited(network.id):
             continue
         presence.resume(turn, network)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from fairlead.balance.board import Board
 from fairlead.balance.contract import Balancer
+from fairlead.balance.ipvs import Ipvs
 from fairlead.balance.nftables import Nftables
 from fairlead.discovery.resolvconf import ResolvConf
 from fairlead.drivers.contract import Connects, Driver, Encrypts, Node, Publishes, Spans
@@ -102,7 +103,10 @@ class Core:
     stations: dict[str, Station] = field(default_factory=dict)
     #: The services of each network of the cluster in which this node takes part, by network id.
     boards: dict[str, Board] = field(default_factory=dict)
-    balancer: Balancer = field(default_factory=Nftables)
+    #: What balances, by the name that a network's option has for it.
+    balancers: Mapping[str, Balancer] = field(default_factory=lambda: {one.name: one for one in (Nftables(), Ipvs())})
+    #: Published ports (protocol, number) of the cluster that a program of this host has -> what was said of it.
+    busy: dict[tuple[str, int], str] = field(default_factory=dict)
 
     def driver(self, network: Network) -> Driver:
         """The driver of a network; raises ``NotFound`` for one that this node does not have."""
@@ -140,8 +144,8 @@ class Core:
         return self.connecting(network) is not None
 
     def resolves(self, network: Network) -> bool:
-        """Whether names resolve in this network: all but the predefined ones and the gateway bridge (Docker)."""
-        return self.connects(network) and not network.predefined and network.name != GATEWAY_BRIDGE
+        """Whether names resolve in this network: all but the predefined ones, the gateway bridge and ingress (Docker)."""
+        return self.connects(network) and not (network.predefined or network.ingress or network.name == GATEWAY_BRIDGE)
 
     def forget(self, changes: Iterable[Change]) -> None:
         """Remember nothing of sandboxes that are gone."""

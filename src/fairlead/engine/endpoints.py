@@ -11,6 +11,7 @@ from fairlead.engine.outcome import Unregister
 from fairlead.ipam.validate import check_endpoint
 from fairlead.model import codes, options
 from fairlead.model.addresses import bare, parse_address, parse_mac, parse_subnet
+from fairlead.model.cluster import ENTRY
 from fairlead.model.container import Container
 from fairlead.model.endpoint import Endpoint, EndpointSettings
 from fairlead.model.errors import Conflict, Exhausted, Forbidden, Invalid, Unavailable
@@ -39,7 +40,7 @@ def join(
     Raises ``Invalid``, ``Forbidden`` (the container is there already, the address is in use), ``Exhausted``, ``Unavailable``
     (a network of the cluster on a node that is in none), and ``Wanting`` when its address must be asked for.
     """
-    task_id = container.task_id if container else ""
+    task_id = container.task_id if container else ENTRY if network.ingress and sandbox.own else ""
     _check_network(turn, network, serves=bool(task_id) or sandbox.own)
     name = container.name if container else sandbox.name
     if leads_out:

@@ -14,6 +14,7 @@ from fairlead.engine import (
     connections,
     containers,
     endpoints,
+    entries,
     health,
     leases,
     networks,
@@ -64,10 +65,12 @@ from fairlead.model.errors import NetError, PortInUse, Unavailable
 from fairlead.model.events import (
     AddressForgotten,
     Applied,
+    BalancersFound,
     ContainerExited,
     ContainerFailed,
     ContainerRunning,
     DataPath,
+    EntryDue,
     Event,
     Failed,
     HealthProbed,
@@ -102,6 +105,7 @@ _FACTS = (
     ContainerExited,
     NamespaceGone,
     DataPath,
+    BalancersFound,
     PeersSeen,
     PeersComplete,
     NamesSeen,
@@ -361,9 +365,11 @@ class Engine:
         self._holds.release(failure.operation)
         if pending is None:
             return Outcome(0, error=failure.error)
+        turn = Turn(self.core, now, at)
+        if isinstance(pending.message, (*_FACTS, EntryDue)) and entries.in_use(turn, failure.error):
+            return self._without_port(pending, turn)
         if isinstance(pending.message, _FACTS):
             return replace(pending.outcome, operation=0, plans={}, repair=True)
-        turn = Turn(self.core, now, at)
         for change in reversed(pending.outcome.changes):
             _revert(turn, change)
         presence.realign(turn, pending.outcome.plans)
@@ -376,6 +382,20 @@ class Engine:
                 return self._give_up(undone, pending, failure.error, now, at)
             return replace(again, changes=(*undone, *again.changes))
         return self._give_up(turn.state.settle(), pending, failure.error, now, at)
+
+    def _without_port(self, pending: _Pending, turn: Turn) -> Outcome:
+        """The same again, but for a published port that a program of this host has."""
+        self._operation += 1
+        outcome = replace(
+            pending.outcome,
+            operation=self._operation,
+            plans={owner: self._plan_of(owner) for owner in pending.outcome.plans},
+            messages=(*pending.outcome.messages, *turn.messages),
+            notices=(*pending.outcome.notices, *turn.notices),
+        )
+        self._pending[self._operation] = replace(pending, outcome=outcome)
+        self._holds.hold(self._operation, outcome.changes)
+        return outcome
 
     def _give_up(
         self, undone: tuple[Change, ...], pending: _Pending, error: NetError, now: float, at: float
@@ -423,12 +443,14 @@ _PLAIN: dict[type, Callable[..., object]] = {
     InstallNetwork: cluster.install,
     WithdrawNetwork: cluster.withdraw,
     DataPath: cluster.data_path,
+    BalancersFound: balancing.found,
     LeasesGranted: cluster.granted,
     LeasesRevoked: cluster.revoked,
     AddressForgotten: leases.forgotten,
     PeersSeen: peers.seen,
     PeersComplete: peers.complete,
     NamesSeen: peers.named,
+    EntryDue: entries.align,
     TunnelSecrets: pairs.secrets,
     StationsSeen: pairs.seen,
 }

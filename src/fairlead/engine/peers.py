@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from fairlead.engine import balancing, pairs
+from fairlead.balance.ingress import is_entry
+from fairlead.engine import balancing, ingress, pairs
 from fairlead.engine.core import PAIRS, Core, Turn, peer_owner
 from fairlead.engine.hearsay import NAMES_TTL_S, Hearsay
 from fairlead.engine.outcome import Crew, Register, Unregister
@@ -39,7 +40,10 @@ def seen(turn: Turn, event: PeersSeen) -> int:
     for endpoint_id, peer in event.changes:
         sound = known.sound(endpoint_id, peer) if peer is not None else None
         senseless += sound is None and peer is not None
-        moved |= {one.vtep for one in (told.peers.get(endpoint_id), sound) if one is not None}
+        either = [one for one in (told.peers.get(endpoint_id), sound) if one is not None]
+        moved |= {one.vtep for one in either}
+        if any(is_entry(one.mac) for one in either):
+            ingress.touch_tasks(turn, network)
         touched |= told.learn(endpoint_id, sound)
     if turn.core.inhabited(network.id):
         turn.owners |= {peer_owner(network.id, address): None for address in sorted(touched)}
@@ -71,6 +75,8 @@ def named(turn: Turn, event: NamesSeen) -> None:
         if sound is not None:
             told.named.add(endpoint_id)
             balancing.put(turn, network, sound, is_local=False)
+            if network.ingress:
+                continue  # nobody has a name there
             ipv4, ipv6 = bare(sound.ipv4), bare(sound.ipv6)
             turn.say(Register(network.id, network.name, endpoint_id, sound.names, ipv4, ipv6, NAMES_TTL_S, sound.ports))
         elif endpoint_id in told.named:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from itertools import chain
 
+from fairlead.engine import ingress
 from fairlead.engine.core import Turn
 from fairlead.model import codes
 from fairlead.model.addresses import is_v6, parse_address
@@ -99,9 +100,10 @@ def _choose(
     turn: Turn, request: PortRequest, addresses: tuple[str, ...], taken: set[tuple[str, int, str]], owner: str
 ) -> int:
     holder: Endpoint | None = None
+    services = ingress.published(turn.core)
     for port in _candidates(turn, request):
         mine = any((request.proto, port, address) in taken for address in addresses)
-        if mine or (request.proto, port) in turn.busy_ports:
+        if mine or (request.proto, port) in turn.busy_ports or (request.proto, port) in services:
             continue
         found = _holder(turn, request.proto, port, addresses, owner)
         holder = holder or found
@@ -120,6 +122,8 @@ def _choose(
             code=codes.PORTS_EXHAUSTED,
         )
     text = f"Bind for {_shown(addresses[0])}:{request.host_port} failed: port is already allocated"
+    if holder is None and (request.proto, request.host_port) in services:
+        raise PortInUse(text, hint="a service publishes it on every node (`fairlead service ls`); choose another port")
     if holder is None:
         raise Internal(text, hint="the same port is asked for twice", code=codes.PORT_TAKEN)
     raise PortInUse(text, hint=f"container {holder.name} publishes it; choose another port or stop that container")

@@ -81,14 +81,16 @@ def register(turn: Turn, endpoint: Endpoint) -> None:
     """Let an endpoint's names resolve, if its network has names; in the whole cluster and not before it is ready, if the
     network spans it."""
     network = turn.network_of(endpoint)
-    if not turn.core.resolves(network):
+    serves = network.ingress and endpoint.settings.backend is not None
+    if not (turn.core.resolves(network) or serves):
         return
     spans = turn.core.spanning(network) is not None
     if spans and not is_ready(turn, endpoint):
         return
     told = _told(turn, endpoint)
     ttl_s = NAMES_TTL_S if spans else TTL_S
-    turn.say(Register(network.id, network.name, endpoint.id, told.names, told.ipv4, told.ipv6, ttl_s, told.ports))
+    if not serves:
+        turn.say(Register(network.id, network.name, endpoint.id, told.names, told.ipv4, told.ipv6, ttl_s, told.ports))
     if spans:
         turn.say(PublishNames(network.id, told))
         balancing.put(turn, network, told, is_local=True)
@@ -97,7 +99,8 @@ def register(turn: Turn, endpoint: Endpoint) -> None:
 def _told(turn: Turn, endpoint: Endpoint) -> PeerNames:
     """What others are told of an endpoint that is ready; names of its service are not its own."""
     backend = endpoint.settings.backend
-    names = tuple(name for name in endpoint.dns_names if backend is None or name not in backend.names)
+    known = endpoint.dns_names or (endpoint.name,)
+    names = tuple(name for name in known if backend is None or name not in backend.names)
     addresses = bare(endpoint.ipv4), bare(endpoint.ipv6)
     return PeerNames(endpoint.network_id, endpoint.id, names, *addresses, _ports(turn, endpoint), backend)
 

@@ -19,7 +19,7 @@ from dataclasses import replace
 from operator import itemgetter
 from typing import TypeVar
 
-from fairlead.kernel import announce, conntrack, netns, requests, returns, ruleset, sysctl, tables, tunnels, xfrm
+from fairlead.kernel import announce, conntrack, ipvs, netns, requests, returns, ruleset, sysctl, tables, tunnels, xfrm
 from fairlead.kernel.errno import HostPortInUse, LinkInTheWay, Refused, from_os, refused, unsettable
 from fairlead.kernel.machine import Machine
 from fairlead.kernel.netlink import BATCH_MAX, Fault, Netlink
@@ -57,6 +57,8 @@ _GONE = frozenset({errno.ENODEV, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENOENT,
 Failure = Refused | HostPortInUse | LinkInTheWay
 #: What a link is told once it is up, in this order.
 _SETUP = {kind: place for place, kind in enumerate((Bridge, Vxlan, Veth, Address, Route, Fdb, Neighbour, Announce))}
+#: Between the parts of an element: that of a published port has some (``udp . 53``), a virtual address none.
+_PARTS = " . "
 #: Names of the stages in their order; a fault point comes before each.
 STAGES = (
     "withdraw",
@@ -225,12 +227,20 @@ class Executor:
             item = step.after if isinstance(step, Change) else step.object
             if isinstance(item, ruleset.Firewall) and item.ns not in dead:
                 by_ns.setdefault(item.ns, []).append(step)
+        # virtual services stand before packets are marked for them, and go after
+        self._virtual([step for step in steps if not isinstance(step, Delete)], dead)
         for ns, script in self.later.items():
             self._change_firewall(ns, functools.partial(Nft.run, script=script))
         for ns, group in by_ns.items():
             whole = functools.partial(self._whole, ns) if self._whole is not None else None
             if self._change_firewall(ns, functools.partial(tables.change, ns=ns, steps=group, whole=whole)):
                 self.touched.extend(group)
+        self._virtual([step for step in steps if isinstance(step, Delete)], dead)
+
+    def _virtual(self, steps: Sequence[Step], dead: set[str]) -> None:
+        done, failures = ipvs.change(self._machine.path, steps, dead, self._machine.fading)
+        self.touched.extend(done)
+        self.failures.extend(failures)
 
     def _change_firewall(self, ns: str, work: Callable[[Nft], object]) -> bool:
         """Whether it was done; what stood in the way is told otherwise."""
@@ -480,6 +490,7 @@ class Executor:
         self._machine.stale.settle([item.address for item in _created(steps, Connections)])
         fresh = _created(steps, Flow)
         gone = [step.object for step in steps if isinstance(step, Delete) and isinstance(step.object, Flow)]
+        gone += [flow for before, targets in _deserted(steps, dead) for flow in _flows_to(before, targets)]
         for ns in {flow.ns for flow in (*fresh, *gone)}:
             try:
                 with netns.inside(self._machine.path(ns)):
@@ -492,13 +503,9 @@ class Executor:
     def _unbalance(self, steps: Sequence[Step], dead: set[str]) -> None:
         """Flows to targets that are none any more are to begin anew."""
         lost: dict[str, set[tuple[str, str]]] = {}
-        for step in steps:
-            before = step.before if isinstance(step, Change) else step.object
-            if isinstance(step, Create) or not isinstance(before, Backends) or before.ns in dead:
-                continue
-            after = step.after if isinstance(step, Change) else None
-            kept = after.targets if isinstance(after, Backends) else ()
-            lost.setdefault(before.ns, set()).update((before.address, target) for target in {*before.targets} - {*kept})
+        for before, targets in _deserted(steps, dead):
+            if _PARTS not in before.address:
+                lost.setdefault(before.ns, set()).update((before.address, target) for target in targets)
         for ns, pairs in lost.items():
             try:
                 with netns.inside(self._machine.path(ns)):
@@ -561,6 +568,26 @@ class Executor:
         """Whether it only could not be made because one is there: routes of the local table are never replaced, nor is
         what others put in a namespace of theirs."""
         return isinstance(item, Route) and (item.local or item.ns in self._theirs) and fault.code == errno.EEXIST
+
+
+def _deserted(steps: Iterable[Step], dead: set[str]) -> Iterator[tuple[Backends, set[str]]]:
+    """Backends that have lost targets, and which."""
+    for step in steps:
+        before = step.before if isinstance(step, Change) else step.object
+        if isinstance(step, Create) or not isinstance(before, Backends) or before.ns in dead:
+            continue
+        after = step.after if isinstance(step, Change) else None
+        kept = after.targets if isinstance(after, Backends) else ()
+        yield before, {*before.targets} - {*kept}
+
+
+def _flows_to(backends: Backends, targets: Iterable[str]) -> Iterator[Flow]:
+    """Of a published port, what is tracked to targets without being a connection."""
+    service = backends.address.split(_PARTS)[-2:]
+    if service[0] == "udp":
+        for target in targets:
+            address, port = target.split(_PARTS)
+            yield Flow(backends.ns, service[0], int(service[1]), address, int(port))
 
 
 def _created(steps: Iterable[Step], kind: type[_T]) -> list[_T]:

@@ -32,6 +32,7 @@ RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+RTM_NEWRULE, RTM_DELRULE = 32, 33
 
 #: An attribute list as pyroute2 takes it.
 Attributes = list[tuple[str, object]]
@@ -59,6 +60,7 @@ LINK: _Class = _load("pyroute2.netlink.rtnl.ifinfmsg").ifinfmsg
 ADDRESS: _Class = _load("pyroute2.netlink.rtnl.ifaddrmsg").ifaddrmsg
 NEIGHBOUR: _Class = _load("pyroute2.netlink.rtnl.ndmsg").ndmsg
 ROUTE: _Class = _load("pyroute2.netlink.rtnl.rtmsg").rtmsg
+RULE: _Class = _load("pyroute2.netlink.rtnl.fibmsg").fibmsg
 
 
 @functools.cache

@@ -27,9 +27,10 @@ from fairlead.plan.objects import (
     Veth,
     Vxlan,
 )
+from fairlead.plan.returns import ReturnPaths
 
 #: What Linux drops with the link that it is on.
-_ON_LINKS = (Address, Route, Sysctl, Announce, Fdb, Neighbour)
+_ON_LINKS = (Address, Route, Sysctl, Announce, Fdb, Neighbour, ReturnPaths)
 
 
 class Ledger:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from fairlead.kernel import host, netns, observe, requests, ruleset, sysctl, tables, xfrm
+from fairlead.kernel import host, ipvs, netns, observe, requests, ruleset, sysctl, tables, xfrm
 from fairlead.kernel.errno import LinkInTheWay, Refused, from_os
 from fairlead.kernel.executor import Executor
 from fairlead.kernel.machine import Machine
@@ -63,6 +63,7 @@ def repair(machine: Machine, desired: Mapping[Key, Object]) -> list[str]:
     with suppress(OSError):
         words += _clear_trash(machine, in_the_way)
     executor.run(steps)
+    words += ipvs.compare(machine.path, observe.namespaces(machine.netns_dir)[0], desired.values(), machine.fading)
     _doubt(machine, desired.values())
     with suppress(OSError):
         words += _clear_trash(machine, [link for link in seen.trash if link not in in_the_way])

@@ -147,9 +147,11 @@ def _element_statements(verb: str, elements: Sequence[Element]) -> Iterator[str]
 
 
 def tables_in(listing: str, ns: str) -> list[Table]:
-    """Our tables in the text of ``list tables``. Not its JSON: nft 1.0 breaks off at flags that it does not know."""
+    """Our tables in the text of ``list tables``, but those of devices (``returns``). Not its JSON: nft 1.0 breaks off at
+    flags that it does not know."""
     rows = (line.split() for line in listing.splitlines())
-    return [Table(ns, row[1], row[2]) for row in rows if len(row) >= 3 and row[2].startswith(TABLE_MARK)]
+    ours = (row for row in rows if len(row) >= 3 and row[1] != "netdev" and row[2].startswith(TABLE_MARK))
+    return [Table(ns, row[1], row[2]) for row in ours]
 
 
 def sets_in(listing: Iterable[dict[str, Any]], table: Table) -> list[Set | Element]:

@@ -57,6 +57,16 @@ class Waiting:
 
 
 @dataclass(slots=True)
+class Entries:
+    """Nodes in the network of published ports: which network that is to be (empty: none needs it), whose part in it is to be
+    looked at, and those for whom it has no address."""
+
+    network_id: str = ""
+    due: dict[str, None] = field(default_factory=dict)
+    lacking: dict[str, None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Core:
     """The manager's memory. Only ``state`` is persisted; ``ipam``, ``vnis`` and ``generation`` follow from it, the rest is
     learned anew from the nodes."""
@@ -85,6 +95,8 @@ class Core:
     work: Work = field(default_factory=Work)
     #: Service -> its spec and the routes that its labels mean.
     http: dict[str, tuple[ServiceSpec, tuple[HttpRoute, ...]]] = field(default_factory=dict)
+
+    entries: Entries = field(default_factory=Entries)
 
     def living(self) -> Iterable[str]:
         """Ids of the nodes that may be alive: all but those that are down."""

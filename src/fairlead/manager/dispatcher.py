@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fairlead.manager import forgetting, keys, routed
 from fairlead.manager.core import Session, Turn
 from fairlead.manager.state import Change
-from fairlead.model.cluster import Cluster, ClusterNetwork, ClusterNode, Lease
+from fairlead.model.cluster import ENTRY, Cluster, ClusterNetwork, ClusterNode, Lease
 from fairlead.model.http_mesh import RoutedService
 from fairlead.model.service import Service, Task, TaskState
 from fairlead.model.session import RESTING, Assignments, Keys, ManagerView, NetworkAssignment, NodeView, Settings
@@ -150,7 +150,8 @@ def _note_lease(turn: Turn, before: Lease | None, after: Lease | None, deltas: d
     if after is not None and after.node_id in turn.core.sessions and not after.resting:
         is_known = before is not None and (before.node_id, before.generation) == (after.node_id, after.generation)
         delta = deltas.setdefault(after.node_id, _Delta())
-        of_task = before is not None and before.holder != after.holder and is_cluster_id(before.holder)
+        is_given = before is not None and (before.holder == ENTRY or is_cluster_id(before.holder))
+        of_task = is_given and before is not None and before.holder != after.holder
         if is_known and not of_task:  # what it is used for, the node has told itself; not that a task needs it no more
             del delta.leases[after.id]
         else:
@@ -225,7 +226,9 @@ def _common(cluster: Cluster) -> object:
 
 def _network(turn: Turn, network_id: str) -> NetworkAssignment:
     known = turn.state.networks[network_id]
-    return NetworkAssignment(known.network, keys.network_ring(turn.state.cluster, network_id), known.removing)
+    return NetworkAssignment(
+        replace(known.network, ingress=known.ingress), keys.network_ring(turn.state.cluster, network_id), known.removing
+    )
 
 
 def _keys(turn: Turn) -> Keys:

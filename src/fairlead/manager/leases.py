@@ -15,7 +15,7 @@ from fairlead.manager import refusals, routed
 from fairlead.manager.core import Turn
 from fairlead.model import codes
 from fairlead.model.addresses import is_v6, parse_address
-from fairlead.model.cluster import DOWN, ClusterNetwork, ClusterNode, Lease
+from fairlead.model.cluster import DOWN, ENTRY, ClusterNetwork, ClusterNode, Lease
 from fairlead.model.errors import Conflict, Exhausted, Forbidden, Invalid, NetError
 from fairlead.model.network import Pool
 from fairlead.model.service import TaskState
@@ -113,7 +113,10 @@ def with_lengths(network: ClusterNetwork, lease: Lease) -> tuple[str, str]:
 
 
 def holder_of(turn: Turn, known: Lease, said: str) -> str:
-    """Whom a lease is for, when its node has ``said`` so: as long as a task has it, that one, whatever the node calls it."""
+    """Whom a lease is for, when its node has ``said`` so: as long as it is for a task, or for the node's entry, that one,
+    whatever the node calls it."""
+    if known.holder == ENTRY:
+        return ENTRY
     task = turn.state.tasks.get(known.holder)
     return known.holder if task is not None and not task.over else said
 
@@ -390,7 +393,7 @@ def call_back_all(turn: Turn, network: ClusterNetwork) -> Later | None:
             continue  # its node was removed
         if _is_ending(turn, lease):
             away, is_ending = away or _in_use(network, lease, node), True
-        elif lease.holder not in ("", RESTING, BALANCER, OWN):
+        elif lease.holder not in ("", RESTING, BALANCER, OWN, ENTRY):
             refusal = _in_use(network, lease, node)
             if turn.is_sure or node is None or node.state == DOWN or len(doubts) == _DOUBTS_MAX:
                 raise refusal

@@ -351,7 +351,7 @@ class Manager:
         core = turn.core
         if not core.state.clusters:
             return None
-        if core.swept:
+        if core.swept or core.entries.due:
             return turn.now
         due = [waiting.deadline for waiting in core.waiting.values()]
         if (due_work := core.work.next(turn.now)) is not None:
@@ -368,7 +368,7 @@ def _found(turn: Turn, command: InitCluster) -> object:
     charter.found(turn, command)
     node = nodes.make(turn, MANAGER, command.description, "", command.address, command.availability)
     turn.state.put(replace(node, manager_address=command.manager_address, leader=True))
-    networks.create(turn, CreateClusterNetwork(CreateNetwork(networks.INGRESS, "overlay"), ingress=True))
+    networks.create(turn, CreateClusterNetwork(CreateNetwork(networks.INGRESS, "overlay", ipv6=True), ingress=True))
     return turn.state.nodes[node.id]
 
 

@@ -55,6 +55,8 @@ def grow(turn: Turn, command: GrowNetwork) -> ClusterNetwork:
     refusals.check_version(command.version, present.version)
     if present.removing:
         raise Conflict(f"network {present.network.name} is being removed", code=codes.NETWORK_IN_USE)
+    if present.ingress:
+        raise _one_subnet()
     if not command.pools:
         raise Invalid("no subnet is given", hint="name at least one, or an empty one to have it chosen")
     check_pools(command.pools, ipv6=present.network.ipv6)
@@ -158,8 +160,22 @@ def _check(turn: Turn, command: CreateClusterNetwork) -> None:
         )
     if options.encrypted(request.options):
         _check_encryption(turn, request)
+    if options.balancer(request.options) == options.IPVS:
+        _check_ipvs(turn, request)
     if command.ingress:
         _check_ingress(turn, request)
+
+
+def _check_ipvs(turn: Turn, request: CreateNetwork) -> None:
+    """The node that leads must have it. Others that do not have it balance by nftables, which is the same to who is served."""
+    for node in turn.state.nodes.values():
+        fault = node.description.no_ipvs
+        if node.leader and fault:
+            raise refusals.precondition(
+                f"cannot create network {request.name} with {options.BALANCER}={options.IPVS}: {fault}",
+                hint=f"load the module on {node.description.hostname}, or leave out --opt {options.BALANCER}",
+                code=codes.NO_IPVS,
+            )
 
 
 def _check_encryption(turn: Turn, request: CreateNetwork) -> None:
@@ -186,6 +202,17 @@ def _check_ingress(turn: Turn, request: CreateNetwork) -> None:
         raise refusals.bad_argument(
             "ingress network cannot be attachable", hint="leave out --attachable", code=codes.OPTION_INVALID
         )
+    if sum(1 for pool in request.pools if not _is_v6(pool)) > 1:
+        raise _one_subnet()
+
+
+def _one_subnet() -> Invalid:
+    """Tasks know by the MAC which node a connection came in by: no gateway may be between them."""
+    return Invalid(
+        "the ingress network has one subnet",
+        hint="`fairlead network rm` it, and make one with a larger --subnet",
+        code=codes.OPTION_INVALID,
+    )
 
 
 def _with_mtu(turn: Turn, request: CreateNetwork) -> dict[str, str]:

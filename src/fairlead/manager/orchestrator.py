@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from fairlead.manager import services, slots, tasks, updater
+from fairlead.manager import ingress, services, slots, tasks, updater
 from fairlead.manager.core import Turn
 from fairlead.manager.roster import Slot, slot_of
 from fairlead.manager.scheduler import Choice
@@ -21,7 +21,8 @@ _CONFIRMED = "scheduler confirmed task can run on preassigned node"
 
 def follow(turn: Turn, changes: Iterable[Change]) -> None:
     """Note what a turn's changes mean for services, then do a piece of what is to be done."""
-    work = turn.core.work
+    work, changes = turn.core.work, tuple(changes)
+    ingress.follow(turn, changes)
     for change in changes:
         if isinstance(change.before or change.after, ClusterNode):
             _node_changed(turn, change)
@@ -79,7 +80,7 @@ def _settle(turn: Turn, service_id: str) -> None:
         if not known:
             services.forget(turn, service)
         return
-    if not services.is_served(service):
+    if not services.is_served(turn, service):
         service = _served(turn, service)
     if service.spec.mode == GLOBAL:
         nodes = [node for node in turn.state.nodes.values() if slots.may_start(service, node)]

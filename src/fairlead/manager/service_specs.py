@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fairlead.manager import constraints, leases, refusals, routed
+from fairlead.manager import constraints, ingress, leases, refusals, routed
 from fairlead.manager.core import Turn
 from fairlead.model import backend, codes
 from fairlead.model.addresses import is_v6, parse_address
@@ -67,6 +67,7 @@ def checked(turn: Turn, spec: ServiceSpec, present: Service | None) -> ServiceSp
         if wrong:
             raise _invalid(wrong, "what begins with fairlead.lb. says how connections to a service are shared out")
     settled = replace(spec, task=replace(spec.task, networks=networks))
+    ingress.check(turn, settled)
     routed.check(turn, settled, present)
     return settled
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fairlead.manager import forgetting, leases, refusals, updater
+from fairlead.manager import forgetting, ingress, leases, refusals, updater
 from fairlead.manager.core import Turn
 from fairlead.manager.service_specs import checked
 from fairlead.model import codes
@@ -12,7 +12,6 @@ from fairlead.model.cluster import Lease
 from fairlead.model.cluster_commands import CreateService, RemoveService, UpdateService
 from fairlead.model.errors import Exhausted, NetError
 from fairlead.model.events import Notice
-from fairlead.model.network import PREDEFINED
 from fairlead.model.service import VIP, Service, ServiceSpec, ServiceVip
 from fairlead.pki.ids import new_cluster_id
 
@@ -62,7 +61,7 @@ def forget(turn: Turn, service: Service) -> None:
 def allocate(turn: Turn, service: Service) -> Service:
     """Give a service a virtual address in each of its networks, keeping those that it has. What is exhausted is noted and tried
     again when something is freed."""
-    networks = [one.network for one in service.spec.task.networks if one.network in turn.state.networks]
+    networks = [one for one in ingress.networks_of(turn, service.spec) if one in turn.state.networks]
     wanted = networks if service.spec.endpoint_mode == VIP else []
     vips, pending = [], ""
     for vip in service.vips:
@@ -84,14 +83,14 @@ def allocate(turn: Turn, service: Service) -> Service:
     return replace(service, vips=tuple(vips), pending=pending)
 
 
-def is_served(service: Service) -> bool:
+def is_served(turn: Turn, service: Service) -> bool:
     """Whether a service has all that its spec wants of ports and virtual addresses; not so after a rollback that nobody asked
     for, or when something was exhausted."""
     pairs = zip(service.spec.ports, service.ports, strict=False)
     has_ports = len(service.ports) == len(service.spec.ports) and all(
         has == replace(wish, published=wish.published or has.published) for wish, has in pairs
     )
-    networks = {one.network for one in service.spec.task.networks if one.network not in PREDEFINED}
+    networks = {*ingress.networks_of(turn, service.spec)}
     wanted = networks if service.spec.endpoint_mode == VIP else set()
     return has_ports and not service.pending and {vip.network_id for vip in service.vips} == wanted
 

@@ -6,15 +6,15 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 
-from fairlead.manager import forgetting, leases
+from fairlead.manager import forgetting, ingress, leases
 from fairlead.manager.core import Turn
 from fairlead.manager.roster import Slot, slot_of
 from fairlead.manager.scheduler import FAILURES_MAX, FAILURES_S
 from fairlead.model import codes
-from fairlead.model.backend import MARK
+from fairlead.model.backend import MARKS
 from fairlead.model.cluster import DOWN, ClusterNode, Lease
 from fairlead.model.errors import Exhausted, NetError
-from fairlead.model.service import VIP, Service, Task, TaskAddress, TaskState, TaskStatus
+from fairlead.model.service import VIP, Service, ServiceNetwork, Task, TaskAddress, TaskState, TaskStatus
 from fairlead.model.session import RESTING
 from fairlead.pki.ids import new_cluster_id
 
@@ -172,8 +172,8 @@ def give(turn: Turn, task: Task, node: ClusterNode, message: str) -> Task:
     """Give a task to a node, with its addresses; raises ``NetError`` when one cannot be had, and then nothing is given."""
     given: list[Lease] = []
     try:
-        for number in range(len(task.spec.networks)):
-            lease = _address(turn, task, node, number)
+        for wanted in _places(turn, task):
+            lease = _address(turn, task, node, wanted)
             if lease is not None:
                 given.append(lease)
     except NetError:
@@ -186,14 +186,19 @@ def give(turn: Turn, task: Task, node: ClusterNode, message: str) -> Task:
     service = turn.state.services.get(task.service_id)
     vips = service.vips if service is not None and task.endpoint_mode == VIP else ()
     labels = service.spec.labels if service is not None else {}
-    balancing = {key: value for key, value in labels.items() if key.startswith(MARK)}
+    balancing = {key: value for key, value in labels.items() if key.startswith(MARKS)}
     given_task = replace(task, node_id=node.id, status=status, addresses=addresses, vips=vips, balancing=balancing)
     return put(turn, given_task)
 
 
-def _address(turn: Turn, task: Task, node: ClusterNode, number: int) -> Lease | None:
-    """A lease of the task's network of this number, None for networks of the node itself."""
-    wanted = task.spec.networks[number]
+def _places(turn: Turn, task: Task) -> tuple[ServiceNetwork, ...]:
+    """The task's places in networks: those that it asks for, and the one that its published ports need."""
+    network = turn.state.ingress if ingress.publishes(task.ports) else None
+    return (*task.spec.networks, ServiceNetwork(network.id)) if network is not None else task.spec.networks
+
+
+def _address(turn: Turn, task: Task, node: ClusterNode, wanted: ServiceNetwork) -> Lease | None:
+    """A lease of one of the task's networks, None for networks of the node itself."""
     network = turn.state.networks.get(wanted.network)
     if network is None:
         return None

@@ -136,6 +136,8 @@ class NodeDescription:
     prefixes: tuple[str, ...] = ()
     #: Why the node cannot be in encrypted networks; empty: it can.
     no_encryption: str = "its version of Fairlead has no encrypted networks"
+    #: Why the node cannot balance by IPVS; empty: it can.
+    no_ipvs: str = "its version of Fairlead does not use IPVS"
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,14 @@ class DataPath:
 
 
 @dataclass(frozen=True, slots=True)
+class BalancersFound:
+    """Whether this node's kernel can balance by IPVS. To be told before the engine is restored, or what stands is made
+    anew."""
+
+    ipvs: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TunnelSecrets:
     """What this node encrypts tunnels with: itself (None: it is in no cluster), and the ring of data path keys. ``fault``
     says why it cannot be in encrypted networks; empty: it can."""
@@ -198,6 +206,13 @@ class NamesSeen:
     changes: tuple[tuple[str, PeerNames | None], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class EntryDue:
+    """This node's part in the network of published ports is to be looked at: it may be given an address there, or none."""
+
+    network_id: str
+
+
 Event = (
     HostChanged
     | ResolverFileChanged
@@ -212,6 +227,7 @@ Event = (
     | ProbeDue
     | HealthProbed
     | DataPath
+    | BalancersFound
     | TunnelSecrets
     | StationsSeen
     | LeasesGranted
@@ -220,6 +236,7 @@ Event = (
     | PeersSeen
     | PeersComplete
     | NamesSeen
+    | EntryDue
 )
 
 

@@ -71,6 +71,8 @@ class Network:
     config_from: str = ""
     #: The subnets that networks made from this config-only network are to have.
     wanted_pools: tuple[PoolRequest, ...] = ()
+    #: The one of published ports (Docker: ingress): no names, no virtual addresses, in it tasks are reached at their ports only.
+    ingress: bool = False
 
     @property
     def predefined(self) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from fairlead.plan.ipvs import VirtualService
 from fairlead.plan.returns import ReturnPaths
 from fairlead.plan.xfrm import ExactXfrm, XfrmPolicy, XfrmState
 
@@ -310,8 +311,8 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class Backends:
-    """Where connections to an address are led: elements of two maps as one object, since there are many. ``index`` has
-    the address with ``verdict`` (a jump to the chain that chooses), ``slots`` has the address and a mark with a target,
+    """Where connections to an address (or a published port: protocol and number, maybe an address before them; then targets
+    are addresses with ports) are led: elements of two maps as one object, since there are many. ``index`` has the address with ``verdict`` (a jump to the chain that chooses), ``slots`` has the address and a mark with a target,
     for each of ``targets``; marks count up from ``first_mark``. Only elements that differ are changed, in one transaction.
     What is tracked without being a connection (UDP) is forgotten when its target is none any more, so that it moves."""
 
@@ -418,6 +419,7 @@ Object = (
     | XfrmState
     | XfrmPolicy
     | ExactXfrm
+    | VirtualService
     | ReturnPaths
 )
 

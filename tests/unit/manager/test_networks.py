@@ -47,7 +47,7 @@ def _create(world: World, name: str = "web", **more: object) -> ClusterNetwork:
 def test_a_new_cluster_has_the_ingress_network_with_the_first_subnet_and_vni(world: World) -> None:
     ingress = world.manager.state.network(INGRESS)
     assert ingress.ingress
-    assert _subnets(ingress) == ["10.0.0.0/24"]
+    assert _subnets(ingress)[0] == "10.0.0.0/24" and ingress.network.ipv6
     assert _vnis(ingress) == [4096]
 
 
@@ -164,6 +164,20 @@ def test_sec_01_encryption_is_refused_when_the_manager_s_node_cannot(world: Worl
     with pytest.raises(Invalid, match="failed to parse encrypted value: maybe"):
         _create(world, options={"encrypted": "maybe"})
     _create(world, "clear", options={"encrypted": "false"})
+
+
+def test_the_kernel_s_balancer_is_refused_when_the_manager_s_node_has_none(world: World) -> None:
+    before = dict(world.manager.state.networks)
+    with pytest.raises(Invalid, match=r"cannot create network web with fairlead\.lb=ipvs: its version") as caught:
+        _create(world, options={options.BALANCER: "ipvs"})
+    assert "leave out --opt fairlead.lb" in caught.value.hint
+    with pytest.raises(Invalid, match=r"failed to parse fairlead\.lb value: haproxy"):
+        _create(world, options={options.BALANCER: "haproxy"})
+    assert dict(world.manager.state.networks) == before
+    (manager,) = world.nodes.values()
+    manager.say(StatusReport(NodeDescription("m", no_ipvs="")))
+    assert _create(world, options={options.BALANCER: "ipvs"}).network.options[options.BALANCER] == "ipvs"
+    _create(world, "plain", options={options.BALANCER: "nftables"})
 
 
 @pytest.mark.parametrize(("data_path", "mtu"), [("192.0.2.1", "1416"), ("2001:db8::1", "1396")])

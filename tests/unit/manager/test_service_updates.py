@@ -135,14 +135,15 @@ def test_ports_and_networks_go_back_too_and_a_port_that_is_taken_by_then_is_wait
     world.go()
     broken = spec("web", 2, *BROKEN, network="lake", ports=(ServicePort(80, 9090),), restart=Restart(delay_s=1))
     world.update("web", replace(broken, update=rule(failure_action=ROLLBACK, delay_s=5)))
-    assert [vip.network_id for vip in world.service().vips] == [lake.id]
+    ingress = world.manager.state.network("ingress")
+    assert {vip.network_id for vip in world.service().vips} == {lake.id, ingress.id}
     taker = world.create(spec("taker", 1, ports=(ServicePort(80, 8080),)))
     world.go(20)
     assert world.service().pending.endswith(f"port '8080' is already in use by service '{taker.id}' as an ingress port")
     assert {task.status.error for task in world.live() if not task.node_id} == {world.service().pending}
     world.remove_service("taker")
     world.go(40)
-    assert [vip.network_id for vip in world.service().vips] == [sea.id]
+    assert {vip.network_id for vip in world.service().vips} == {sea.id, ingress.id}
     assert world.service().ports == (ServicePort(80, 8080),)
     assert (_state(world), _of(world, "one")) == ("rollback_completed", 2)
     world.check_end()

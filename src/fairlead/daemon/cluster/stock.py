@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from fairlead.model.cluster import Lease
+from fairlead.model.cluster import ENTRY, Lease
 from fairlead.model.session import OWN, RESTING, LeaseWish
 from fairlead.model.state import State, leases_of_network
 from fairlead.pki.ids import is_cluster_id
@@ -130,7 +130,7 @@ class Stock:
 
 
 def as_kept(lease: Lease) -> Lease:
-    """A lease in a manager's words as one of this node's records: who holds it there is a task, or what this node itself
-    has said."""
-    task_id = lease.holder if is_cluster_id(lease.holder) else ""
+    """A lease in a manager's words as one of this node's records: who holds it there is a task, the node's entry, or what
+    this node itself has said."""
+    task_id = lease.holder if lease.holder == ENTRY or is_cluster_id(lease.holder) else ""
     return replace(lease, holder="", resting=False, task_id=task_id)

@@ -9,13 +9,13 @@ from dataclasses import replace
 from fairlead.discovery.names import TASKS
 from fairlead.model import backend, codes
 from fairlead.model.addresses import bare
-from fairlead.model.backend import Backend
+from fairlead.model.backend import Backend, PublishedPort
 from fairlead.model.container import ContainerConfig
 from fairlead.model.endpoint import EndpointSettings, PortBinding, PortRequest
 from fairlead.model.errors import Invalid
 from fairlead.model.health import RestartPolicy
 from fairlead.model.mount import Mount
-from fairlead.model.service import HOST, ServiceNetwork, ServicePort, Task
+from fairlead.model.service import HOST, INGRESS, ServiceNetwork, ServicePort, Task
 
 #: First part of the labels that say whose a container is (Docker's).
 LABELS = "com.docker.swarm."
@@ -36,6 +36,9 @@ def container_of(task: Task, node_id: str, node_name: str) -> ContainerConfig:
         ".Node.Hostname": node_name,
     }
     endpoints = {one.network: _place_of(task, one) for one in task.spec.networks}
+    # where its addresses are beyond that, its published ports need a place
+    more = [one.network_id for one in task.addresses if one.network_id not in endpoints]
+    endpoints |= {network_id: _door_of(task, network_id) for network_id in more}
     return replace(
         wanted,
         hostname=_filled(wanted.hostname, values),
@@ -82,6 +85,16 @@ def _place_of(task: Task, network: ServiceNetwork) -> EndpointSettings:
         driver_opts=network.driver_opts,
         backend=_backend(task, network, shared),
     )
+
+
+def _door_of(task: Task, network_id: str) -> EndpointSettings:
+    """Its place in the network of published ports, where nobody has a name."""
+    place = _place_of(task, ServiceNetwork(network_id))
+    ports = (port for port in task.ports if port.mode == INGRESS)
+    published = tuple(PublishedPort(one.protocol, one.published, one.target, one.host_ip) for one in ports)
+    snat = task.balancing.get(backend.SNAT) == "true"
+    told = replace(_backend(task, ServiceNetwork(network_id), ()), published=published, snat=snat)
+    return replace(place, aliases=(), backend=told)
 
 
 def _backend(task: Task, network: ServiceNetwork, shared: tuple[str, ...]) -> Backend:

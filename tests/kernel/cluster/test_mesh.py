@@ -1,0 +1,308 @@
+"""Published ports on three hosts, one without a task: whoever comes, by whichever host, reaches a task and is seen as himself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from tests.kernel.cluster.bed import PROGRAM_S
+from tests.kernel.cluster.services import HEALTH, Fleet, serve, spec, update
+from tests.kernel.one_host.programs import ECHO
+from tests.kernel.one_host.waiting import until
+
+from fairlead.api.client import ApiError
+
+#: Connections after which each of two tasks was reached: the chance of missing one is below 1e-11.
+ENOUGH = 40
+#: Asks each of ``argv[5:]`` at a port ``count`` times over ``proto`` who answers and how we look to it, a line for each answer,
+#: ``nobody`` for none.
+_ASK = """
+import socket, sys
+port, proto, count, patience, *hosts = sys.argv[1:]
+kind = socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM
+for host in hosts:
+    for _ in range(int(count)):
+        try:
+            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as link:
+                link.settimeout(float(patience))
+                link.connect((host, int(port)))
+                if proto == "udp":
+                    link.send(b"hello")
+                print(host, link.getsockname()[0], link.recv(4096).decode().strip(), flush=True)
+        except OSError as error:
+            print(host, "nobody", error, flush=True)
+"""
+_GREET = ("/bin/sh", "-c", 'exec /usr/bin/python3 -ISc "$0" "$(hostname)" tcp:7000 udp:7000', ECHO)
+#: Nanoseconds; the program does not listen to requests to end.
+_HURRY = {"StopGracePeriod": 500_000_000}
+#: Where tasks may run: the third host has none.
+_TWO = {"Constraints": ["node.hostname != h3"]}
+PORT = 8080
+#: Asks hosts in turn who they are until its standard input ends; then says how often it was answered, and what went wrong.
+_LOAD = """
+import json, socket, sys, threading
+port, *hosts = sys.argv[1:]
+over, answered, wrong = threading.Event(), [], []
+def ask(host):
+    while not over.is_set():
+        try:
+            with socket.create_connection((host, int(port)), timeout=60) as link:
+                said = link.recv(256)
+            answered.append(said.decode()) if said else wrong.append("nothing was said by " + host)
+        except OSError as error:
+            wrong.append(f"{host}: {error!r}")
+        over.wait(0.02)
+asking = [threading.Thread(target=ask, args=(host,)) for host in hosts]
+[one.start() for one in asking]
+print("asking", flush=True)
+sys.stdin.read()
+over.set()
+[one.join() for one in asking]
+print(json.dumps([answered, wrong]))
+"""
+
+
+def ports(*published: tuple[int, int, str], **more: Any) -> dict[str, Any]:
+    """An EndpointSpec; (published, target, protocol)."""
+    keys = ("PublishedPort", "TargetPort", "Protocol")
+    return {"Ports": [{**dict(zip(keys, one, strict=True)), **more} for one in published]}
+
+
+class Mesh(Fleet):
+    """Three hosts, and who asks them."""
+
+    def everywhere(self) -> list[str]:
+        """All addresses of all hosts on the underlay."""
+        return [address for host in self.hosts.values() for address in (host.address_v4, host.address_v6)]
+
+    def on(self, host: str, *words: str) -> list[str]:
+        """The lines that a program prints on a host."""
+        entry = self.lab.entry(host, list(words), "/")
+        return self._said(entry.arguments, entry.environment)
+
+    def stranger(self, *words: str) -> list[str]:
+        """So on the underlay, beside the hosts."""
+        place = self.lab._layout.switch
+        return self._said(["nsenter", f"--net={place.file('net')}", *words])
+
+    def _said(self, words: Sequence[str], environment: dict[str, str] | None = None) -> list[str]:
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=PROGRAM_S, check=False)
+        assert not done.returncode, done.stderr
+        return done.stdout.splitlines()
+
+
+def asking(
+    *hosts: str, port: int = PORT, proto: str = "tcp", count: int = ENOUGH, patience_s: float = 20.0
+) -> list[str]:
+    """The program that asks hosts."""
+    return ["/usr/bin/python3", "-c", _ASK, str(port), proto, str(count), str(patience_s), *hosts]
+
+
+def seen_as_himself(said: Sequence[str], tasks: set[str], *, hosts: Sequence[str]) -> None:
+    """Each host was answered by each task, who named the client's own address."""
+    rows = [line.split() for line in said]
+    assert not [row for row in rows if row[1] == "nobody"], said
+    assert [row for row in rows if row[1] != row[3]] == []
+    for host in hosts:
+        assert {row[2] for row in rows if row[0] == host} == tasks
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    found = Mesh(tmp_path_factory.mktemp("mesh"), 3)
+    try:
+        wanted = spec(
+            "web",
+            _GREET,
+            2,
+            container={"Hostname": "s{{.Task.Slot}}", **_HURRY},
+            endpoint=ports((PORT, 7000, "tcp"), (PORT, 7000, "udp")),
+            placement=_TWO,
+        )
+        del wanted["TaskTemplate"]["Networks"]
+        found.create(wanted)
+        found.settled("web", 2)
+        until(lambda: _answered(found, 2), "every host answers", 60)
+        yield found
+    finally:
+        found.close()
+
+
+def _answered(mesh: Mesh, tasks: int, port: int = PORT) -> bool:
+    said = mesh.stranger(*asking(*mesh.everywhere(), port=port, count=8, patience_s=1.0))
+    rows = [line.split() for line in said]
+    return all(row[1] != "nobody" for row in rows) and len({row[2] for row in rows}) == tasks
+
+
+@pytest.mark.parametrize("proto", ["tcp", "udp"])
+def test_every_host_answers_a_stranger_who_is_seen_as_himself(mesh: Mesh, proto: str) -> None:
+    hosts = mesh.everywhere()
+    seen_as_himself(mesh.stranger(*asking(*hosts, proto=proto)), {"s1", "s2"}, hosts=hosts)
+
+
+def test_a_host_of_the_cluster_is_seen_as_itself(mesh: Mesh) -> None:
+    hosts = mesh.everywhere()
+    for host in ("h1", "h3"):
+        seen_as_himself(mesh.on(host, *asking(*hosts)), {"s1", "s2"}, hosts=hosts)
+        seen_as_himself(mesh.on(host, *asking(*hosts, proto="udp", count=8)), {"s1", "s2"}, hosts=[])
+
+
+def test_loopback_is_answered(mesh: Mesh) -> None:
+    for proto in ("tcp", "udp"):
+        said = Counter(line.split()[2] for line in mesh.on("h3", *asking("127.0.0.1", proto=proto)))
+        assert said.keys() == {"s1", "s2"}
+    (refused,) = mesh.on("h3", *asking("::1", count=1))
+    assert "nobody" in refused and "refused" in refused
+
+
+def test_a_container_is_seen_with_its_own_address(mesh: Mesh) -> None:
+    for host in ("h2", "h3"):
+        mesh.start(host, "asks", "bridge")
+        own = mesh.address(host, "asks", "bridge")
+        hosts = [one.address_v4 for one in mesh.hosts.values()]
+        said = mesh.run_inside(host, "asks", *asking(*hosts)).splitlines()
+        seen_as_himself(said, {"s1", "s2"}, hosts=hosts)
+        assert {line.split()[3] for line in said} == {own}
+        mesh.remove(host, "asks")
+
+
+def test_only_published_ports_are_reached_in_the_network_of_ports(mesh: Mesh) -> None:
+    task = mesh.wanted("web")[0]
+    networks = {one["Network"]["Spec"]["Name"]: one["Addresses"] for one in task["NetworksAttachments"]}
+    (address, *_) = [text.partition("/")[0] for text in networks["ingress"]]
+    entry = mesh.where(task)
+    assert "nobody" not in mesh.on(entry, *asking(address, port=7000, count=1))[0]
+    assert "nobody" in mesh.on(entry, *asking(address, port=22, count=1, patience_s=0.5))[0]
+
+
+def test_inspect_shows_the_ports_and_the_address_in_ingress(mesh: Mesh) -> None:
+    endpoint = mesh.service("web")["Endpoint"]
+    assert {(one["PublishedPort"], one["TargetPort"], one["PublishMode"]) for one in endpoint["Ports"]} == {
+        (PORT, 7000, "ingress")
+    }
+    network: Any = mesh.api("h1").get("/networks/ingress")
+    assert network["Ingress"] and network["Id"] in {vip["NetworkID"] for vip in endpoint["VirtualIPs"]}
+    assert f"*:{PORT}->7000/tcp" in mesh.cli("h1", "service", "ls")
+
+
+def test_a_port_is_one_services_only(mesh: Mesh) -> None:
+    for more in ({}, {"PublishMode": "host"}):
+        with pytest.raises(ApiError, match="port '8080' is already in use by service"):
+            mesh.create(spec("other", endpoint=ports((PORT, 80, "tcp"), **more)))
+    refusal = mesh.cli("h2", "run", "-d", "-p", f"{PORT}:80", "host", "sleep", "100", ok=False)
+    assert "port is already allocated" in refusal
+
+
+def test_snat_is_for_who_wants_it(mesh: Mesh) -> None:
+    wanted = spec("plain", _GREET, 1, container=_HURRY, endpoint=ports((8081, 7000, "tcp")), placement=_TWO)
+    wanted["Labels"] = {"fairlead.ingress.snat": "true"}
+    del wanted["TaskTemplate"]["Networks"]
+    mesh.create(wanted)
+    mesh.settled("plain", 1)
+    until(lambda: _answered(mesh, 1, 8081), "the other service answers", 60)
+    hosts = [one.address_v4 for one in mesh.hosts.values()]
+    seen = {line.split()[0]: line.split()[3] for line in mesh.stranger(*asking(*hosts, port=8081, count=1))}
+    assert len(set(seen.values())) == 3 and all(address.startswith("10.") for address in seen.values())
+    mesh.remove_service("plain")
+    (gone,) = mesh.stranger(*asking(hosts[0], port=8081, count=1))
+    assert "nobody" in gone
+
+
+def test_a_program_of_a_host_keeps_its_port(mesh: Mesh) -> None:
+    listening = "import socket; s = socket.create_server(('', 8082)); print('now', flush=True); c, _ = s.accept(); c.send(b'mine x')"
+    entry = mesh.lab.entry("h2", ["/usr/bin/python3", "-c", listening], "/")
+    with subprocess.Popen(entry.arguments, env=entry.environment, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None and program.stdout.readline() == "now\n"
+        wanted = spec("late", _GREET, 1, container=_HURRY, endpoint=ports((8082, 7000, "tcp")), placement=_TWO)
+        del wanted["TaskTemplate"]["Networks"]
+        mesh.create(wanted)
+        mesh.settled("late", 1)
+        others = [mesh.hosts[name].address_v4 for name in ("h1", "h3")]
+
+        def others_answer() -> bool:
+            said = mesh.stranger(*asking(*others, port=8082, count=1, patience_s=1.0))
+            return not [line for line in said if "nobody" in line]
+
+        until(others_answer, "the other hosts answer", 60)
+        (said,) = mesh.stranger(*asking(mesh.hosts["h2"].address_v4, port=8082, count=1))
+        assert said.split()[2] == "mine"
+        program.wait(PROGRAM_S)
+    mesh.remove_service("late")
+
+
+def test_rolling_update_and_drain_lose_no_request(mesh: Mesh) -> None:
+    wanted = spec(
+        "busy",
+        serve(linger_s=0.5),
+        3,
+        container={"Healthcheck": HEALTH, "Env": ["R=1"], "StopGracePeriod": 20_000_000_000},
+        endpoint=ports((8083, 7000, "tcp")),
+        update=update(parallelism=1, Order="start-first"),
+    )
+    del wanted["TaskTemplate"]["Networks"]
+    mesh.create(wanted)
+    mesh.settled("busy", 3)
+    hosts = [one.address_v4 for one in mesh.hosts.values()]
+
+    def answers() -> bool:
+        said = mesh.stranger("/usr/bin/python3", "-c", _WHO, "8083", *hosts)
+        return len(said) == 3
+
+    until(answers, "every host answers", 60)
+    place = mesh.lab._layout.switch
+    words = ["nsenter", f"--net={place.file('net')}", "/usr/bin/python3", "-c", _LOAD, "8083", *hosts]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as load:
+        assert load.stdout is not None and load.stdout.readline() == "asking\n"
+        changed = mesh.service("busy")["Spec"]
+        changed["TaskTemplate"]["ContainerSpec"]["Env"] = ["R=2"]
+        mesh.change("busy", changed)
+        mesh.settled("busy", 3, state="completed")
+        mesh.cli("h1", "node", "update", "--availability", "drain", "h2")
+        until(lambda: "busy" not in {one.service for one in mesh.held("h2")}, "h2 is drained", 120)
+        mesh.settled("busy", 3, state="completed")
+        answered, wrong = json.loads(load.communicate("", timeout=PROGRAM_S)[0])
+    mesh.cli("h1", "node", "update", "--availability", "active", "h2")
+    assert not wrong and len(answered) > 10
+    mesh.remove_service("busy")
+
+
+_WHO = """
+import socket, sys
+port, *hosts = sys.argv[1:]
+for host in hosts:
+    try:
+        with socket.create_connection((host, int(port)), timeout=2) as link:
+            print(link.recv(256).decode())
+    except OSError:
+        pass
+"""
+
+
+def test_without_managers_and_over_a_restart_it_goes_on(mesh: Mesh) -> None:
+    mesh.kill_daemon("h1")
+    try:
+        hosts = [mesh.hosts[name].address_v4 for name in ("h2", "h3")]
+        seen_as_himself(mesh.stranger(*asking(*hosts)), {"s1", "s2"}, hosts=hosts)
+        mesh.kill_daemon("h3")
+        seen_as_himself(mesh.stranger(*asking(*hosts)), {"s1", "s2"}, hosts=hosts)
+        mesh.start_daemon("h3")
+        seen_as_himself(mesh.stranger(*asking(*hosts, count=60)), {"s1", "s2"}, hosts=hosts)
+    finally:
+        mesh.start_daemon("h1")
+    until(lambda: _answered(mesh, 2), "every host answers", 60)
+
+
+def test_without_published_ports_nothing_of_it_is_left(mesh: Mesh) -> None:
+    mesh.remove_service("web")
+    for host in mesh.hosts:
+        until(lambda host=host: not _links(mesh, host), f"{host} has no entry", 60)  # type: ignore[misc]
+    (gone,) = mesh.stranger(*asking(mesh.hosts["h3"].address_v4, count=1))
+    assert "refused" in gone
+
+
+def _links(mesh: Mesh, host: str) -> list[str]:
+    return [line for line in mesh.on(host, "ip", "-o", "link") if "fairlead_in" in line]
