@@ -13,6 +13,8 @@ from fairlead.mesh.wish import HTTP1, OPTIONAL, PASSTHROUGH, REQUIRED, TO_TLS, H
 HOST_CHARACTERS_MAX = 253
 PATH_CHARACTERS_MAX = 1024
 PORT_MAX = 65535
+#: Segments of a path that is rewritten. Reason: the proxy has one rule for each number. Our choice.
+REWRITTEN_SEGMENTS_MAX = 6
 
 #: A label of a host name; the underscore is in use (RFC 1034 section 3.5 has none).
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -132,6 +134,8 @@ def fitting(label: str, route: HttpRoute) -> HttpRoute:
         route = replace(route, redirect=TO_TLS)
     if route.redirect.removeprefix("http://") == route.host:
         raise Fault(label, f"the redirect from {route.host} leads to itself")
+    if route.rewrite is not None and route.path.count("/") > REWRITTEN_SEGMENTS_MAX:
+        raise Fault(label, f"{route.path}: a path that is rewritten has at most {REWRITTEN_SEGMENTS_MAX} parts")
     if route.tls == PASSTHROUGH:
         _passable(label, route)
     if route.redirect == TO_TLS and route.tls not in {OPTIONAL, REQUIRED}:

@@ -22,6 +22,7 @@ from fairlead.model.codes_cluster import KEYS_ROTATING as KEYS_ROTATING
 from fairlead.model.codes_cluster import MANAGER_LEAVES as MANAGER_LEAVES
 from fairlead.model.codes_cluster import MANAGER_UNREACHABLE as MANAGER_UNREACHABLE
 from fairlead.model.codes_cluster import NO_ENCRYPTION as NO_ENCRYPTION
+from fairlead.model.codes_cluster import NO_IPVS as NO_IPVS
 from fairlead.model.codes_cluster import NO_MANAGER as NO_MANAGER
 from fairlead.model.codes_cluster import NO_PREVIOUS_SPEC as NO_PREVIOUS_SPEC
 from fairlead.model.codes_cluster import NODE_IS_MANAGER as NODE_IS_MANAGER

@@ -21,3 +21,16 @@ HTTP_ROUTE_TAKEN = Code(
         "`fairlead service inspect SERVICE` shows a service's labels.",
     ),
 )
+HAPROXY_MISSING = Code(
+    2203,
+    "HAProxy is not installed on this node",
+    "The HTTP mesh needs the program haproxy (2.5 or newer) on every node; without it the node answers no HTTP requests of "
+    "the mesh. Everything else works.",
+    ("On Debian: apt-get install --no-install-recommends haproxy",),
+)
+HAPROXY_FAILED = Code(
+    2204,
+    "HAProxy refused its configuration or does not answer",
+    "The proxy of this node could not be started or changed. What it did before, it goes on doing as long as it runs.",
+    ("The message has HAProxy's words.", "The daemon's log tells more."),
+)

@@ -201,6 +201,11 @@ def open_member(pid: int, container_id: str) -> int | None:
     return _open_checked(pid, lambda: _is_member(pid, container_id))
 
 
+def open_program(pid: int, program: str, argument: str) -> int | None:
+    """A pidfd of ``pid`` if it is alive and runs ``program`` with this argument."""
+    return _open_checked(pid, lambda: _runs(pid, program.encode(), os.fsencode(argument)))
+
+
 async def settled(container_id: str, pid_file: Path) -> None:
     """Wait until no program that an earlier daemon started is still making this container: runc has ended, and conmon
     is gone or has been told the container's process id. After ``STEP_TIMEOUT_S`` it counts as hanging, and is left."""
@@ -241,6 +246,11 @@ def _has_ended(descriptor: int) -> bool:
 def _is_monitor(pid: int, container_id: str) -> bool:
     words = _read_proc(pid, "cmdline").split(b"\0")
     return words[0].rpartition(b"/")[2] == b"conmon" and container_id.encode() in words
+
+
+def _runs(pid: int, program: bytes, argument: bytes) -> bool:
+    words = _read_proc(pid, "cmdline").split(b"\0")
+    return words[0].rpartition(b"/")[2] == program and argument in words
 
 
 def _is_member(pid: int, container_id: str) -> bool:
