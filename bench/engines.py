@@ -102,7 +102,7 @@ class Engine:
         files are our programs."""
         bindings = {f"{inner}/tcp": [{"HostPort": str(outer)}] for outer, inner in (ports or {}).items()}
         host = {"NetworkMode": network, "PortBindings": bindings, "Dns": list(dns)}
-        body = {"Image": self._image(), "Cmd": list(command), "HostConfig": host}
+        body = {"Image": self.image(), "Cmd": list(command), "HostConfig": host}
         body["ExposedPorts"] = {key: {} for key in bindings}
         made: Any = self.api.call("POST", f"/containers/create?name={name}", body)
         self._containers.append(made["Id"])
@@ -138,7 +138,8 @@ class Engine:
     def _command(self) -> list[str]:
         raise NotImplementedError
 
-    def _image(self) -> str:
+    def image(self) -> str:
+        """What containers are made of: our programs and nothing else."""
         raise NotImplementedError
 
     def _cgroup_parents(self) -> str:
@@ -175,7 +176,7 @@ class Fairlead(Engine):
         places = ["--state-dir", str(self.folder / "state"), "--run-dir", str(self.folder / "run")]
         return [program, "daemon", *places, "--default-address-pool", _POOL]
 
-    def _image(self) -> str:
+    def image(self) -> str:
         return str(self.folder / "rootfs")
 
     def _cgroup_parents(self) -> str:
@@ -202,7 +203,7 @@ class Docker(Engine):
         parent = f"--cgroup-parent=/{self._cgroup_parents()}"
         return ["dockerd", *words, parent, "--live-restore", "--default-address-pool", _POOL]
 
-    def _image(self) -> str:
+    def image(self) -> str:
         return "pause"
 
     def _cgroup_parents(self) -> str:

@@ -176,6 +176,15 @@ CLUSTER: dict[str, Goal] = {
     ),
     "cluster.name_visible.p99": Goal("ms", "the same; 99th percentile", (_at_most(250),)),
     "cluster.name_visible.start": Goal("ms", "the same from when its start is asked for; p50"),
+    "cluster.name_gone": Goal(
+        "s", "a worker's host is gone, until a container's name there is gone from another's DNS; p50", (_at_most(2.2),)
+    ),
+    "cluster.name_gone.worst": Goal("s", "the worst of them"),
+    "cluster.service_create": Goal(
+        "s",
+        "30 replicas on 3 hosts, until all are reached by name; floor: 30 containers by runc alone",
+        (_at_most(1.5, FLOOR),),
+    ),
     "cluster.alloc.at0": Goal("/s", "addresses allocated by the manager's brain, none held", (_at_least(5000),)),
     "cluster.alloc.at100000": Goal(
         "/s", "the same with 100,000 held", (_at_least(5000), _at_least(1 / _FLAT, "cluster.alloc.at0"))

@@ -17,6 +17,8 @@ from bench.programs import Programs
 #: The underlay: a part of RFC 2544's range for benchmarks that no host's own neighbour has.
 _UNDERLAY, _LENGTH = "198.18.2", 24
 _SWITCH = "switch"
+#: A host's link to the underlay.
+UNDERLAY_LINK = "under"
 _MANAGEMENT_PORT = 2377
 #: Seconds until all nodes of a cluster are ready, and between two looks.
 _READY_S, _LOOK_S = 60.0, 0.005
@@ -44,10 +46,10 @@ def underlay(stack: ExitStack, name: str, programs: Programs, hosts: Sequence[Ho
     addresses = []
     for number, host in enumerate(hosts, 1):
         link, address = f"port{number}", f"{_UNDERLAY}.{number}"
-        far = ("peer", "name", "under", "netns", str(host.init))
+        far = ("peer", "name", UNDERLAY_LINK, "netns", str(host.init))
         switch.run("ip", "link", "add", link, "master", _SWITCH, "up", "type", "veth", *far)
-        host.run("ip", "address", "add", f"{address}/{_LENGTH}", "dev", "under")
-        host.run("ip", "link", "set", "under", "up")
+        host.run("ip", "address", "add", f"{address}/{_LENGTH}", "dev", UNDERLAY_LINK)
+        host.run("ip", "link", "set", UNDERLAY_LINK, "up")
         addresses.append(address)
     return addresses
 
