@@ -179,11 +179,7 @@ def _put_states(netlink: Netlink, wanted: Sequence[tuple[Step, XfrmState]], done
     return _told(wanted, answers, done)
 
 
-def _told(
-    wanted: Sequence[tuple[Step, XfrmState]] | Sequence[tuple[Step, XfrmPolicy]],
-    answers: Sequence[Fault | None],
-    done: list[Step],
-) -> list[Refused]:
+def _told(wanted: Sequence[tuple[Step, Xfrm]], answers: Sequence[Fault | None], done: list[Step]) -> list[Refused]:
     failures = []
     for (step, item), answer in zip(wanted, answers, strict=True):
         if answer is None:

@@ -47,6 +47,8 @@ async def answer(node: Assembly, told: Told, what: str, subject: Any) -> object:
         return list(node.engine.state.endpoints.values())
     if what == "plans":
         return node.engine.plans()
+    if what == "ipsec":
+        return await (node.kernel.ipsec.stands() if subject == "stands" else node.kernel.ipsec.mend())
     if what == "standing":
         return list((await node.kernel.observe()).values())
     raise ValueError(what)

@@ -28,7 +28,7 @@ from fairlead.model import codes
 from fairlead.model.cluster import HEARTBEAT_S, NodeDescription, Ring
 from fairlead.model.commands import InstallNetwork, WithdrawNetwork
 from fairlead.model.errors import Exhausted, Forbidden, NetError, Unavailable
-from fairlead.model.events import DataPath, LeasesGranted, LeasesRevoked
+from fairlead.model.events import BalancersFound, DataPath, LeasesGranted, LeasesRevoked
 from fairlead.model.faults import Reach, pass_by
 from fairlead.model.http_mesh import RoutedService
 from fairlead.model.session import (
@@ -107,7 +107,8 @@ class Agent:
         self._path = Path(place.folder) / KEPT_FILE
         self._kept = keepsake.read_value(self._path, Kept) or Kept()
         self._mtu = 0
-        self._encryption = Encryption(place, ipsec, carrier, gossiping, self._encryption_changed)
+        others = carrier.engine.core.stations
+        self._encryption = Encryption(place, ipsec, carrier.feed, gossiping.tell, others, self._encryption_changed)
         self._session: Session | None = None
         self._version = ""
         self._open = asyncio.Event()
@@ -580,6 +581,7 @@ async def start_parts(
 ) -> Agent:
     """What runs on a member; ``host`` is the node as tasks need it, ``ipsec`` the kernel as what encrypts, ``look`` sees
     in what state packets arrive. Without ``mesh`` it has no part in the HTTP mesh."""
+    await carrier.feed(BalancersFound(ipvs=not place.description.no_ipvs))
     agent = Agent(place, managers, carrier, gossiping, host, ipsec, reach, look, mesh)
     await agent.start()
     return agent

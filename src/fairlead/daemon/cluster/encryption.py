@@ -11,19 +11,17 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from fairlead.daemon.carrier import Carrier
 from fairlead.daemon.cluster import keepsake
 from fairlead.daemon.cluster.contract import Place
-from fairlead.daemon.cluster.gossiping import Gossiping
 from fairlead.drivers.overlay.encryption import spi
 from fairlead.kernel.ipsec import Mended
 from fairlead.model.cluster import Ring, Station
 from fairlead.model.errors import NetError
-from fairlead.model.events import TunnelSecrets
+from fairlead.model.events import Event, TunnelSecrets
 from fairlead.model.session import HeldKeys
 
 log = logging.getLogger(__name__)
@@ -50,15 +48,23 @@ class Ipsec(Protocol):
 
 
 class Encryption:
-    """One of a member. ``changed`` is awaited when what ``fault`` or ``held`` say has changed by itself."""
+    """One of a member. ``feed`` tells the engine, ``say`` the other nodes (by gossip); ``others`` are those that are known.
+    ``changed`` is awaited when what ``fault`` or ``held`` say has changed by itself."""
 
     def __init__(
-        self, place: Place, ipsec: Ipsec, carrier: Carrier, gossiping: Gossiping, changed: Callable[[], Awaitable[None]]
+        self,
+        place: Place,
+        ipsec: Ipsec,
+        feed: Callable[[Event], Awaitable[None]],
+        say: Callable[[Station], None],
+        others: Mapping[str, Station],
+        changed: Callable[[], Awaitable[None]],
     ) -> None:
         self._place = place
         self._ipsec = ipsec
-        self._carrier = carrier
-        self._gossiping = gossiping
+        self._feed = feed
+        self._say = say
+        self._others = others
         self._changed = changed
         self._path = Path(place.folder) / LIFE_FILE
         self._nonce = ""
@@ -88,8 +94,8 @@ class Encryption:
         async with self._one_at_a_time:
             self._nonce = ""
             await asyncio.to_thread(self._path.unlink, missing_ok=True)
-            self._gossiping.tell(self._own)
-            await self._carrier.feed(TunnelSecrets())
+            self._say(self._own)
+            await self._feed(TunnelSecrets())
 
     async def watch(self) -> None:
         """Look after it for ever."""
@@ -122,7 +128,7 @@ class Encryption:
         kept = await asyncio.to_thread(keepsake.read, self._path)
         if kept is not None and kept.isalnum() and await self._ipsec.stands():
             self._nonce = kept.decode()
-            self._gossiping.tell(self._own)
+            self._say(self._own)
         else:
             self._draw()
 
@@ -130,14 +136,14 @@ class Encryption:
         """Begin another life."""
         self._nonce = secrets.token_hex(_NONCE_BYTES)
         keepsake.write(self._path, self._nonce.encode())
-        self._gossiping.tell(self._own)
+        self._say(self._own)
 
     @property
     def _own(self) -> Station:
         return Station(self._place.node_id, self._place.data_path, self._nonce)
 
     async def _tell(self) -> None:
-        await self._carrier.feed(TunnelSecrets(self._own, self._ring, self.fault))
+        await self._feed(TunnelSecrets(self._own, self._ring, self.fault))
 
     async def _settle(self) -> None:
         """See that the kernel has it all; begin another life if something that was sent with has gone."""
@@ -156,6 +162,6 @@ class Encryption:
         """Whether two nodes would be known here by the same number: what this node draws decides about it, too."""
         if not self._nonce:
             return False
-        own, others = self._own, self._carrier.engine.core.stations.values()
-        numbers = Counter(spi(key, other, own) for key in self._ring.keys for other in others)
+        own = self._own
+        numbers = Counter(spi(key, other, own) for key in self._ring.keys for other in self._others.values())
         return any(count > 1 for count in numbers.values())
