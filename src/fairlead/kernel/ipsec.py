@@ -79,7 +79,7 @@ class Ipsec:
         return dict(found)
 
     def _mend(self) -> Mended:
-        desired = self._ledger.everything()
+        desired = self._ledger.encryption()
         wanted = Plan(item for item in desired.values() if isinstance(item, Xfrm))
         try:
             actual = Plan(item for item in xfrm.standing() if not xfrm.doubtful(item, desired))

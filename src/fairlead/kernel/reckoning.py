@@ -31,6 +31,8 @@ from fairlead.plan.returns import ReturnPaths
 
 #: What Linux drops with the link that it is on.
 _ON_LINKS = (Address, Route, Sysctl, Announce, Fdb, Neighbour, ReturnPaths)
+#: How keys of encryption between nodes begin, and that of the fact that all of it is known.
+_ENCRYPTION, _EXACT = frozenset({"xfrm-state", "xfrm-policy"}), "exact-xfrm"
 
 
 class Ledger:
@@ -77,6 +79,13 @@ class Ledger:
     def everything(self) -> dict[Key, Object]:
         """All that stands, by key."""
         return _merged(self._plans.values())
+
+    def encryption(self) -> dict[Key, Object]:
+        """What stands of encryption between nodes, by key. Quick when nothing does, which is the rule."""
+        if not any(key[0] in _ENCRYPTION for key in self._holders):
+            return {}
+        wanted = _ENCRYPTION | {_EXACT}
+        return {key: item for plan in self._plans.values() for key, item in plan.items() if key[0] in wanted}
 
     def concerned(self, links: Collection[str], spaces: Collection[str]) -> list[str]:
         """Owners of something on these links of the node's own namespace, or in these sandboxes. Quick when a link is
@@ -139,7 +148,7 @@ def _touches(item: Object, links: Collection[str], spaces: Collection[str]) -> b
             )
         case Bridge():
             return item.ns in spaces or (not item.ns and item.name in links)
-        case Vxlan() | Fdb() | Neighbour():
+        case Vxlan() | Fdb() | Neighbour() | ReturnPaths():
             return item.ns in spaces
         case Address() | Route():
             return item.ns in spaces or (not item.ns and item.link in links)

@@ -30,7 +30,7 @@ class FakeIpsec:
 
     async def mend(self) -> Mended:
         """As the real one."""
-        desired, objects = self._ledger.everything(), self._objects()
+        desired, objects = self._ledger.encryption(), self._objects()
         wanted = {key: item for key, item in desired.items() if isinstance(item, Xfrm)}
         gone = [item for item in wanted.values() if xfrm.lost(item, objects)]
         words = [f"lost {line(item)}" for item in gone]
