@@ -32,9 +32,12 @@ _ARRIVAL_HOOK = "type nat hook input priority 100"
 
 
 class Nftables:
-    """The default."""
+    """The default. ``index`` is how the maps begin that virtual addresses are looked up in first."""
 
     name = "nftables"
+
+    def __init__(self, index: str = "index") -> None:
+        self._index = index
 
     def base_plan(
         self, netns: str, sizes: Collection[int], untracked: Collection[str] = (), counted: Collection[str] = ()
@@ -61,7 +64,15 @@ class Nftables:
         size, family = len(aim.targets), "6" if ":" in aim.vip else "4"
         name = f"turn_{aim.service_id}_{family}" if aim.in_turn else _drawing(size)
         led = Backends(
-            netns, FAMILY, TABLE, f"index{family}", f"slots{family}", aim.vip, f"goto {name}", FIRST_MARK, aim.targets
+            netns,
+            FAMILY,
+            TABLE,
+            f"{self._index}{family}",
+            f"slots{family}",
+            aim.vip,
+            f"goto {name}",
+            FIRST_MARK,
+            aim.targets,
         )
         return Plan([_chain(netns, name, f"inc mod {size}"), led] if aim.in_turn else [led])
 

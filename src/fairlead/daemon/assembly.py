@@ -33,10 +33,11 @@ from fairlead.discovery import resolvconf
 from fairlead.drivers.contract import Node
 from fairlead.drivers.registry import built_in
 from fairlead.engine.engine import Engine
+from fairlead.kernel import ipvs
 from fairlead.kernel.apply import Kernel
 from fairlead.kernel.foreign import NamespaceWatch
 from fairlead.model.addresses import parse_address
-from fairlead.model.events import Event
+from fairlead.model.events import BalancersFound, Event
 from fairlead.model.faults import Reach, pass_by
 from fairlead.model.ids import new_id
 from fairlead.model.settings import DEFAULT_BRIDGE, DEFAULT_POOLS_V4, EngineSettings, Paths
@@ -149,6 +150,7 @@ async def assemble(
         _learn(engine, await kernel.host_facts())
         if (path := datapath.stored(f"{paths.state}/{CLUSTER_FOLDER}")) is not None:
             _learn(engine, path)
+            _learn(engine, BalancersFound(not ipvs.fault()))
         service = service or ServiceManager({})
         keeping = KeepingKernel(kernel, service, paths.netns)
         keeping.find_again()

@@ -40,7 +40,7 @@ class Balances:
         total = 0
         for address in filter(None, (bare(endpoint.ipv4), bare(endpoint.ipv6))):
             name = f"{nftables.ARRIVALS}{'6' if ':' in address else '4'}"
-            counts = await self._kernel.counts(sandbox.netns, nftables.FAMILY, nftables.TABLE, name)
+            counts = await self._kernel.counters.of(sandbox.netns, nftables.FAMILY, nftables.TABLE, name)
             if address not in counts:
                 return task
             total += counts[address]

@@ -28,6 +28,7 @@ from fairlead.model.container import Container
 from fairlead.model.errors import Conflict, Invalid
 from fairlead.model.image import with_defaults
 from fairlead.model.limits import check_limits, merge
+from fairlead.model.network import SWARM
 from fairlead.model.runspec import ExecSpec, LogLine
 from fairlead.model.settings import Paths
 from fairlead.runtime import cgroups, images
@@ -106,8 +107,11 @@ class DaemonNode:
             await self._meters.limit(container.id, limits)
 
     def pool_usage(self, network_id: str) -> dict[str, tuple[int, int]]:
-        """Subnet -> (addresses in use, addresses that automatic choice can still take)."""
+        """Subnet -> (addresses in use, addresses that automatic choice can still take). Of the cluster's networks managers
+        know that."""
         network, core = self.state.network(network_id), self._engine.core
+        if network.scope == SWARM:
+            return {}
         if network.id in core.unusable:
             return {pool.subnet: (0, 0) for pool in network.pools}
         return {pool.subnet: core.ipam.usage(pool.id) for pool in network.pools}

@@ -147,7 +147,7 @@ class Settled:
 @dataclass(frozen=True, slots=True)
 class FollowAsked:
     """A node (``by``) wants to know when this one does what its log in ``scope`` says up to an event. All of it was told
-    before this; ``Gossip.follow`` answers. It is asked again until there is an answer."""
+    before this; ``Following.answer`` answers. It is asked again until there is an answer."""
 
     by: NodeId
     scope: str

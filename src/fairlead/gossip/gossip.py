@@ -88,7 +88,7 @@ class Gossip(Voice):
             Back: lambda member, back, then: links.back(member.id, back.number, then),
             Got: lambda member, got, then: links.got(member.id, got.names, then),
             Follow: lambda member, follow, _: self._on_follow(member, follow),
-            Followed: lambda member, told, _: self._following.reached(member.id, told.scope, told.epoch, told.seq),
+            Followed: lambda member, told, _: self.following.reached(member.id, told.scope, told.epoch, told.seq),
         }
 
     def describe(self, metadata: bytes, now: float) -> None:
@@ -177,7 +177,7 @@ class Gossip(Voice):
             self._repair.tick(now)
             self._gaps.tick(now)
             self._confirmations.tick(now)
-            self._following.tick(now)
+            self.following.tick(now)
         self._links.tick(now)
         if self._join_due is not None and self._join_due <= now:
             self._ask_seed(now)
@@ -189,7 +189,7 @@ class Gossip(Voice):
         sending = self._links.deadline()
         if self._left:
             return sending
-        answers = _soonest(self._confirmations.deadline(), self._following.deadline())
+        answers = _soonest(self._confirmations.deadline(), self.following.deadline())
         asking = _soonest(self._repair.deadline(), self._gaps.deadline(), answers)
         self._asking = asking if asking is None else max(asking, self._patient_until)
         return _soonest(

@@ -8,18 +8,18 @@ from random import Random
 
 from fairlead.gossip.blocks import NAME_BYTES_MAX, VALUE_BYTES_MAX, Said
 from fairlead.gossip.confirm import Confirmations
-from fairlead.gossip.contract import FollowAsked, GossipSettings, Joined, Written
+from fairlead.gossip.contract import GossipSettings, Joined, Written
+from fairlead.gossip.following import Following
 from fairlead.gossip.gaps import Gaps
 from fairlead.gossip.guard import Guard
 from fairlead.gossip.holding import Holding
 from fairlead.gossip.identity import Address, Identity, NodeId
-from fairlead.gossip.inquiry import Inquiry
 from fairlead.gossip.keyring import Keyring
 from fairlead.gossip.lifelines import Lifelines
 from fairlead.gossip.links import Links
 from fairlead.gossip.log import Version
 from fairlead.gossip.members import Member, Members, Opinion, write_card
-from fairlead.gossip.messages import Delta, Follow, Followed, Join, Message, Ping, State, Who
+from fairlead.gossip.messages import Delta, Join, Message, Ping, State, Who
 from fairlead.gossip.outbox import Outbox
 from fairlead.gossip.plain import PlainSwim
 from fairlead.gossip.repair import Repair
@@ -89,9 +89,7 @@ class Voice:
         )  # fmt: skip
         self._settling = Settling(self._holding, self._tree)
         self._confirmations = Confirmations(epoch, self.members, self.tables, self._tree, self._outbox)
-        self._following = Inquiry(
-            epoch, self.members, self.tables, self._tree, self._outbox, lambda scope, seq: Follow(scope, epoch, seq)
-        )
+        self.following = Following(epoch, self.members, self.tables, self._tree, self._outbox)
         self._swim = (Swim if settings.lifeguard else PlainSwim)(
             self.members, self._outbox, settings, chance, self.counters, now,
             ping=self._ping, turned=self._turned, tell=self._spreading.tell,
@@ -181,22 +179,6 @@ class Voice:
     def converged(self, written: Written) -> bool:
         """Whether every living member has confirmed a write. Asking has those asked who have not: ask again later."""
         return self._confirmations.converged(written)
-
-    def followed(self, written: Written) -> bool:
-        """Whether every living member of the scope does what was said there up to a write; those that have not said so are
-        asked: ask again later."""
-        return self._following.complete(written)
-
-    def followers(self, written: Written) -> dict[NodeId, bool]:
-        """The living members of the scope, and which of them are known to do what was said up to a write."""
-        lacking = self._following.lacking(written.scope, written.seq)
-        return {node: node not in lacking for node in self._tree.reachable(written.scope)}
-
-    def follow(self, asked: FollowAsked) -> None:
-        """This node does now what another one asked about."""
-        member = self.members.get(asked.by)
-        if member is not None:
-            self._outbox.tell(member, Followed(asked.scope, asked.epoch, asked.seq))
 
     def install_key(self, key: bytes) -> bytes:
         """Be able to open what is sealed with a key; its id. Raises ``Invalid`` or ``Conflict``."""
@@ -353,7 +335,7 @@ class Voice:
         else:
             self._links.drop(after.id)
             self._confirmations.forget(after.id)
-            self._following.forget(after.id)
+            self.following.forget(after.id)
 
     def _rumours(self, rumours: Iterable[Opinion], now: float) -> None:
         for opinion in rumours:

@@ -54,6 +54,7 @@ class Kernel:
         self._damage_watch: DamageWatch | None = None
         self._worker = Worker(self._patience, self._tidy)
         self.ipsec = Ipsec(self._ask, self._machine, self._ledger)
+        self.counters = Counters(self._ask, self._machine)
 
     async def apply(self, plans: Mapping[str, Plan]) -> None:
         """Each owner named has the plan given from now on, instead of the one it had (empty: nothing any more). When

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from fairlead.kernel import netns
+from fairlead.kernel import ipvs, netns
 from fairlead.kernel.adoption import Adoptions
 from fairlead.kernel.announce import Announcer
 from fairlead.kernel.contexts import Contexts
@@ -32,6 +32,7 @@ class Machine:
         self.adoptions = Adoptions()
         self.stale = StaleConnections()
         self.contexts = Contexts()
+        self.fading = ipvs.Fading(self.path)
         self.own_indices: set[int] = set()
         self.listener: Listener | None = None
         self._netlink: Netlink | None = None
@@ -74,6 +75,7 @@ class Machine:
     def unlisten(self, ns: str) -> None:
         """Hear of a sandbox no more: it goes."""
         self.contexts.drop(ns)
+        self.fading.drop(ns)
         if self.listener is not None:
             self.listener.forget(ns)
 

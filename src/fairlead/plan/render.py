@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fairlead.plan.diff import Change, Create, Step
+from fairlead.plan.ipvs import VirtualService
 from fairlead.plan.objects import (
     Address,
     Announce,
@@ -98,6 +99,9 @@ def line(item: Object) -> str:
             return _xfrm(item)
         case ReturnPaths():
             return f"ways back on {item.link}{_at(item.ns)} by {len(item.ways)} nodes"
+        case VirtualService():
+            to = ", ".join(f"{address} weight {weight}" for address, weight in item.destinations)
+            return f"virtual service {item.address}{_at(item.ns)} mark {item.mark:#010x} {item.scheduler} -> {to}"
         case Announce():
             addresses = " ".join(filter(None, (item.ipv4, item.ipv6)))
             return (

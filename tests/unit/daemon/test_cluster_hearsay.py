@@ -243,7 +243,7 @@ def test_all_of_a_node_goes_when_it_leaves_also_when_it_was_down(hearsay: Hearsa
     hearsay.hear(unsaid(PEER))
     hearsay.hear(MemberLeft(A, Address("192.0.2.1", 7946)))
     assert told(hearsay) == [PeersSeen(WEB, ((EP, None),))]
-    assert not hearsay.where()
+    assert not hearsay.addresses
 
 
 def test_a_removed_node_is_not_believed_from_that_moment_on(hearsay: Hearsay) -> None:

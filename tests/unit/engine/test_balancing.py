@@ -5,19 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.unit.engine.test_cluster import ID, Cluster
+from tests.unit.engine.test_cluster import ID, NETWORK, OTHER, VTEP, Cluster
 
 from fairlead.balance.nftables import TABLE
+from fairlead.engine import balancing
 from fairlead.engine.hearsay import NAMES_TTL_S
 from fairlead.engine.outcome import PublishNames, Register, Unregister
 from fairlead.model.backend import Backend
 from fairlead.model.cluster import PeerNames
-from fairlead.model.commands import ConnectNetwork, CreateContainer, DisconnectNetwork, StopContainer
+from fairlead.model.commands import ConnectNetwork, CreateContainer, DisconnectNetwork, InstallNetwork, StopContainer
 from fairlead.model.container import ContainerConfig
 from fairlead.model.endpoint import EndpointSettings
 from fairlead.model.errors import Internal
-from fairlead.model.events import HealthProbed, NamesSeen
+from fairlead.model.events import BalancersFound, HealthProbed, NamesSeen
 from fairlead.model.health import HealthCheck
+from fairlead.model.options import BALANCER, IPVS, VXLAN_IDS
+from fairlead.plan.ipvs import VirtualService
 from fairlead.plan.objects import Backends, Table
 
 VIP = "10.0.1.200"
@@ -63,7 +66,7 @@ def balanced(world: Cluster) -> list[object]:
 
 def test_tasks_here_and_elsewhere_get_connections_from_every_sandbox(world: Cluster) -> None:
     world.run("ann", "blue")
-    assert (led(world) == {} and not world.of(Table)) or True
+    assert led(world) == {} and not balanced(world)
     serve(world, "one")
     elsewhere(world, 20)
     assert set(led(world).values()) == {("10.0.1.11", "10.0.1.20")} and len(led(world)) == 2
@@ -73,6 +76,40 @@ def test_tasks_here_and_elsewhere_get_connections_from_every_sandbox(world: Clus
     assert set(led(world).values()) == {("10.0.1.20",)}
     world.tell(NamesSeen(ID, (("e20", None),)))
     assert led(world) == {}
+
+
+def test_the_kernel_s_balancer_serves_networks_that_ask_for_it_where_there_is_one(world: Cluster) -> None:
+    other = replace(NETWORK, id="cd" * 32, name="red", options={**NETWORK.options, VXLAN_IDS: "4200", BALANCER: IPVS})
+    world.tell(InstallNetwork(other))
+    world.grant(13, 14, network=other.id)
+    settings = EndpointSettings(backend=WEB)
+    config = ContainerConfig("host", ("true",), network_mode="red", endpoints={"red": settings})
+    world.tell(CreateContainer("one", config))
+    world.start("one")
+
+    def services() -> list[tuple[str, tuple[tuple[str, int], ...]]]:
+        world.check()
+        found = [item for item in world.of(VirtualService) if isinstance(item, VirtualService)]
+        return [(item.address, item.destinations) for item in found]
+
+    assert services() == [] and list(led(world).values()) == [("10.0.1.13",)]
+    world.tell(BalancersFound(ipvs=True))
+    assert services() == [(VIP, (("10.0.1.13", 1),))]
+    serve(world, "two")
+    assert len(services()) == 1 and len(led(world)) == 2, "a network that does not ask has none"
+    world.tell(BalancersFound(ipvs=False))
+    assert services() == [] and len(led(world)) == 2
+
+
+def test_what_is_seen_of_a_service_names_tasks_nodes_and_weights(world: Cluster) -> None:
+    serve(world, "one")
+    world.see(20, endpoint="e20")
+    elsewhere(world, 20, replace(WEB, weight=3))
+    (web,) = balancing.seen(world.engine.core, ID)
+    assert (web.name, web.vip4, web.network, web.algorithm) == ("web", VIP, "blue", "random")
+    told = [(task.name, task.ipv4, task.host, task.weight, task.local) for task in web.tasks]
+    assert told == [("one", "10.0.1.10", VTEP, 1, True), ("task20", "10.0.1.20", OTHER, 3, False)]
+    assert balancing.seen(world.engine.core, "ee" * 32) == ()
 
 
 def test_the_service_s_names_lead_to_its_address_and_the_task_keeps_the_others(world: Cluster) -> None:

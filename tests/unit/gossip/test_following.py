@@ -21,7 +21,7 @@ def town(count: int) -> tuple[Village, Written]:
 
 def followed(village: Village, written: Written) -> bool:
     answers: list[bool] = []
-    village.do(0, lambda node: answers.append(node.followed(written)))
+    village.do(0, lambda node: answers.append(node.following.complete(written)))
     return answers[0]
 
 
@@ -32,7 +32,7 @@ def asked(village: Village, number: int) -> list[FollowAsked]:
 def answer(village: Village, number: int) -> None:
     """A node does what it was asked about last."""
     question = asked(village, number)[-1]
-    village.do(number, lambda node: node.follow(question))
+    village.do(number, lambda node: node.following.answer(question))
 
 
 def test_to_hold_it_is_not_to_do_it() -> None:

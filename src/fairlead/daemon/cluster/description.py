@@ -9,7 +9,7 @@ from fairlead.model.cluster import NodeDescription
 _NANO = 1_000_000_000
 
 
-def describe(facts: NodeFacts, no_encryption: str) -> NodeDescription:
+def describe(facts: NodeFacts, no_encryption: str, no_ipvs: str) -> NodeDescription:
     """The description of this machine; addresses and keys are the member's to fill in."""
     return NodeDescription(
         hostname=facts.hostname,
@@ -19,4 +19,5 @@ def describe(facts: NodeFacts, no_encryption: str) -> NodeDescription:
         engine_version=fairlead.__version__,
         drivers=facts.drivers,
         no_encryption=no_encryption,
+        no_ipvs=no_ipvs,
     )

@@ -109,11 +109,8 @@ class Gossiping:
         self._noting = False
         self._nonce = ""
         self.warnings: tuple[str, ...] = ()
-
-    @property
-    def speaks(self) -> bool:
-        """Whether the node is in a cluster."""
-        return self._now is not None
+        #: Whether the node is in a cluster.
+        self.speaks = False
 
     def tell(self, message: Scoped | DataPath | Station) -> None:
         """What the engine wants said or said no more; what the data path is found to carry, and what this node drew for its
@@ -214,7 +211,7 @@ class Gossiping:
         written = await speaking.box.do(lambda core, _: core.said_so_far(network_id))
         with suppress(TimeoutError):
             await asyncio.wait_for(speaking.box.converged(written, followed=True), FOLLOW_S)
-        known = await speaking.box.do(lambda core, _: core.followers(written))
+        known = await speaking.box.do(lambda core, _: core.following.members(written))
         cards = {node: speaking.hearsay.members.get(node, Metadata()) for node in known}
         found = [Follower(cards[node].node_id, cards[node].data_path, in_step) for node, in_step in known.items()]
         return tuple(sorted(found, key=lambda one: one.node_id))
@@ -283,6 +280,7 @@ class Gossiping:
             tuple(dict.fromkeys(known)),
         )
         box = Voicebox(start, self._heard)
+        self.speaks = True
         self._now = speaking = _Speaking(place, mtu, ring, identity, keyring, box, Hearsay(identity.id), self._nonce)
         speaking.hearsay.remove_nodes(self._removed)
         for network_id, network in list(self._networks.items()):
@@ -298,7 +296,7 @@ class Gossiping:
 
     async def _end(self, *, leave: bool) -> None:
         """Speak no more; what is wanted stays wanted."""
-        speaking, self._now = self._now, None
+        speaking, self._now, self.speaks = self._now, None, False
         own = asyncio.current_task()
         tasks = [task for task in self._tasks if task is not own]
         for task in tasks:
@@ -309,7 +307,7 @@ class Gossiping:
         self._awaiting.clear()
         if speaking is not None:
             await speaking.box.close(leave=leave)
-            await asyncio.to_thread(keepsake.keep_peers, speaking.place.folder, speaking.hearsay.where())
+            await asyncio.to_thread(keepsake.keep_peers, speaking.place.folder, [*speaking.hearsay.addresses.values()])
 
     def _join(self, network_id: str, network: _Network, *, again: bool = True) -> None:
         """Take part, as soon as there is what the values are sealed with; also with another ring. With ``again`` all is
@@ -423,7 +421,7 @@ class Gossiping:
         """Remember where the members are, for a start when no manager answers."""
         try:
             await asyncio.sleep(NOTE_PEERS_S)
-            await asyncio.to_thread(keepsake.keep_peers, speaking.place.folder, speaking.hearsay.where())
+            await asyncio.to_thread(keepsake.keep_peers, speaking.place.folder, [*speaking.hearsay.addresses.values()])
         finally:
             self._noting = False
 
@@ -456,7 +454,7 @@ class Gossiping:
     def _answer(self, asked: Collection[FollowAsked]) -> None:
         """Tell those who asked that what they said stands in Linux; those who get no answer ask again."""
         if asked and self._now is not None:
-            self._now.box.post(lambda core, _: [core.follow(one) for one in asked])
+            self._now.box.post(lambda core, _: [core.following.answer(one) for one in asked])
 
     async def _tell(self, event: Event) -> bool:
         """Whether the engine could follow."""

@@ -182,10 +182,6 @@ class Hearsay:
             for endpoint, fact in event.changes:
                 self._pending.setdefault((event.network_id, table, endpoint), fact)
 
-    def where(self) -> list[Address]:
-        """Where the others are or were last."""
-        return list(self.addresses.values())
-
     def told(self, node: str) -> bool:
         """Whether anything of a node (by its id in the cluster) is believed, or was and the engine has not been told."""
         return any(self.members.get(owner, Metadata()).node_id == node for owner, _ in self._believed.values()) or any(

@@ -91,7 +91,7 @@ class Core(Gossip):
         if not self._joined and now < self._alone_at:
             return wishes
         for (scope, followed), waiting in list(self._awaited.items()):
-            reached = self.followed if followed else self.converged
+            reached = self.following.complete if followed else self.converged
             while waiting and reached(waiting[0][0]):
                 waiting.pop(0)[1]()
             if not waiting:
