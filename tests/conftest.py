@@ -27,6 +27,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--programs", action="store_true", help="daemons that are killed are programs, not forks")
     group.addoption("--away", type=float, default=6.0, help="seconds that managers or a worker are away")
     group.addoption("--storms", type=int, default=3, help="rounds of the address reuse storm")
+    group.addoption("--load", type=int, default=150, help="requests a second while services are updated")
+    group.addoption("--load-for", type=float, default=0.0, help="seconds for which they are updated, once at least")
     group.addoption("--crowd", type=int, default=40, help="containers on one overlay")
     group.addoption("--chaos", type=float, default=20.0, help="seconds for which tasks, daemons and hosts die")
     group.addoption("--chaos-tasks", type=int, default=30, help="tasks meanwhile")
