@@ -92,8 +92,8 @@ class HttpProxy:
         """Take over the HAProxy that runs; with a wish start one if none does, and have it do that. Raises ``PortInUse`` and
         ``Unavailable``."""
         async with self._turn:
-            if not self._program.pid and self._program.adopt():
-                self._recall()
+            if not self._program.pid and self._program.adopt() and not self._recall():
+                await self._program.stop()
             self._wanted = bool(self._program.pid)
             self._tidying = self._tidying or asyncio.get_running_loop().create_task(self._tidy())
         if wish is not None:
@@ -224,30 +224,36 @@ class HttpProxy:
         return Path(self._place.directory, "changing")
 
     def _write(self, layout: Layout, pems: dict[str, str]) -> None:
-        """The next configuration. From here on nobody knows what runs until it is kept."""
+        """The next configuration. From here on it is not certain what runs."""
         self._place = replace(self._place, generation=self._place.generation + 1)
         found = configuration.files(layout, self._place)
         found |= {self._place.certificate(name): pem for name, pem in pems.items()}
         found[f"{self._place.directory}/haproxy.cfg"] = configuration.text(layout, self._place)
         self._program.lay_out(found)
         self._marker.touch()
+        self._remember(layout)
 
     def _keep(self, layout: Layout) -> None:
         """This is what runs."""
-        kept = _Kept(layout, self._place.binds, self._place.generation)
-        write(self._kept, msgspec.json.encode(kept).decode())
+        self._remember(layout)
         self._marker.unlink(missing_ok=True)
 
-    def _recall(self) -> None:
-        """What the HAProxy that was taken over does. If that is not certain, it loads everything anew with the first wish."""
+    def _remember(self, layout: Layout) -> None:
+        kept = _Kept(layout, self._place.binds, self._place.generation)
+        write(self._kept, msgspec.json.encode(kept).decode())
+
+    def _recall(self) -> bool:
+        """What the HAProxy that was taken over does; False if nothing is known of it, not even its ports. If it is not certain
+        what it does, everything is loaded anew with the first wish."""
         try:
             kept = msgspec.json.decode(self._kept.read_bytes(), type=_Kept)
             pems = {name: Path(self._place.certificate(name)).read_text() for name in kept.layout.certificates}
         except (OSError, msgspec.MsgspecError):
-            return
+            return False
         self._place = replace(self._place, binds=kept.binds, generation=kept.generation)
         if not self._marker.exists():
             self._layout, self._pems = kept.layout, pems
+        return True
 
     # -- when it ends by itself
 

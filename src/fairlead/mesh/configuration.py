@@ -140,6 +140,8 @@ def _process(layout: Layout, place: Place) -> list[str]:
         "    mode http",
         "    option dontlognull",
         "    option redispatch 1",
+        # A worker that is to end says so with its next answer, instead of closing what a client may just be writing to.
+        "    option idle-close-on-response",
         "    retries 3",
         f"    timeout connect {CONNECT_TIMEOUT_S}s",
         f"    timeout client {SILENCE_TIMEOUT_S}s",
@@ -253,7 +255,8 @@ def _refusals() -> list[str]:
 
 
 def _answers(layout: Layout, place: Place) -> list[str]:
-    """What is answered here: there is no route, it leads elsewhere, nobody is ready."""
+    """What is answered here: there is no route, it leads elsewhere, nobody is ready. A worker that is to end counts no
+    servers any more, but has them."""
     port = layout.frontends.https_port
     over_tls = f"https://%[var(txn.host)]{'' if port == 443 else f':{port}'}%[pathq]"
     known = f"{{ var(txn.host),map_str({place.map(HOSTS)}) -m found }}"
@@ -270,7 +273,7 @@ def _answers(layout: Layout, place: Place) -> list[str]:
         f"    http-request redirect code 302 location {to} if {kind} {EXACTLY} }}",
         f"    http-request redirect code 302 location {to}%[pathq] if {kind} {BELOW} }}",
         *_page(503, "no task of service %[var(txn.service)] is ready", "a task of %[var(txn.service)] that runs and is "
-               "healthy: fairlead service ps %[var(txn.service)]", "if { var(txn.backend),nbsrv eq 0 }"),
+               "healthy: fairlead service ps %[var(txn.service)]", "if { var(txn.backend),nbsrv eq 0 } !{ stopping }"),
     ]  # fmt: skip
 
 

@@ -146,6 +146,10 @@ def _place(upstreams: Iterable[Upstream], before: Layout | None) -> tuple[dict[s
         pool = pools.setdefault(kind.pool, Pool(kind, _FEW))
         if number > pool.size:
             pools[kind.pool] = Pool(kind, 2 * max(pool.size, number))
+    if before is not None and pools != before.pools:
+        # All is loaded anew, so what only services that are gone have asked for can go as well.
+        needed = {upstream.kind for upstream in names} | {pool.kind for pool in SPARE}
+        pools = {name: pool for name, pool in pools.items() if pool.kind in needed}
     return pools, names
 
 

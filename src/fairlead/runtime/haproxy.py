@@ -153,7 +153,9 @@ class Haproxy:
         """Load the configuration that was written; returns when the new worker answers. Raises ``Unavailable`` if it is
         refused: then the worker before goes on."""
         failed = await self._failed_reloads()
-        self._signal(signal.SIGUSR2)
+        # Said, not signalled: a signal that comes before the master waits for signals is lost. It takes the question along.
+        with contextlib.suppress(Unavailable):
+            await self._ask(self._master, "reload\n")
         await self._answers(generation, failed)
 
     async def stop(self) -> None:
@@ -222,18 +224,11 @@ class Haproxy:
         self._forget, self.pid = None, 0
         self._ended()
 
-    def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            if self.pid:
-                os.kill(self.pid, number)
-
     async def _answers(self, generation: int, failed: int) -> None:
-        """Wait until the worker of that generation is there."""
+        """Wait until the worker of that generation is there, and the master as well."""
         try:
             async with asyncio.timeout(STEP_TIMEOUT_S):
-                while not await self._is_there(generation):
-                    if not self.pid or await self._failed_reloads() > failed:
-                        raise self._refusal()
+                while not await self._is_there(generation, failed):  # noqa: ASYNC110  # it tells nobody
                     await asyncio.sleep(_LOOK_S)
         except TimeoutError:
             raise self._refusal() from None
@@ -241,19 +236,24 @@ class Haproxy:
             if path != self._control(generation):
                 path.unlink(missing_ok=True)
 
-    async def _is_there(self, generation: int) -> bool:
+    async def _is_there(self, generation: int, failed: int) -> bool:
+        """Raises ``Unavailable`` if it will not come."""
         try:
-            return "Pid:" in await self._ask(self._control(generation), "show info\n")
+            refused = await self._failed_reloads() > failed
+            if not refused:
+                return "Pid:" in await self._ask(self._control(generation), "show info\n")
         except Unavailable:
-            return False
+            refused = not self.pid
+        if refused:
+            raise self._refusal()
+        return False
 
     async def _failed_reloads(self) -> int:
-        """How many reloads were refused in a row."""
-        try:
-            text = await self._ask(self._master, "show proc; quit\n")
-        except Unavailable:
-            return 0
-        return int(text.partition("[failed: ")[2].partition("]")[0] or 0)
+        """How many reloads were refused in a row. Raises ``Unavailable``."""
+        text = await self._ask(self._master, "show proc; quit\n")
+        if "[failed: " not in text:
+            raise Unavailable("HAProxy does not answer", code=codes.HAPROXY_FAILED)
+        return int(text.partition("[failed: ")[2].partition("]")[0])
 
     def _refusal(self) -> Unavailable:
         said = _complaint(self._errors)

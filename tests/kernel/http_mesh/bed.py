@@ -192,7 +192,11 @@ class Stage:
         """A connection from the host."""
         client = self.home.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
         client.settimeout(PATIENCE_S)
-        client.connect((address, port))
+        try:
+            client.connect((address, port))
+        except OSError:
+            client.close()
+            raise
         return client
 
     def successor(self) -> None:

@@ -71,6 +71,14 @@ def test_pools_are_doubled_when_they_are_used_up_and_never_shrink() -> None:
     assert few.pools == many.pools
 
 
+def test_a_pool_that_nobody_asks_for_any_more_goes_with_the_next_load() -> None:
+    first = laid(service("a", HttpRoute("a", cookie="one")))
+    second = laid(service("b", HttpRoute("b")), before=first)
+    assert "sticky-one" in second.pools
+    third = laid(service("b", HttpRoute("b", cookie="two")), before=second)
+    assert "sticky-one" not in third.pools
+
+
 def test_what_a_map_says_of_a_route() -> None:
     layout = laid(
         service("plain", HttpRoute("a")),
