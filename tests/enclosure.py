@@ -23,9 +23,12 @@ from pathlib import Path
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 #: Seconds for the kernel to finish what it does in the background after the last process is gone (namespaces and
-#: their links die asynchronously, about 50 ms each in bulk), and for dying processes to be reaped.
-SETTLE_S_MAX = 10.0
+#: their links die asynchronously, about 50 ms each in bulk), and for dying processes to be reaped. Only what is left
+#: behind for good takes as long; who leaves something on purpose need not wait.
+SETTLE_S_MAX = float(os.environ.get("FAIRLEAD_SETTLE_S", "60"))
 SETTLE_STEP_S = 0.1
+#: Seconds until what is killed is gone.
+DEATH_S_MAX = 60.0
 
 #: What is stable about a link, an address, a route. Counters and life times are not.
 LINK_KEYS = ("ifname", "flags", "mtu", "master", "address", "ifalias", "link_netnsid")
@@ -145,7 +148,7 @@ def _settled(before: dict[str, set[str]]) -> tuple[list[int], list[str]]:
 
 def _stop(alive: list[int]) -> None:
     """Kill what was left, generation by generation: an orphan of the killed becomes ours."""
-    deadline = time.monotonic() + SETTLE_S_MAX
+    deadline = time.monotonic() + DEATH_S_MAX
     while alive and time.monotonic() < deadline:
         for pid in alive:
             os.kill(pid, signal.SIGKILL)

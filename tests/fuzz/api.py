@@ -37,7 +37,7 @@ from fairlead.api.client import ApiError
 from fairlead.api.openapi import PATH
 
 #: Seconds that any answer may take, and that the answer of a call that follows something is listened to.
-ANSWER_S, LISTEN_S = 20.0, 0.3
+ANSWER_S, LISTEN_S = 60.0, 0.3
 #: Growth of memory (bytes) that is no leak: allocator pools, caches of names and parsed patterns.
 GROWTH_BYTES_MAX = 48 * 1024 * 1024
 #: Containers that are there for requests to meet. They end at once when they are asked to.

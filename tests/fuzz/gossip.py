@@ -255,7 +255,7 @@ def _port_unreachable(source: str, to: str, quoted: bytes) -> bytes:
 def _connect(chance: Random, to: str) -> socket.socket:
     stream = socket.socket()
     stream.bind((f"127.{chance.randrange(100, 255)}.{chance.randrange(256)}.{chance.randrange(1, 255)}", 0))
-    stream.settimeout(10.0)
+    stream.settimeout(_WAIT_S)
     stream.connect((to, PORT))
     return stream
 

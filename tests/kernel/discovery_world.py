@@ -17,7 +17,7 @@ from fairlead.discovery.names import DNS_ADDRESS, DNS_LISTEN_PORT, DNS_PORT
 from fairlead.discovery.resolver import Upstream
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 REWRITE = f"""
 table ip fairlead-dns {{

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,7 +17,7 @@ from fairlead.runtime.containers import Runtime
 from fairlead.runtime.streams import AttachStream, ExecStream
 
 #: Seconds that any one wait may take on a busy machine.
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @dataclass
@@ -59,12 +60,19 @@ class Bench:
             texts[line.stream] += line.data.decode()
         return code, texts["stdout"], texts["stderr"]
 
+    def _paths(self) -> Iterator[str]:
+        """All that is in the directories, without what is mounted there: the whole machine in each container."""
+        device = self.folder.stat().st_dev
+        for folder, folders, files in os.walk(self.folder):
+            yield from (os.path.join(folder, name) for name in (*folders, *files))
+            folders[:] = [name for name in folders if os.lstat(os.path.join(folder, name)).st_dev == device]
+
     def leftovers(self) -> list[str]:
         """Whatever of any container is still there."""
         found = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(self.folder) in line]
         for container_id in self.made:
             found += [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/fairlead/{container_id}")]
-            found += [str(path) for path in self.folder.rglob(f"*{container_id}*")]
+            found += [path for path in self._paths() if container_id in os.path.basename(path)]
             found += [
                 f"process {entry.name}"
                 for entry in Path("/proc").iterdir()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.kernel.one_host.foreigners import Foreigner, named, process
+from tests.kernel.one_host.waiting import PATIENCE_S
 
 from fairlead.kernel.foreign import NamespaceWatch, boot_id, holds, look, start_time
 from fairlead.kernel.machine import Machine
@@ -88,7 +89,7 @@ def test_the_end_is_told_once_and_not_after_it_was_forgotten(machine: Machine) -
             finally:
                 watching.close()
 
-        asyncio.run(asyncio.wait_for(watch(), 10))
+        asyncio.run(asyncio.wait_for(watch(), PATIENCE_S))
         assert told == ["a"]
 
 
@@ -103,4 +104,4 @@ def test_a_watch_that_comes_too_late_tells_at_once(machine: Machine) -> None:
             await heard.wait()
             watching.close()
 
-        asyncio.run(asyncio.wait_for(watch(), 10))
+        asyncio.run(asyncio.wait_for(watch(), PATIENCE_S))

@@ -7,6 +7,7 @@ import subprocess
 from typing import Any
 
 from tests.kernel.kernel_plans import network, node, sandbox
+from tests.kernel.one_host.waiting import PATIENCE_S
 
 from fairlead.kernel.apply import Kernel
 from fairlead.model.events import HostChanged
@@ -48,13 +49,13 @@ def test_a_change_of_a_stranger_is_told_and_ours_is_not(on_kernel: Any) -> None:
         await kernel.watch(told.put_nowait)
         await kernel.apply({**BASE, "sandbox:2": sandbox(2)})
         await stranger()
-        found = await asyncio.wait_for(told.get(), 5)
+        found = await asyncio.wait_for(told.get(), PATIENCE_S)
         while "192.0.2.5/24" not in found.addresses:
-            found = await asyncio.wait_for(told.get(), 5)
+            found = await asyncio.wait_for(told.get(), PATIENCE_S)
         await ip("link", "delete", "up0")
-        found = await asyncio.wait_for(told.get(), 5)
+        found = await asyncio.wait_for(told.get(), PATIENCE_S)
         while "192.0.2.5/24" in found.addresses:
-            found = await asyncio.wait_for(told.get(), 5)
+            found = await asyncio.wait_for(told.get(), PATIENCE_S)
         assert not [prefix for prefix in found.prefixes if prefix.startswith("10.9")]
 
     on_kernel(scenario)

@@ -83,7 +83,7 @@ def test_no_packet_is_lost_while_nothing_is_wrong(space: Path) -> None:
         with netns.inside(str(space / "s2")):
             listener = socket.create_server(("10.9.0.2", 80))
         with netns.inside(str(space / "s3")):
-            caller = socket.create_connection(("10.9.0.2", 80), timeout=5)
+            caller = socket.create_connection(("10.9.0.2", 80), timeout=60)
         accepted, _ = listener.accept()
         with listener, caller, accepted:
             for number in range(3):

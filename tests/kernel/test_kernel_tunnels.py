@@ -19,7 +19,7 @@ from fairlead.plan.objects import NOTHING, Plan
 
 def run(*words: str) -> str:
     """A program in the namespace of this thread."""
-    return subprocess.run(words, check=True, capture_output=True, text=True, timeout=30).stdout
+    return subprocess.run(words, check=True, capture_output=True, text=True, timeout=PATIENCE_S).stdout
 
 
 def ip(*words: str) -> str:

@@ -22,8 +22,8 @@ from fairlead.plan.objects import NOTHING, Plan
 
 WANTED = {"node": node(), "network:a": network(), "sandbox:2": sandbox(2), "sandbox:3": sandbox(3), "p": ports(8000, 2)}
 OnKernel = Callable[[Callable[[Kernel], Awaitable[None]]], None]
-#: Seconds that a mending may take; it takes some milliseconds.
-PATIENCE_S = 5.0
+#: Seconds that a mending may take on a busy machine; it takes some milliseconds.
+PATIENCE_S = 60.0
 
 
 def run(*command: str, path: str = "") -> None:

@@ -28,7 +28,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 
 def ask(host: Host, method: str, path: str, body: object = None) -> object:
     """One request to a host's daemon; its answer must be a success."""
-    door = http.client.HTTPConnection("localhost", timeout=30)
+    door = http.client.HTTPConnection("localhost", timeout=60)
     door.sock = socket.socket(socket.AF_UNIX)
     door.sock.connect(host.socket)
     door.request(method, path, json.dumps(body) if body is not None else None, {"Content-Type": "application/json"})
@@ -56,7 +56,7 @@ def test_every_daemon_answers_when_up_returns(lab: Lab) -> None:
     assert [status.state for status in lab.status()] == ["ready", "ready"]
     entry = lab.entry("h1", ["sh", "-c", "curl -s --unix-socket ${FAIRLEAD_HOST#unix://} http://x/info"], "/")
     said = subprocess.run(
-        entry.arguments, env=entry.environment, capture_output=True, text=True, check=True, timeout=20
+        entry.arguments, env=entry.environment, capture_output=True, text=True, check=True, timeout=60
     )
     assert json.loads(said.stdout)["Name"] == "h1"
 

@@ -32,7 +32,7 @@ def lab_in(base: Base, name: str = "lab") -> Lab:
 def run(lab: Lab, host: str, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     entry = lab.entry(host, list(command), "/")
     return subprocess.run(
-        entry.arguments, env=entry.environment, capture_output=True, text=True, check=check, timeout=20
+        entry.arguments, env=entry.environment, capture_output=True, text=True, check=check, timeout=60
     )
 
 
@@ -45,8 +45,8 @@ def test_hosts_reach_each_other_by_name_in_both_families(base: Base) -> None:
     before = links()
     lab.up(2, with_daemons=False)
     assert links() == before
-    run(lab, "h1", "ping", "-4", "-c1", "-W2", "h2")
-    run(lab, "h2", "ping", "-6", "-c1", "-W2", "h1")
+    run(lab, "h1", "ping", "-4", "-c1", "-W30", "h2")
+    run(lab, "h2", "ping", "-6", "-c1", "-W30", "h1")
     addresses = json.loads(run(lab, "h1", "ip", "-j", "address", "show", "dev", "eth0").stdout)
     assert {item["local"] for item in addresses[0]["addr_info"]} >= {"198.18.0.11", "fd98:18::11"}
 
@@ -68,7 +68,7 @@ def test_two_labs_do_not_meet(base: Base) -> None:
     second.up(2, with_daemons=False)
     assert run(first, "h1", "ping", "-c1", "-W1", "198.18.0.12", check=False).returncode != 0
     first.down()
-    run(second, "h1", "ping", "-c1", "-W2", "h2")
+    run(second, "h1", "ping", "-c1", "-W30", "h2")
 
 
 def test_a_lab_that_is_up_is_not_made_again(base: Base) -> None:
@@ -87,7 +87,7 @@ def test_down_ends_what_runs_there_and_leaves_nothing(base: Base) -> None:
         while not sweep.processes([lab.host("h1").place], frozenset()):
             assert sleeper.poll() is None
         assert lab.down()
-        assert sleeper.wait(timeout=5) != 0
+        assert sleeper.wait(timeout=60) != 0
     assert str(base) not in Path("/proc/self/mounts").read_text()
     assert not base.exists()
     assert not lab.down()

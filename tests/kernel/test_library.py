@@ -37,7 +37,7 @@ def links(path: str = "") -> set[str]:
 
 
 def pings(path: str, address: str) -> bool:
-    words = ["nsenter", f"--net={path}", "ping", "-n", "-c1", "-W5", address]
+    words = ["nsenter", f"--net={path}", "ping", "-n", "-c1", "-W30", address]
     return subprocess.run(words, check=False, capture_output=True, timeout=PROGRAM_S).returncode == 0
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from tests.kernel.one_host.host import HOST_V4, Host
+from tests.kernel.one_host.namespace import PROGRAM_S
 from tests.kernel.one_host.programs import IDLE, echo
 from tests.kernel.one_host.waiting import until
 
@@ -41,7 +42,7 @@ def docker(request: pytest.FixtureRequest, host: Host) -> Docker:
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=PROGRAM_S,
             stdin=subprocess.DEVNULL,
         )
         assert done.returncode == code, f"docker {' '.join(words)}: exit {done.returncode}: {done.stdout}{done.stderr}"

@@ -30,7 +30,7 @@ POLITE = ("sh", "-c", "echo begun; trap 'exit 7' TERM; while :; do sleep 1000 & 
 @pytest.fixture
 def client(host: Host) -> Iterator[docker.DockerClient]:
     """The library, and nothing left of what a test made with it."""
-    made = docker.DockerClient(base_url=host.url, version="auto", timeout=30)
+    made = docker.DockerClient(base_url=host.url, version="auto", timeout=120)
     yield made
     for container in made.containers.list(all=True):
         container.remove(force=True, v=True)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.kernel.one_host.foreigners import Foreigner, held, process, sandboxes
 from tests.kernel.one_host.host import Host
+from tests.kernel.one_host.namespace import PROGRAM_S
 from tests.kernel.one_host.programs import echo
 from tests.kernel.one_host.waiting import until
 from tests.peers.foreign_engines import DOCKER, Engine, engines
@@ -138,10 +139,10 @@ def test_the_docker_client_connects_any_target(engines: Engines, net: str) -> No
     host, docker, _ = engines
     member = docker.run("plain", "none", echo("plain", "tcp:81"))
     words = [DOCKER, "--host", host.url, "network", "connect", "--alias", "pl", NET, f"pid:{member.pid}"]
-    subprocess.run(words, check=True, timeout=30)
+    subprocess.run(words, check=True, timeout=PROGRAM_S)
     with host.run("asker", network=NET) as asker:
         found = asker.exec("getent", "ahostsv4", "pl").stdout.split()[0]
         assert asker.ns.tcp(found, 81)[0] == "plain"
-    subprocess.run([DOCKER, "--host", host.url, "network", "disconnect", NET, "docker:plain"], check=True, timeout=30)
+    subprocess.run([DOCKER, "--host", host.url, "network", "disconnect", NET, "docker:plain"], check=True, timeout=PROGRAM_S)
     assert sandboxes(host) == []
     docker.remove("plain")

@@ -12,7 +12,7 @@ from tests.kernel.one_host.host import Host
 #: Runs ``docker WORDS``; ``code`` is the exit code that is expected.
 Docker = Callable[..., subprocess.CompletedProcess[str]]
 #: Seconds that one call of the client may take.
-_CALL_S = 40
+_CALL_S = 90
 
 
 def clients() -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.kernel.one_host.host import Host
-from tests.kernel.one_host.namespace import Namespace
+from tests.kernel.one_host.namespace import PROGRAM_S, Namespace
 from tests.kernel.one_host.programs import IDLE
 from tests.kernel.one_host.waiting import until
 
@@ -33,7 +33,7 @@ class Foreigner:
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run it."""
-        return subprocess.run(self.command(*words), capture_output=True, text=True, check=False, timeout=30)
+        return subprocess.run(self.command(*words), capture_output=True, text=True, check=False, timeout=PROGRAM_S)
 
     def resolve(self, name: str, kind: str = "ahosts") -> str:
         """The first address (or with ``hosts`` the name) that a program there gets from the C library."""

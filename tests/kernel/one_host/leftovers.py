@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.kernel.one_host.waiting import until
 
 #: Seconds for the kernel and for dying processes to come to their end.
-SETTLE_S = 5.0
+SETTLE_S = 60.0
 
 
 def leftovers(folder: Path, containers: Collection[str]) -> list[str]:

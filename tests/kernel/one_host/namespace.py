@@ -11,15 +11,17 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from tests.kernel.one_host.waiting import FACTOR
+
 T = TypeVar("T")
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 #: Seconds that an answer may take before we say that nobody is there: on one machine it takes under a millisecond.
-SILENCE_S = 0.4
-#: Seconds that an answer may take that must come.
-ANSWER_S = 5.0
+SILENCE_S = 0.4 * FACTOR
+#: Seconds that an answer may take that must come: only one that never comes takes as long, and a busy machine is no fault.
+ANSWER_S = 30.0
 #: Seconds for a program that is asked something.
-PROGRAM_S = 30.0
+PROGRAM_S = 90.0
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -150,10 +152,10 @@ class Namespace:
             client.send(b"hello")
             return client.recv(4096).decode().split()
 
-    def reaches(self, address: str, port: int, proto: str = "tcp") -> bool:
-        """Whether anybody answers; refusal and silence are both no."""
+    def reaches(self, address: str, port: int, proto: str = "tcp", *, expect: bool = False) -> bool:
+        """Whether anybody answers; refusal and silence are both no. ``expect`` says how long it is worth waiting."""
         try:
-            return bool((self.tcp if proto == "tcp" else self.udp)(address, port, SILENCE_S))
+            return bool((self.tcp if proto == "tcp" else self.udp)(address, port, ANSWER_S if expect else SILENCE_S))
         except OSError:
             return False
 

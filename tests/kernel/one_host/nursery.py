@@ -21,7 +21,7 @@ from tests.kernel.one_host.namespace import Namespace
 from fairlead.cli.main import main
 
 #: Seconds in which a process that was told to end is gone.
-_END_S = 10
+_END_S = 60
 
 
 class Life:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import threading
 import time
@@ -17,14 +18,16 @@ _EVERY_S = 0.001
 
 @dataclass
 class Probe:
-    """One who asks: how many packets were sent, and when answers came, in seconds of the monotonic clock."""
+    """One who asks: how many packets were sent, and which of them were answered, by their numbers. What a busy machine
+    delays is no silence: whoever does not run sends nothing meanwhile."""
 
     sent: int = 0
-    answered: list[float] = field(default_factory=list)
+    answered: list[int] = field(default_factory=list)
 
-    def longest_silence_s(self) -> float:
-        """Between two answers."""
-        return max((late - early for early, late in zip(self.answered, self.answered[1:], strict=False)), default=0.0)
+    def longest_silence(self) -> int:
+        """Packets in a row that were not answered, between two that were."""
+        numbers = sorted(self.answered)
+        return max((late - early - 1 for early, late in itertools.pairwise(numbers)), default=0)
 
 
 @contextlib.contextmanager
@@ -34,24 +37,24 @@ def asking(ns: Namespace, address: str, port: int) -> Iterator[Probe]:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
 
     def ask() -> None:
-        waiting: list[socket.socket] = []
+        waiting: list[tuple[int, socket.socket]] = []
         while not stop.wait(_EVERY_S):
             client = socket.socket(family, socket.SOCK_DGRAM)
             client.setblocking(False)
             with contextlib.suppress(OSError):
                 client.sendto(b"?", (address, port))
             probe.sent += 1
-            waiting.append(client)
+            waiting.append((probe.sent, client))
             listen(waiting)
             while len(waiting) > 200:
-                waiting.pop(0).close()
+                waiting.pop(0)[1].close()
         time.sleep(0.05)
         listen(waiting)
-        for client in waiting:
+        for _, client in waiting:
             client.close()
 
-    def listen(waiting: list[socket.socket]) -> None:
-        for client in list(waiting):
+    def listen(waiting: list[tuple[int, socket.socket]]) -> None:
+        for number, client in list(waiting):
             try:
                 client.recv(4096)
             except BlockingIOError:
@@ -59,8 +62,8 @@ def asking(ns: Namespace, address: str, port: int) -> Iterator[Probe]:
             except OSError:
                 pass
             else:
-                probe.answered.append(time.monotonic())
-            waiting.remove(client)
+                probe.answered.append(number)
+            waiting.remove((number, client))
             client.close()
 
     thread = threading.Thread(target=lambda: ns.call(ask))

@@ -7,10 +7,13 @@ import re
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from tests.kernel.one_host.namespace import Namespace
+from tests.kernel.one_host.namespace import ANSWER_S, PROGRAM_S, Namespace
 from tests.kernel.one_host.waiting import until
+
+#: Requests that must be answered after all is over: what was not answered before them is lost.
+_LAST_PINGS = 5
 
 
 class Stream:
@@ -18,7 +21,7 @@ class Stream:
 
     def __init__(self, ns: Namespace, address: str, port: int) -> None:
         self._socket = ns.socket()
-        self._socket.settimeout(5)
+        self._socket.settimeout(ANSWER_S)
         self._socket.connect((address, port))
         self.greeting = self._socket.recv(100)
         self.count = 0
@@ -53,17 +56,45 @@ class Stream:
             self.fault = repr(fault)
 
 
+class Pings:
+    """Echo requests that go out all the time, and which of them were answered."""
+
+    def __init__(self) -> None:
+        self._answered: set[int] = set()
+
+    @property
+    def sent(self) -> int:
+        """How many went out before one that was answered: what is under way is not lost yet."""
+        return max(self._answered, default=0)
+
+    @property
+    def lost(self) -> list[int]:
+        """The numbers of those among them that got no answer."""
+        return sorted(set(range(1, self.sent)) - self._answered)
+
+    def read(self, lines: Iterable[str]) -> None:
+        """Take in what ``ping`` prints."""
+        for line in lines:
+            if found := re.search(r"icmp_seq=(\d+) ttl=", line):
+                self._answered.add(int(found[1]))
+
+
 @contextlib.contextmanager
-def pinging(ns: Namespace, address: str) -> Iterator[list[int]]:
-    """Ping 100 times a second during the block; afterwards the list holds (sent, received)."""
-    result: list[int] = []
-    command = ns.command("ping", "-n", "-q", "-i", "0.01", address)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+def pinging(command: Sequence[str], every_s: float = 0.01) -> Iterator[Pings]:
+    """Echo requests during the block. ``command`` runs ``ping ADDRESS`` where it is to come from. It ends with some that
+    are answered, after all that is to be seen."""
+    pings = Pings()
+    words = [*command, "-n", "-i", str(every_s)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        reader = threading.Thread(target=pings.read, args=(process.stdout,))
+        reader.start()
         try:
-            yield result
+            until(lambda: pings.sent, "the first answer")
+            yield pings
+            wanted = pings.sent + _LAST_PINGS
+            until(lambda: pings.sent >= wanted, "the last answer")
         finally:
             process.send_signal(signal.SIGINT)
-            text, _ = process.communicate(timeout=10)
-    found = re.search(r"(\d+) packets transmitted, (\d+) received", text)
-    assert found, text
-    result += [int(found[1]), int(found[2])]
+            process.wait(PROGRAM_S)
+            reader.join()

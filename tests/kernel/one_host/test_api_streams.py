@@ -13,6 +13,7 @@ import pytest
 from tests.kernel.one_host.conftest import MakeHost
 from tests.kernel.one_host.containers import Container
 from tests.kernel.one_host.host import Host
+from tests.kernel.one_host.namespace import PROGRAM_S
 from tests.kernel.one_host.programs import IDLE
 from tests.kernel.one_host.waiting import until
 
@@ -27,7 +28,7 @@ EVENTS = 1200
 def asked(host: Host, request: str) -> socket.socket:
     """A connection on which a request has just been sent by hand."""
     wire = socket.socket(socket.AF_UNIX)
-    wire.settimeout(30)
+    wire.settimeout(PROGRAM_S)
     wire.connect(f"{host.run_dir}/fairlead.sock")
     wire.sendall(request.encode())
     return wire

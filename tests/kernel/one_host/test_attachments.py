@@ -179,8 +179,8 @@ def test_an_address_that_is_given_again_is_reached_at_once(host: Host) -> None:
     with networks(host, fix="10.34.0.0/24"), host.run("peer", network="fix") as peer:
         for name in ("first", "second"):
             with host.run(name, network="fix", endpoint=endpoint):
-                assert peer.ns.run("ping", "-n", "-c1", "-W1", "10.34.0.9", check=False).returncode == 0
-                assert host.ns.run("ping", "-n", "-c1", "-W1", "10.34.0.9", check=False).returncode == 0
+                assert peer.ns.run("ping", "-n", "-c1", "-W30", "10.34.0.9", check=False).returncode == 0
+                assert host.ns.run("ping", "-n", "-c1", "-W30", "10.34.0.9", check=False).returncode == 0
 
 
 def test_the_mtu_of_a_network_holds_on_both_ends(host: Host) -> None:
@@ -190,7 +190,7 @@ def test_the_mtu_of_a_network_holds_on_both_ends(host: Host) -> None:
         ours = [row for row in host.links().values() if row.get("master", "").startswith("br-")]
         assert ours
         assert {row["mtu"] for row in ours} == {1400}
-        assert t.ns.run("ping", "-n", "-c1", "-W2", "-M", "do", "-s", "1372", u.ip()).returncode == 0
+        assert t.ns.run("ping", "-n", "-c1", "-W30", "-M", "do", "-s", "1372", u.ip()).returncode == 0
         assert t.ns.run("ping", "-n", "-c1", "-W1", "-M", "do", "-s", "1373", u.ip(), check=False).returncode != 0
     host.remove_network("thin")
 

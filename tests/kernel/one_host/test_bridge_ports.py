@@ -7,6 +7,7 @@ import socket
 
 import pytest
 from tests.kernel.one_host.host import HOST_V4, HOST_V4_OTHER, HOST_V6, NEIGHBOUR_V4, Host
+from tests.kernel.one_host.namespace import ANSWER_S
 from tests.kernel.one_host.programs import echo, python
 
 from fairlead.api.client import ApiError
@@ -136,6 +137,6 @@ def test_sctp_reaches_the_container(host: Host) -> None:
         host.run("s", python(SCTP_SERVER), publish={"80/sctp": ["9041"]}),
         host.neighbour.socket(socket.AF_INET, socket.SOCK_STREAM, 132) as client,
     ):
-        client.settimeout(5)
+        client.settimeout(ANSWER_S)
         client.connect((HOST_V4, 9041))
         assert client.recv(100) == f"sctp {NEIGHBOUR_V4}".encode()

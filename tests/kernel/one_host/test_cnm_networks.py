@@ -151,14 +151,14 @@ def test_link_local_addresses_are_on_the_interface_and_answer(host: Host) -> Non
 
 
 class Listener:
-    """Collects what a bridge carries: gratuitous ARP and unsolicited advertisements, with their times."""
+    """Collects what a bridge carries: addresses of gratuitous ARP and of unsolicited advertisements."""
 
     def __init__(self, ns: Namespace, link: str) -> None:
         self._socket = ns.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         self._socket.bind((link, ETH_P_ALL))
         self._socket.settimeout(0.01)
-        self.arp: list[tuple[str, float]] = []
-        self.advertised: list[tuple[str, float]] = []
+        self.arp: list[str] = []
+        self.advertised: list[str] = []
 
     def look(self) -> None:
         """Take in what has come."""
@@ -167,10 +167,9 @@ class Listener:
                 frame = self._socket.recv(2048)
                 kind = int.from_bytes(frame[12:14], "big")
                 if kind == 0x0806 and frame[28:32] == frame[38:42]:
-                    self.arp.append((socket.inet_ntoa(frame[28:32]), time.monotonic()))
+                    self.arp.append(socket.inet_ntoa(frame[28:32]))
                 elif kind == 0x86DD and frame[20] == 58 and frame[54] == 136:
-                    target = socket.inet_ntop(socket.AF_INET6, frame[62:78])
-                    self.advertised.append((target, time.monotonic()))
+                    self.advertised.append(socket.inet_ntop(socket.AF_INET6, frame[62:78]))
 
     def wait(self, messages: int) -> None:
         """Until so many of each have come."""
@@ -203,15 +202,13 @@ def test_a_new_interface_announces_its_addresses(host: Host) -> None:
     ):
         host.connect("ann", "c")
         listener.wait(3)
-        assert {address for address, _ in listener.arp} == {c.ip("ann")}
-        assert {address for address, _ in listener.advertised} == {c.ip6("ann")}
-        gaps = [later[1] - earlier[1] for earlier, later in zip(listener.arp, listener.arp[1:], strict=False)]
-        assert all(gap > 0.05 for gap in gaps)
+        assert set(listener.arp) == {c.ip("ann")}
+        assert set(listener.advertised) == {c.ip6("ann")}
         listener.arp, listener.advertised = [], []
         host.stop()
         host.start()
         listener.wait(3)
-        assert {address for address, _ in listener.arp} == {c.ip("ann")}
+        assert set(listener.arp) == {c.ip("ann")}
 
 
 def test_a_neighbour_that_remembers_another_mac_learns_the_new_one_at_once(host: Host) -> None:

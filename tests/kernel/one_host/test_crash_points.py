@@ -27,7 +27,7 @@ from fairlead.model.errors import NetError
 #: A host port that a stranger holds, so that publishing it is refused and undone.
 TAKEN = 8099
 #: Seconds in which a daemon that came by its point is gone.
-GONE_S = 10
+GONE_S = 60
 #: Nanoseconds between two looks at a container's health, so short that a command is under way meanwhile.
 HEALTH_NS = 50_000_000
 #: Points that only a start comes by.

@@ -135,7 +135,7 @@ def test_programs_inside_use_it_like_any_name_server(web: dict[str, Container]) 
     assert "db.web." in app.exec("dig", "+short", "-x", db.ip()).stdout
     assert OUTSIDE_V4 in app.exec("dig", "+short", "+tcp", "a.example.com").stdout
     assert db.ip6() in app.exec("getent", "ahostsv6", "db").stdout
-    app.exec("ping", "-n", "-c1", "-W5", "store")
+    app.exec("ping", "-n", "-c1", "-W30", "store")
 
 
 def test_the_default_bridge_has_no_names_of_containers(host: Host, upstream: Upstream) -> None:

@@ -12,7 +12,7 @@ import dns.message
 import dns.name
 import dns.rdatatype
 import dns.rrset
-from tests.kernel.one_host.namespace import Namespace
+from tests.kernel.one_host.namespace import ANSWER_S, Namespace
 
 #: What every name of the outside world resolves to here (RFC 5737, RFC 3849).
 OUTSIDE_V4, OUTSIDE_V6 = "203.0.113.7", "2001:db8::7"
@@ -96,7 +96,7 @@ class Upstream:
     def _tcp_once(self) -> None:
         client, _ = self._tcp.accept()
         with client, client.makefile("rwb") as stream:
-            client.settimeout(2)
+            client.settimeout(ANSWER_S)
             data = stream.read(int.from_bytes(stream.read(2), "big"))
             answer = self._answer(data, "tcp")
             stream.write(len(answer).to_bytes(2, "big") + answer)

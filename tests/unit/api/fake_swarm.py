@@ -93,6 +93,11 @@ class FakeSwarm:
         self._managing = None
         self.status = SwarmStatus()
 
+    async def close(self) -> None:
+        """End the brain, if there is one."""
+        if self._managing is not None:
+            await self._managing.close()
+
     async def unlock(self, key: str) -> None:
         raise Unavailable("This node is not part of a swarm", code=codes.NOT_IN_SWARM)
 

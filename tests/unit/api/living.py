@@ -19,7 +19,7 @@ from fairlead.api.server import ApiServer, serve
 _T = TypeVar("_T")
 
 #: Seconds after which a test that waits for the server has failed.
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 class Living:
@@ -54,9 +54,19 @@ def living_api(folder: Path, extra: Iterable[Route] = ()) -> Iterator[Living]:
         yield living
     finally:
         living.do(living.server.close)
+        living.do(living.node.swarm.close)
+        living.do(_end_all)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(PATIENCE_S)
         loop.close()
+
+
+async def _end_all() -> None:
+    """Nothing goes on when the loop stops: what had not had its first turn would never be awaited."""
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
 
 def _in(loop: asyncio.AbstractEventLoop, work: Callable[[], Awaitable[_T]]) -> Future[_T]:

@@ -44,7 +44,7 @@ class Docker:
             input=given,
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=120,
             check=False,
         )
         assert done.returncode == code, done.stderr

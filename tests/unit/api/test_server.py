@@ -644,7 +644,7 @@ class TestClient:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(tmp_path / "s"))
             listener.listen()
-            listener.settimeout(5)
+            listener.settimeout(60)
             client = Client(f"unix://{tmp_path}/s")
             reply = _in_thread(lambda: client.get("/x"))
             listener.accept()[0].close()
@@ -657,4 +657,4 @@ def _in_thread(work: Callable[[], object]) -> Callable[[], object]:
     pool = ThreadPoolExecutor(1)
     future = pool.submit(work)
     pool.shutdown(wait=False)
-    return lambda: future.result(10)
+    return lambda: future.result(60)

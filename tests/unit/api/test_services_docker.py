@@ -64,7 +64,7 @@ def test_a_service_is_made_and_told_of(docker: Docker) -> None:
 
 def eventually(docker: Docker, state: str) -> dict[str, Any]:
     """The service ``web`` once its update is in a state: clients end when all tasks run, the manager watches longer."""
-    for _ in range(100):
+    for _ in range(1000):
         shown: dict[str, Any] = json.loads(docker.run("service", "inspect", "web"))[0]
         if shown["UpdateStatus"]["State"] == state:
             break

@@ -22,7 +22,7 @@ def words(line: str, host: str) -> list[str]:
         env={**os.environ, **asked, "FAIRLEAD_HOST": host},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert done.stderr == ""

@@ -58,7 +58,7 @@ def test_start_loads_nothing_heavy() -> None:
         "import sys; from fairlead.cli.main import run; run(['--host', 'unix:///nowhere', 'network', 'ls']);"
         "print(sorted({'aiohttp', 'msgspec', 'asyncio', 'http.client', 'dataclasses'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == "[]"
 
 
@@ -228,7 +228,7 @@ def test_attached_streams_in_a_program_of_its_own(shell: Shell) -> None:
 
     def outside(*words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         program = [sys.executable, "-m", "fairlead.cli.main", "--host", shell.living.host, *words]
-        return subprocess.run(program, input=given, capture_output=True, timeout=30, check=False)
+        return subprocess.run(program, input=given, capture_output=True, timeout=120, check=False)
 
     done = outside("exec", "-i", "c1", "cat", given=b"typed")
     assert (done.returncode, done.stdout, done.stderr) == (3, b"typed", b"hello\n")

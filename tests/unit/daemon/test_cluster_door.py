@@ -30,7 +30,7 @@ from fairlead.pki.requests import Request, make_request
 from fairlead.store.cluster_memory import MemoryClusterStore
 
 #: Seconds to wait for what must come.
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 class Member:

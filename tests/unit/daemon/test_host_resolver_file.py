@@ -13,7 +13,7 @@ from fairlead.daemon.watch import FileWatch
 from fairlead.model.events import ResolverFileChanged
 
 #: Seconds that a change may take to be told; it takes under a millisecond.
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 Next = Callable[[], Awaitable[ResolverFileChanged]]
 

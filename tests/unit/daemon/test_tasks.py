@@ -28,7 +28,7 @@ from fairlead.model.runspec import LogLine
 from fairlead.model.service import Task, TaskSpec, TaskState, TaskStatus
 from fairlead.model.session import LOG_WINDOW, Downward, LogChunk, LogEnd, LogMore, LogWish, NetworkGrant, Upward
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 ONE, TWO = "1" * 25, "2" * 25
 
 

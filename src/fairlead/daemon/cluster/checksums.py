@@ -39,6 +39,8 @@ _PORT = 9
 _CONTENT_BYTES = 64
 #: Seconds for an answer; times that each node is asked (a kernel answers a node once a second, net.ipv4.icmp_ratelimit).
 ANSWER_S, ATTEMPTS = 1.2, 2
+#: Seconds after that for which answers are read that have come: on a busy host this process may not have run meanwhile.
+LATE_S = 5.0
 #: Nodes that are asked.
 HOSTS_MAX = 3
 #: Bytes of UDP, VXLAN and Ethernet headers between the outer and the inner IP header; of a UDP header.
@@ -117,7 +119,9 @@ def _quoted(space: str, port: int, host: str) -> bytes | None:
             for _ in range(ATTEMPTS):
                 sending.sendto(content, (_THERE, _PORT))
                 until = time.monotonic() + ANSWER_S
-                while (left := until - time.monotonic()) > 0 and select.select([hearing], [], [], left)[0]:
+                while (left := until - time.monotonic()) > -LATE_S:
+                    if not select.select([hearing], [], [], max(0.0, left))[0]:
+                        break
                     inner = inner_packet(hearing.recv(65536), port)
                     if inner.endswith(content):
                         return inner

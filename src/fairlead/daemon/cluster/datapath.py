@@ -25,7 +25,7 @@ from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
 from fairlead.daemon.cluster import keepsake
-from fairlead.daemon.cluster.checksums import Seen
+from fairlead.daemon.cluster.checksums import LATE_S, Seen
 from fairlead.daemon.cluster.contract import Place
 from fairlead.model.events import DataPath
 
@@ -278,8 +278,8 @@ def _answered(probe: socket.socket, host: str, sizes: Iterable[int], until: floa
             with suppress(OSError):  # larger than the link, or a hop said so: it does not arrive
                 probe.send(_echo_request(over_ipv6, mark, size, size - overhead))
         end = min(time.monotonic() + ANSWER_S, until)
-        while found != wanted and (left := end - time.monotonic()) > 0:
-            if not select.select([probe], [], [], left)[0]:
+        while found != wanted and (left := end - time.monotonic()) > -LATE_S:
+            if not select.select([probe], [], [], max(0.0, left))[0]:
                 break
             try:
                 reply = probe.recv(65536)
