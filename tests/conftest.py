@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+from tests.lane import plugin
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 TESTS = Path(__file__).resolve().parent
 
@@ -15,6 +19,70 @@ FLOORS = ("unit", "sim", "kernel", "vm", "peers", "fuzz", "browser")
 
 #: Floors that make namespaces, so they need root.
 ROOT_FLOORS = frozenset({"kernel", "vm", "peers", "fuzz"})
+
+
+#: Files that take long, and the seconds of all their tests together on two quiet cores: the longest are begun first, so that
+#: no worker is left alone with one in the end.
+LONG_S = {
+    "sim/test_gossip_schedules.py": 500,
+    "kernel/one_host/test_crash_points.py": 60,
+    "kernel/one_host/test_crash.py": 50,
+    "kernel/one_host/test_firewall_others.py": 45,
+    "kernel/cluster/test_swarm.py": 45,
+    "kernel/one_host/test_cycles.py": 40,
+    "kernel/cluster/test_tasks.py": 35,
+    "kernel/one_host/test_api_names.py": 30,
+    "kernel/one_host/test_crash_random.py": 30,
+    "fuzz/test_api.py": 29,
+    "kernel/cluster/test_life.py": 28,
+    "kernel/cluster/test_services_update.py": 27,
+    "kernel/cluster/test_services_chaos.py": 26,
+    "kernel/cluster/test_services_docker.py": 26,
+    "kernel/cluster/test_services_crash.py": 25,
+    "sim/test_gossip_crowds.py": 25,
+    "kernel/one_host/test_crash_service.py": 24,
+    "kernel/cluster/test_keys.py": 22,
+    "kernel/one_host/test_firewall_policy.py": 20,
+    "kernel/one_host/test_isolation.py": 20,
+    "unit/gossip/test_hostile.py": 18,
+    "sim/test_manager_allocator.py": 16,
+    "kernel/one_host/test_published_ports.py": 16,
+    "kernel/cluster/test_gossip_seen.py": 15,
+    "fuzz/test_gossip.py": 15,
+    "kernel/test_lab_daemons.py": 14,
+    "kernel/cluster/test_services_names.py": 13,
+    "kernel/cluster/test_many.py": 12,
+    "kernel/one_host/test_runtime_docker.py": 12,
+    "kernel/one_host/test_runtime_restarts.py": 11,
+    "peers/test_foreign_engines.py": 11,
+    "kernel/balance/test_services.py": 10,
+}
+# A busy machine makes no test fail: examples have no time limit. They are the same in every run; ``--hypothesis-profile default``
+# looks for others.
+settings.register_profile("suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
+
+#: A file whose tests share nothing, so that several workers may have some of it.
+SHARED_OUT = "sim/test_gossip_schedules.py"
+
+
+class Files(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives each worker whole files, in the order in which they were collected: what a file's tests share (a cluster, a host)
+    is made once."""
+
+    def __init__(self, config: pytest.Config, log: Any) -> None:
+        super().__init__(config, log)
+        config.option.loadscopereorder = False
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return nodeid if file.endswith(SHARED_OUT) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Files:
+    """Who runs which tests when several run at a time."""
+    return Files(config, log)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,9 +104,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--cycles", type=int, default=60, help="rounds of making and removing in test_cycles")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """A run that is told to end, by a time limit around it, ends as by Ctrl-C: what tests have started is ended too."""
     signal.signal(signal.SIGTERM, _interrupt)
+    plugin.install(config)
 
 
 def _interrupt(*_: object) -> None:
@@ -47,7 +116,7 @@ def _interrupt(*_: object) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its floor, and skip what cannot run here with the reason."""
+    """Mark each test with its floor, and skip what cannot run here with the reason; long files first."""
     no_root = pytest.mark.skip(reason="makes network namespaces: needs root; run it by ./run test")
     for item in items:
         parts = item.path.relative_to(TESTS).parts if item.path.is_relative_to(TESTS) else ()
@@ -55,3 +124,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(getattr(pytest.mark, floor))
         if floor in ROOT_FLOORS and os.geteuid() != 0:
             item.add_marker(no_root)
+    items.sort(key=lambda item: -LONG_S.get(_within(item), 0))
+
+
+def _within(item: pytest.Item) -> str:
+    """The file of a test, as ``LONG_S`` names it."""
+    return item.path.relative_to(TESTS).as_posix() if item.path.is_relative_to(TESTS) else ""
