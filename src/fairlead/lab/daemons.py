@@ -18,9 +18,9 @@ from fairlead.lab.underlay import enter
 from fairlead.model import codes
 from fairlead.model.errors import Unavailable
 
-#: Seconds until a daemon must answer: the goal is 0.6 s, and a laden machine may be ten times slower; above that
-#: something is wrong.
-READY_S_MAX = 20.0
+#: Seconds until a daemon must answer: the goal is 0.6 s, and a laden or an emulated machine may be fifty times slower;
+#: above that something is wrong.
+READY_S_MAX = 60.0
 #: Seconds between two knocks at the door of a daemon that is starting; its end is noticed at once.
 KNOCK_S = 0.02
 #: Seconds a daemon has to end by itself: it stops no container, so it has nothing to wait for.
