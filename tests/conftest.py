@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -62,6 +63,10 @@ LONG_S = {
 settings.register_profile("suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
+#: Objects that are made until garbage is looked for: simulations make and drop millions, and spend a tenth of their time on it
+#: with Python's 700.
+_GARBAGE = 50_000
+
 #: A file whose tests share nothing, so that several workers may have some of it.
 SHARED_OUT = "sim/test_gossip_schedules.py"
 
@@ -98,15 +103,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--load", type=int, default=150, help="requests a second while services are updated")
     group.addoption("--load-for", type=float, default=0.0, help="seconds for which they are updated, once at least")
     group.addoption("--crowd", type=int, default=40, help="containers on one overlay")
-    group.addoption("--chaos", type=float, default=20.0, help="seconds for which tasks, daemons and hosts die")
+    group.addoption("--chaos", type=float, default=8.0, help="seconds for which tasks, daemons and hosts die")
     group.addoption("--chaos-tasks", type=int, default=30, help="tasks meanwhile")
     group.addoption("--chaos-seed", type=int, default=0, help="repeats a run's choices; 0: others each time")
-    group.addoption("--cycles", type=int, default=60, help="rounds of making and removing in test_cycles")
+    group.addoption("--cycles", type=int, default=40, help="rounds of making and removing in test_cycles")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """A run that is told to end, by a time limit around it, ends as by Ctrl-C: what tests have started is ended too."""
     signal.signal(signal.SIGTERM, _interrupt)
+    gc.set_threshold(_GARBAGE)
     plugin.install(config)
 
 
