@@ -168,7 +168,7 @@ def network_summary(network: Network) -> dict[str, object]:
         },
         "Internal": network.internal,
         "Attachable": network.attachable,
-        "Ingress": False,
+        "Ingress": network.ingress,
         "ConfigFrom": {"Network": network.config_from},
         "ConfigOnly": network.config_only,
         "Options": network.options,

@@ -66,16 +66,19 @@ def _mark(mac: str) -> int:
 class Door:
     """Where a node translates: the nftables table (of its own namespace) that it is done in, which has sets and chains of
     its own for links in general; ``guard`` are the rules that come before translation, ``mtu`` bytes that the entry's link
-    carries."""
+    carries; ``forwards_ipv6``: IPv6 is to be passed on."""
 
     family: str
     table: str
     mtu: int
     guard: tuple[str, ...] = ()
+    forwards_ipv6: bool = False
 
     def base_plan(self, sizes: Collection[int]) -> Plan:
         """What must exist on a node before any port is published to so many (``sizes``) targets."""
         objects: list[Object] = [Sysctl("", f"net/ipv4/conf/{LINK}/route_localnet", "1", LINK)]
+        if self.forwards_ipv6:
+            objects.append(Sysctl("", "net/ipv6/conf/all/forwarding", "1"))
         for digit, kind in _TYPES.items():
             service = "inet_proto . inet_service"
             for bound, name in (("", f"mesh{digit}"), (f"{kind} . ", f"mesh{digit}_at")):

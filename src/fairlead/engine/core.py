@@ -34,6 +34,8 @@ _NO_DRIVER = Null("")
 NODE_OWNER = "node"
 #: How owners begin of addresses on other nodes, and of what leads connections to the tasks of services.
 PEER, BALANCE = "peer:", "balance:"
+#: So of what lets a task be reached at its published ports.
+INTERIOR = "interior:"
 #: How owners begin of what encrypts to another node, and the owner of the fact that all of those are known.
 PAIR, PAIRS = "pair:", "pairs"
 
@@ -51,6 +53,11 @@ def sandbox_owner(sandbox_id: str) -> str:
 def endpoint_owner(endpoint_id: str) -> str:
     """The plan owner of an endpoint: its interface and what is published through it."""
     return f"endpoint:{endpoint_id}"
+
+
+def interior_owner(endpoint_id: str) -> str:
+    """The plan owner of what lets a task be reached at its published ports, by an endpoint."""
+    return f"{INTERIOR}{endpoint_id}"
 
 
 def peer_owner(network_id: str, address: str) -> str:

@@ -16,6 +16,7 @@ from fairlead.engine import (
     endpoints,
     entries,
     health,
+    ingress,
     leases,
     networks,
     pairs,
@@ -26,6 +27,7 @@ from fairlead.engine import (
 )
 from fairlead.engine.core import (
     BALANCE,
+    INTERIOR,
     NODE_OWNER,
     PAIR,
     PAIRS,
@@ -211,7 +213,7 @@ class Engine:
         plans |= {network_owner(network.id): core.network_plan(network) for network in core.state.networks.values()}
         plans |= {sandbox_owner(box.id): sandboxes.plan(core, box) for box in core.state.sandboxes.values()}
         plans |= {endpoint_owner(one.id): sandboxes.endpoint_plan(core, one) for one in core.state.endpoints.values()}
-        return plans | peers.plans(core) | pairs.plans(core) | balancing.plans(core)
+        return plans | peers.plans(core) | pairs.plans(core) | balancing.plans(core) | ingress.interior_plans(core)
 
     def newest(self, outcome: Outcome) -> dict[str, Plan]:
         """The plans of an outcome as they are to be applied now. What hangs on others' words, and not on records that are
@@ -219,7 +221,7 @@ class Engine:
         if outcome.operation == self._operation:
             return outcome.plans
         return {
-            owner: self._plan_of(owner) if owner.startswith((BALANCE, PEER, PAIR, PAIRS)) else plan
+            owner: self._plan_of(owner) if owner.startswith((BALANCE, INTERIOR, PEER, PAIR, PAIRS)) else plan
             for owner, plan in outcome.plans.items()
         }
 
@@ -353,6 +355,8 @@ class Engine:
             return pairs.plan(self.core, identifier)
         if kind == PAIRS:
             return pairs.exact(self.core)
+        if kind == "interior":
+            return ingress.interior_plan(self.core, identifier)
         if kind == "balance":
             _, endpoint_id, service_id = identifier.split(":")
             return balancing.plan(self.core, endpoint_id, service_id)

@@ -10,7 +10,7 @@ from fairlead.balance import ingress
 from fairlead.balance.board import Board
 from fairlead.balance.ingress import BUCKETS, Door, Interior
 from fairlead.drivers.bridge import firewall, policy
-from fairlead.engine.core import Core, Turn, endpoint_owner
+from fairlead.engine.core import Core, Turn, interior_owner
 from fairlead.engine.leaders import leaders
 from fairlead.model import options
 from fairlead.model.addresses import bare
@@ -68,16 +68,19 @@ def published(core: Core) -> set[tuple[str, int]]:
     }
 
 
-def interior_plan(core: Core, endpoint: Endpoint, netns: str) -> Plan:
+def interior_plan(core: Core, endpoint_id: str) -> Plan:
     """What must exist in the sandbox of a task, so that it is reached at its published ports, and answers its clients."""
-    network, backend = core.state.networks[endpoint.network_id], endpoint.settings.backend
-    if not network.ingress or backend is None:
+    endpoint = core.state.endpoints.get(endpoint_id)
+    backend = endpoint.settings.backend if endpoint is not None else None
+    if endpoint is None or backend is None or not core.works(endpoint):
         return NOTHING
-    sandbox = core.state.sandboxes[endpoint.sandbox_id]
+    network, sandbox = core.state.networks[endpoint.network_id], core.state.sandboxes.get(endpoint.sandbox_id)
+    if not network.ingress or sandbox is None or not core.node.vtep:
+        return NOTHING
     leading = leaders(core, sandbox)
     out = tuple(bare(led.ipv6 if v6 else led.ipv4) for v6, led in leading.items() if led is not None)
     interior = Interior(
-        netns,
+        sandbox.netns,
         endpoint.ifname,
         tuple(pool.subnet for pool in network.pools),
         tuple(filter(None, (bare(endpoint.ipv4), bare(endpoint.ipv6)))),
@@ -87,10 +90,23 @@ def interior_plan(core: Core, endpoint: Endpoint, netns: str) -> Plan:
     return interior.plan(ports, _entries(core, network.id))
 
 
+def interior_plans(core: Core) -> dict[str, Plan]:
+    """Those of all tasks, by owner."""
+    networks = [network.id for network in core.state.networks.values() if network.ingress]
+    every = [one.id for network_id in networks for one in core.state.endpoints_of_network(network_id)]
+    return {interior_owner(endpoint_id): interior_plan(core, endpoint_id) for endpoint_id in every}
+
+
+def touch(turn: Turn, endpoint: Endpoint) -> None:
+    """An endpoint has joined a network, or left it."""
+    if turn.network_of(endpoint).ingress:
+        turn.owners[interior_owner(endpoint.id)] = None
+
+
 def touch_tasks(turn: Turn, network: Network) -> None:
     """Entries have come or gone: the tasks of this node answer to others."""
     if network.ingress:
-        turn.owners |= {endpoint_owner(one.id): None for one in turn.state.endpoints_of_network(network.id)}
+        turn.owners |= {interior_owner(one.id): None for one in turn.state.endpoints_of_network(network.id)}
 
 
 def _entries(core: Core, network_id: str) -> set[str]:
@@ -102,7 +118,8 @@ def _entries(core: Core, network_id: str) -> set[str]:
 
 def _door(core: Core, network: Network) -> Door:
     guard = policy.PREROUTING if core.node.ask_host_firewall else ()
-    return Door(firewall.FAMILY, firewall.TABLE, options.mtu(network.options, core.node.mtu), guard)
+    forwards = network.ipv6 and core.node.forward
+    return Door(firewall.FAMILY, firewall.TABLE, options.mtu(network.options, core.node.mtu), guard, forwards)
 
 
 def _asked(core: Core, port: PublishedPort) -> Plan:

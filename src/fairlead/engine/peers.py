@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from fairlead.balance.ingress import is_entry
 from fairlead.engine import balancing, ingress, pairs
-from fairlead.engine.core import PAIRS, Core, Turn, peer_owner
+from fairlead.engine.core import Core, Turn, peer_owner
 from fairlead.engine.hearsay import NAMES_TTL_S, Hearsay
 from fairlead.engine.outcome import Crew, Register, Unregister
 from fairlead.model.addresses import bare, is_v6, parse_address, parse_mac, parse_subnet
@@ -58,7 +58,7 @@ def complete(turn: Turn, event: PeersComplete) -> None:
         turn.core.hearsay.setdefault(network.id, Hearsay()).complete = True
         turn.touch_network(network)
         turn.say(Crew(network.id))
-        turn.owners[PAIRS] = None
+        pairs.touch(turn, network.id, ())
 
 
 def named(turn: Turn, event: NamesSeen) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from fairlead.discovery.wire import TTL_S
-from fairlead.engine import balancing, leases, pairs, peers
+from fairlead.engine import balancing, ingress, leases, pairs, peers
 from fairlead.engine.core import Turn
 from fairlead.engine.hearsay import NAMES_TTL_S
 from fairlead.engine.holds import scope
@@ -35,6 +35,7 @@ def joined(turn: Turn, endpoint: Endpoint, network: Network) -> None:
     for address in filter(None, (bare(endpoint.ipv4), bare(endpoint.ipv6))):
         peers.touch_address(turn, network.id, address)
     balancing.touch(turn, endpoint)
+    ingress.touch(turn, endpoint)
     publish(turn, endpoint)
 
 
@@ -66,6 +67,7 @@ def left(turn: Turn, endpoint: Endpoint, network: Network) -> None:
     turn.say(RetractNames(network.id, endpoint.id))
     balancing.drop(turn, network.id, endpoint.id)
     balancing.touch(turn, endpoint)
+    ingress.touch(turn, endpoint)
     leases.rest(turn, endpoint)
     if not turn.core.inhabited(network.id):
         turn.alone.add(scope(network.id))

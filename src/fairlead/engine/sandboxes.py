@@ -8,7 +8,7 @@ from dataclasses import replace
 from fairlead.discovery import hosts, resolvconf
 from fairlead.discovery.names import DNS_ADDRESS, DNS_LISTEN_PORT, DNS_PORT
 from fairlead.discovery.resolver import View
-from fairlead.engine import foreign, ingress, ports
+from fairlead.engine import foreign, ports
 from fairlead.engine.core import Core, Turn
 from fairlead.engine.leaders import gateway, leaders
 from fairlead.engine.outcome import AlignHosts, CloseResolver, EditHosts, OpenResolver, WriteFiles
@@ -80,7 +80,6 @@ def endpoint_plan(core: Core, endpoint: Endpoint) -> Plan:
     driver = core.driver(network)
     objects = [*driver.endpoint_plan(endpoint, network, sandbox.netns, core.node).values()]
     objects += _interface(endpoint, network, sandbox.netns)
-    objects += ingress.interior_plan(core, endpoint, sandbox.netns).values()
     publisher = core.publishing(network)
     if endpoint.bindings and publisher is not None:
         masked = foreign.masked(sandbox, endpoint)

@@ -83,8 +83,10 @@ def _adopt(machine: Machine, desired: Iterable[Object]) -> None:
 
 
 def _doubt(machine: Machine, desired: Collection[Object]) -> None:
-    """What had an address of our networks before us may have left connections behind."""
-    ours = (item for item in desired if isinstance(item, Address) and not item.ns)
+    """What had an address of our networks before us may have left connections behind; of those behind bridges, where all
+    who are there are known."""
+    bridges = {item.name for item in desired if isinstance(item, Bridge) and not item.ns}
+    ours = (item for item in desired if isinstance(item, Address) and not item.ns and item.link in bridges)
     prefixes = [item.cidr for item in ours if item.link not in machine.adoptions]
     living = [item.address for item in desired if isinstance(item, Connections)]
     published = [item for item in desired if isinstance(item, Flow) and not item.ns]

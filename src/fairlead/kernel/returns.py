@@ -15,6 +15,7 @@ from fairlead.kernel import messages as m
 from fairlead.kernel import requests
 from fairlead.kernel.errno import refused
 from fairlead.kernel.machine import Machine
+from fairlead.kernel.ruleset import RETURNS
 from fairlead.plan.returns import MARK, MASK, ReturnPaths
 
 #: Routing table and place of the rule: before the main table's (32766), after the local one's (0).
@@ -25,8 +26,8 @@ _GATEWAYS = {socket.AF_INET: "169.254.77.77", socket.AF_INET6: "fe80::4d:4d"}
 _MAC = "06:66:4d:00:00:00"
 #: Metric of the default route in the main table: any other one is preferred.
 _LAST = 0x7FFF0000
-#: nftables' table, known as ours by its name; a family that nothing else of ours has.
-FAMILY, TABLE = "netdev", "fairlead-returns"
+#: nftables' table: hooks of this family are on links, which must be there first.
+FAMILY, TABLE = "netdev", RETURNS
 #: Protocol of the routes: not the one by which routes of plans are known.
 _PROTOCOL = requests.ROUTE_PROTOCOL + 1
 #: <linux/rtnetlink.h>, <linux/fib_rules.h>: the next hop is on the link whatever addresses say; look a table up.

@@ -11,6 +11,8 @@ from fairlead.plan.objects import Backends, Chain, Element, Key, Object, Set, Ta
 
 #: Tables whose name begins so are ours, in every namespace.
 TABLE_MARK = "fairlead"
+#: The table of ``returns``, which no plan has.
+RETURNS = f"{TABLE_MARK}-returns"
 #: Elements in one statement: keeps a statement near 100 KiB, which nft's parser takes in a few milliseconds.
 ELEMENTS_MAX = 2000
 
@@ -147,10 +149,10 @@ def _element_statements(verb: str, elements: Sequence[Element]) -> Iterator[str]
 
 
 def tables_in(listing: str, ns: str) -> list[Table]:
-    """Our tables in the text of ``list tables``, but those of devices (``returns``). Not its JSON: nft 1.0 breaks off at
+    """Our tables in the text of ``list tables``, but the one that is no plan's (``returns``). Not its JSON: nft 1.0 breaks off at
     flags that it does not know."""
     rows = (line.split() for line in listing.splitlines())
-    ours = (row for row in rows if len(row) >= 3 and row[1] != "netdev" and row[2].startswith(TABLE_MARK))
+    ours = (row for row in rows if len(row) >= 3 and row[2] != RETURNS and row[2].startswith(TABLE_MARK))
     return [Table(ns, row[1], row[2]) for row in ours]
 
 

@@ -24,6 +24,11 @@ from fairlead.model.session import RESTING
 _NODES_AT_ONCE = 200
 
 
+def of(turn: Turn) -> ClusterNetwork | None:
+    """The network; None: there is none."""
+    return turn.state.networks.get(turn.state.ingress_id)
+
+
 def publishes(ports: Iterable[ServicePort]) -> bool:
     """Whether one of these ports is answered by every node."""
     return any(port.mode == INGRESS for port in ports)
@@ -32,7 +37,7 @@ def publishes(ports: Iterable[ServicePort]) -> bool:
 def networks_of(turn: Turn, spec: ServiceSpec) -> tuple[str, ...]:
     """Ids of the cluster's networks in which a service's tasks are."""
     named = tuple(one.network for one in spec.task.networks if one.network not in PREDEFINED)
-    ingress = turn.state.ingress if publishes(spec.ports) else None
+    ingress = of(turn) if publishes(spec.ports) else None
     return (*named, ingress.id) if ingress is not None else named
 
 
@@ -40,7 +45,7 @@ def check(turn: Turn, spec: ServiceSpec) -> None:
     """Refuse, in swarm's words, ports that need a network which is not there."""
     if not publishes(spec.ports):
         return
-    network = turn.state.ingress
+    network = of(turn)
     if network is None or network.removing:
         raise refusals.precondition(
             "service needs ingress network, but no ingress network is present",
@@ -64,7 +69,7 @@ def user(turn: Turn, network: ClusterNetwork) -> Service | None:
 
 def follow(turn: Turn, changes: Iterable[Change]) -> None:
     """Have every node take part while a service publishes a port, and none otherwise."""
-    core, network = turn.core, turn.state.ingress
+    core, network = turn.core, of(turn)
     wanted = network.id if network is not None and not network.removing and len(core.ports.ingress) else ""
     if wanted != core.entries.network_id:
         core.entries.network_id = wanted

@@ -42,6 +42,7 @@ def create(turn: Turn, command: CreateClusterNetwork) -> ClusterNetwork:
         ipam_options=dict(request.ipam_options),
         options=_with_mtu(turn, request),
         labels=dict(request.labels),
+        ingress=command.ingress,
     )
     made = ClusterNetwork(_grown(turn, network, request.pools or (PoolRequest(),)), turn.at, command.ingress)
     turn.state.put(made)
@@ -77,6 +78,12 @@ def remove(turn: Turn, command: RemoveClusterNetwork) -> ClusterNetwork | leases
         return later
     forget(turn, present)
     return present
+
+
+def is_encrypted(turn: Turn, network_id: str) -> bool:
+    """Whether a network's packets are encrypted between nodes."""
+    known = turn.state.networks.get(network_id)
+    return known is not None and options.encrypted(known.network.options)
 
 
 def _check_unused(turn: Turn, network: ClusterNetwork) -> None:

@@ -50,7 +50,8 @@ class State:
         self._service_ids: dict[str, str] = {}
         self._counters: dict[str, Counters] = {}
         self._network_ids: dict[str, str] = {}
-        self._ingress_id = ""
+        #: The network of published ports, also one that was there last; to read.
+        self.ingress_id = ""
         #: Who has which leases where; to read.
         self.places = Places()
         #: Tasks by service, slot and node; to read.
@@ -136,11 +137,6 @@ class State:
         """The network of exactly this name."""
         return self.networks.get(self._network_ids.get(name, ""))
 
-    @property
-    def ingress(self) -> ClusterNetwork | None:
-        """The network of published ports."""
-        return self.networks.get(self._ingress_id)
-
     def service(self, ref: str) -> Service:
         """The service that ``ref`` (id, name, or id prefix) means; raises ``NotFound`` or ``Ambiguous``. One that is being
         removed is not found."""
@@ -205,7 +201,7 @@ class State:
             case ClusterNetwork() as network:
                 self._network_ids[network.network.name] = network.id
                 if network.ingress:
-                    self._ingress_id = network.id
+                    self.ingress_id = network.id
             case Service() as service if not service.removing:
                 self._service_ids[service.spec.name] = service.id
             case Task() as task:

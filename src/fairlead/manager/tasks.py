@@ -193,7 +193,7 @@ def give(turn: Turn, task: Task, node: ClusterNode, message: str) -> Task:
 
 def _places(turn: Turn, task: Task) -> tuple[ServiceNetwork, ...]:
     """The task's places in networks: those that it asks for, and the one that its published ports need."""
-    network = turn.state.ingress if ingress.publishes(task.ports) else None
+    network = ingress.of(turn) if ingress.publishes(task.ports) else None
     return (*task.spec.networks, ServiceNetwork(network.id)) if network is not None else task.spec.networks
 
 

@@ -22,9 +22,7 @@ def world() -> ServiceWorld:
 
 def ingress(world: ServiceWorld) -> ClusterNetwork:
     """The network."""
-    found = world.manager.state.ingress
-    assert found is not None
-    return found
+    return world.manager.state.networks[world.manager.state.ingress_id]
 
 
 def entries(world: ServiceWorld) -> list[str]:
