@@ -125,7 +125,7 @@ class Trash:
                 except OSError:
                     continue
                 group = self.slot(ns, bridge=kind == "bridge") if kind else 0
-                batch.append(requests.discard(index, trash_name(), alias, group))
+                batch += [requests.lower(index), requests.discard(index, trash_name(), alias, group)]
             for fault in netlink.request(batch):
                 if fault is not None and fault.code != errno.ENODEV:
                     raise OSError(fault.code, fault.text or os.strerror(fault.code))
