@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from fairlead.manager import ingress, services, slots, tasks, updater
+from fairlead.manager import ingress, networks, services, slots, tasks, updater
 from fairlead.manager.core import Turn
 from fairlead.manager.roster import Slot, slot_of
 from fairlead.manager.scheduler import Choice
@@ -179,7 +179,7 @@ def _matters(node: ClusterNode) -> object:
     """What of a node decides which tasks it may have."""
     there = node.description
     facts = (there.hostname, there.os, there.architecture, there.labels, there.nano_cpus, there.memory_bytes)
-    return node.state, node.spec, node.address, facts
+    return node.state, node.spec, node.address, facts, there.no_encryption
 
 
 def _address_freed(turn: Turn, network_id: str) -> None:
@@ -205,13 +205,15 @@ def _place_tasks(turn: Turn, service_id: str) -> bool:
 
 
 def _place_task(turn: Turn, task: Task, choices: dict[int, Choice]) -> None:
+    encrypted = any(networks.is_encrypted(turn, one.network) for one in task.spec.networks)
     if task.node_id:
         node = turn.state.nodes.get(task.node_id)
-        choice = Choice(task, [node] if node is not None else [], turn.state.roster, {})
+        choice = Choice(task, [node] if node is not None else [], turn.state.roster, {}, encrypted=encrypted)
     else:
         if task.spec_version not in choices:
             failures = tasks.failures_of_late(turn, task.service_id)
-            choices[task.spec_version] = Choice(task, turn.state.nodes.values(), turn.state.roster, failures)
+            nodes = turn.state.nodes.values()
+            choices[task.spec_version] = Choice(task, nodes, turn.state.roster, failures, encrypted=encrypted)
         choice = choices[task.spec_version]
     service = turn.state.services.get(task.service_id)
     if service is not None and service.pending:

@@ -34,17 +34,25 @@ class _Branch:
 
 
 class Choice:
-    """The nodes that tasks like ``example`` may be given to. ``failures`` counts those of late by node."""
+    """The nodes that tasks like ``example`` may be given to. ``failures`` counts those of late by node; ``encrypted``: the
+    tasks are in an encrypted network."""
 
     def __init__(
-        self, example: Task, nodes: Iterable[ClusterNode], roster: Roster, failures: Mapping[str, int]
+        self,
+        example: Task,
+        nodes: Iterable[ClusterNode],
+        roster: Roster,
+        failures: Mapping[str, int],
+        *,
+        encrypted: bool = False,
     ) -> None:
         self._example, self._roster, self._failures = example, roster, failures
+        self._filters = _FILTERS if encrypted else _FILTERS[:-1]
         self._refused: Counter[int] = Counter()
         self._root = _Branch()
         self._nodes: dict[str, ClusterNode] = {}
         for node in nodes:
-            refusal = _refusal(example, node, roster.load(node.id))
+            refusal = self._refusal(node, roster.load(node.id))
             if refusal is not None:
                 self._refused[refusal] += 1
                 continue
@@ -65,7 +73,7 @@ class Choice:
             *_, node_id = heappop(branch.heap)
             for one in path:
                 one.size -= 1
-            refusal = _refusal(self._example, self._nodes[node_id], self._roster.load(node_id))
+            refusal = self._refusal(self._nodes[node_id], self._roster.load(node_id))
             if refusal is None:
                 return node_id
             self._refused[refusal] += 1
@@ -88,6 +96,13 @@ class Choice:
         ]
         return f"no suitable node ({'; '.join(said)})" if said else "no suitable node"
 
+    def _refusal(self, node: ClusterNode, load: Load) -> int | None:
+        """The number of the first filter that a node does not pass."""
+        for index, (passes, _, _) in enumerate(self._filters):
+            if not passes(self._example, node, load):
+                return index
+        return None
+
     def _path(self, node: ClusterNode) -> list[_Branch]:
         branch, path = self._root, [self._root]
         for key in self._example.spec.placement.spread:
@@ -104,14 +119,6 @@ class Choice:
 def fits(task: Task, node: ClusterNode) -> bool:
     """Whether a task may stay on its node: its constraints hold still."""
     return constraints.admits(node, task.spec.placement.constraints)
-
-
-def _refusal(task: Task, node: ClusterNode, load: Load) -> int | None:
-    """The number of the first filter that a node does not pass."""
-    for index, (passes, _, _) in enumerate(_FILTERS):
-        if not passes(task, node, load):
-            return index
-    return None
 
 
 def _is_available(task: Task, node: ClusterNode, load: Load) -> bool:
@@ -138,12 +145,18 @@ def _is_fit(task: Task, node: ClusterNode, load: Load) -> bool:
     return fits(task, node)
 
 
+def _can_encrypt(task: Task, node: ClusterNode, load: Load) -> bool:
+    return not node.description.no_encryption
+
+
 #: Each filter, in swarmkit's order: whether a node with its load passes, and what is said of one and of several that do not
-#: (swarmkit's words). Its filter of drivers is not needed: every node has the driver of cluster networks.
+#: (swarmkit's words). Its filter of drivers is not needed: every node has the driver of cluster networks. The last one, ours,
+#: is for tasks in encrypted networks.
 _FILTERS: tuple[tuple[Callable[[Task, ClusterNode, Load], bool], str, str], ...] = (
     (_is_available, "1 node not available for new tasks", "{} nodes not available for new tasks"),
     (_has_room, "insufficient resources on 1 node", "insufficient resources on {} nodes"),
     (_is_fit, "scheduling constraints not satisfied on 1 node", "scheduling constraints not satisfied on {} nodes"),
     (_has_ports, "host-mode port already in use on 1 node", "host-mode port already in use on {} nodes"),
     (_is_below_limit, "max replicas per node limit exceed", "max replicas per node limit exceed"),
+    (_can_encrypt, "encrypted networks not supported on 1 node", "encrypted networks not supported on {} nodes"),
 )

@@ -10,7 +10,8 @@ from tests.sim.service_world import BROKEN, ServiceWorld, quick, rule, spec
 
 from fairlead.manager import constraints
 from fairlead.model.cluster import DRAIN, ClusterNode, NodeDescription, NodeSpec
-from fairlead.model.cluster_commands import GrowNetwork, UpdateNode
+from fairlead.model.cluster_commands import CreateClusterNetwork, GrowNetwork, UpdateNode
+from fairlead.model.commands import CreateNetwork
 from fairlead.model.network import PoolRequest
 from fairlead.model.service import (
     DNSRR,
@@ -26,7 +27,7 @@ from fairlead.model.service import (
     TaskState,
     TaskStatus,
 )
-from fairlead.model.session import LeaseUse, NetworkWish, TaskReport
+from fairlead.model.session import LeaseUse, NetworkWish, StatusReport, TaskReport
 
 
 @pytest.fixture
@@ -97,6 +98,26 @@ def test_who_waits_says_why_in_swarms_words_and_when_it_can_go_it_goes(world: Se
     world.go(1)
     assert _reasons(world) == set()
     assert len(world.running()) == 3
+
+
+def test_sec_01_tasks_of_encrypted_networks_run_where_the_kernel_can_encrypt(world: ServiceWorld) -> None:
+    def able(name: str) -> None:
+        node = world.worker(name)
+        node.description = replace(node.description, no_encryption="")
+        node.say(StatusReport(node.description))
+
+    able("m")
+    world.must(CreateClusterNetwork(CreateNetwork("vault", "overlay", options={"encrypted": ""})))
+    world.create(spec(replicas=2, network="vault"))
+    said = "no suitable node (1 node not available for new tasks; encrypted networks not supported on 3 nodes)"
+    assert _reasons(world) == {said}
+    able("n2")
+    world.go()
+    assert {world.manager.state.nodes[task.node_id].description.hostname for task in world.running()} == {"n2"}
+    assert len(world.running()) == 2
+    world.create(spec("clear", 3))
+    world.go()
+    assert len(world.running("clear")) == 3
 
 
 def test_constraints_and_the_most_replicas_of_a_node(world: ServiceWorld) -> None:

@@ -101,10 +101,7 @@ class Encryption:
         """Look after it for ever."""
         while True:
             await asyncio.sleep(CHECK_S)
-            try:
-                await self._check()
-            except NetError as error:
-                log.error("encryption between nodes cannot be looked after: %s", error)
+            await self._check()
 
     async def _check(self) -> None:
         async with self._one_at_a_time:
@@ -121,10 +118,19 @@ class Encryption:
             await self._changed()
 
     async def _look(self) -> None:
-        self.fault = await self._ipsec.fault(v6=":" in self._place.data_path)
-        if self.fault:
+        """Find out whether this node can encrypt, and begin to if it can."""
+        before = self.fault
+        try:
+            self.fault = await self._ipsec.fault(v6=":" in self._place.data_path)
+            if not self.fault:
+                await self._live()
+        except NetError as error:
+            self.fault = error.message
+        if self.fault and self.fault != before:
             log.info("this node cannot be in encrypted networks: %s", self.fault)
-            return
+
+    async def _live(self) -> None:
+        """Go on with the life of before, if what it sends with stands, or begin another."""
         kept = await asyncio.to_thread(keepsake.read, self._path)
         if kept is not None and kept.isalnum() and await self._ipsec.stands():
             self._nonce = kept.decode()
@@ -147,13 +153,17 @@ class Encryption:
 
     async def _settle(self) -> None:
         """See that the kernel has it all; begin another life if something that was sent with has gone."""
-        found = await self._ipsec.mend()
-        for words in found.words:
-            log.warning("encryption between nodes: %s", words)
-        if found.lost:
-            self._draw()
-            await self._tell()
+        try:
             found = await self._ipsec.mend()
+            for words in found.words:
+                log.warning("encryption between nodes: %s", words)
+            if found.lost:
+                self._draw()
+                await self._tell()
+                found = await self._ipsec.mend()
+        except NetError as error:
+            log.error("encryption between nodes cannot be looked after: %s", error)
+            return
         failed = found.lost or any(words.startswith("could not") for words in found.words)
         if not failed:
             self.held = HeldKeys(tuple(sorted(key.tag for key in self._ring.keys)), self._ring.primary)
