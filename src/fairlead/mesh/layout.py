@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 
 from fairlead.mesh.labels import COOKIE
 from fairlead.mesh.routes import PLAIN, SECURE, SNI, Clash, Grant, arrange
@@ -154,8 +155,16 @@ def _place(upstreams: Iterable[Upstream], before: Layout | None) -> tuple[dict[s
 
 
 def _servers(upstream: Upstream, service: HttpService) -> tuple[Server, ...]:
-    found = {task.address: task.weight for task in service.tasks}
+    found = {task.address: task.weight for task in service.tasks if _is_address(task.address)}
     return tuple(_server(upstream, address, min(weight, WEIGHT_MAX)) for address, weight in sorted(found.items()))
+
+
+def _is_address(text: str) -> bool:
+    """Other nodes tell addresses; what is none becomes no part of a command."""
+    try:
+        return ip_address(text).compressed == text and "%" not in text
+    except ValueError:
+        return False
 
 
 def _server(upstream: Upstream, address: str, weight: int) -> Server:

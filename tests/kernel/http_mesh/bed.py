@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import socket
 import socketserver
+import tempfile
 import threading
 import time
 from collections.abc import Coroutine, Iterator
@@ -215,8 +217,10 @@ def answer_of(response: HTTPResponse) -> Answer:
 
 
 @contextlib.contextmanager
-def staged(folder: Path) -> Iterator[Stage]:
-    """A node with nothing on it, gone afterwards."""
+def staged() -> Iterator[Stage]:
+    """A node with nothing on it, gone afterwards. Its folder can be passed through, as the daemon's can, by who HAProxy is."""
+    folder = Path(tempfile.mkdtemp(prefix="fairlead-http-mesh-"))
+    folder.chmod(0o711)
     home, tasks = Namespace.new(), Namespace.new()
     loop = Loop(home)
     stage = Stage(folder, home, tasks, loop, HttpProxy(folder, tasks.path))
@@ -229,6 +233,7 @@ def staged(folder: Path) -> Iterator[Stage]:
         loop.close()
         home.close()
         tasks.close()
+        shutil.rmtree(folder)
 
 
 def service(name: str, *tasks: str | HttpTask, labelled: dict[str, str] | None = None, **said: str) -> HttpService:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from tests.kernel.http_mesh.bed import Stage, service, staged
@@ -13,8 +12,8 @@ from fairlead.mesh.wish import HttpTask
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with staged(Path(tmp_path_factory.mktemp("mesh"))) as made:
+def stage() -> Iterator[Stage]:
+    with staged() as made:
         for number in (1, 2, 3):
             made.task(number)
         made.task(1, 8080)

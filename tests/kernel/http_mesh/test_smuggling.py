@@ -80,8 +80,8 @@ class Strict:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with staged(tmp_path_factory.mktemp("mesh")) as made:
+def stage() -> Iterator[Stage]:
+    with staged() as made:
         made.task(1)
         yield made
 

@@ -151,6 +151,14 @@ def test_how_tasks_are_reached_is_in_their_name() -> None:
     assert "enable health web-1/2001:db8::1:81-h2-v2-checked" in step(laid(), layout).commands
 
 
+@pytest.mark.parametrize(
+    "told", ["", "web", "10.0.0.1; shutdown sessions", "10.0.0.1 check", "fe80::1%eth0", "10.0.0.0/8"]
+)
+def test_sec_30_what_is_no_address_becomes_no_server(told: str) -> None:
+    layout = laid(service("a", HttpRoute("a"), tasks=(HttpTask(told), HttpTask("10.0.0.7"))))
+    assert [server.address for server in layout.slots["web-1"].servers] == ["10.0.0.7"]
+
+
 def test_semicolons_of_a_path_do_not_end_a_command() -> None:
     commands = step(laid(), laid(service("a", HttpRoute("a", "/x;del server")))).commands
     assert "add map /run/mesh/plain.map a/x\\;del\\ server/ web-1|a" in commands
