@@ -234,7 +234,7 @@ def buffers_of(core: Gossip) -> dict[str, int]:
         "differences": len(repair._differences),
         "gaps": len(core._gaps._gaps),
         "confirmations": sum(map(len, core._confirmations._inquiry._reached.values())),
-        "followers": sum(map(len, core._following._reached.values())),
+        "followers": sum(map(len, core.following._reached.values())),
         "requests": len(core._outbox._waiting),
         "trees": len(core._tree._children),
     }

@@ -14,7 +14,7 @@ said at one time, in whatever scopes, is signed together: over the root of a Mer
 each with its path; the root is checked once.
 
     block     owner 16 | scope | epoch | first | count | events
-    event     lamport | table | key | kind (0 delete, 1 put) | value
+    event     lamport | table | kind (1: put, else delete; 2: the key is hexadecimal, and said as bytes) | key | value
     proof     leaf's place | leaves | path, 32 each | signature 64
     head      owner 16 | scope | epoch | version | complete | live spans, and a proof
 """
@@ -22,8 +22,10 @@ each with its path; the root is checked once.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from fairlead.gossip import codec
 from fairlead.gossip.codec import Malformed, Reader
@@ -43,6 +45,9 @@ BLOCK_BYTES = 1050
 BATCH = 8
 #: Spans of a head at most: its owner compacts long before.
 SPANS_MAX = 16384
+#: Keys that are said as the bytes that they are the digits of: ids of endpoints have 64 digits.
+_HEXADECIMAL = re.compile("(?:[0-9a-f]{2})+")
+_PUT, _HEX = 1, 2
 #: Events of a block at most: an event has at least six bytes.
 _EVENTS_MAX = VALUE_BYTES_MAX // 6
 _HASH_BYTES = 32
@@ -54,8 +59,7 @@ _LABEL = b"fairlead gossip log\0"
 Span = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One thing said: a record put (``value``), or deleted (None). ``lamport`` orders it among those of other owners."""
 
     lamport: int
@@ -235,16 +239,21 @@ def _body(owner: NodeId, scope: str, epoch: int, first: int, events: Sequence[by
 
 
 def _encode_event(event: Event) -> bytes:
-    value = b"\0" if event.value is None else b"\1" + codec.blob(event.value)
-    return codec.varint(event.lamport) + codec.text(event.table) + codec.text(event.key) + value
+    kind, key, value = 0, event.key.encode(), b""
+    if event.value is not None:
+        kind, value = _PUT, codec.blob(event.value)
+    if _HEXADECIMAL.fullmatch(event.key):
+        kind, key = kind | _HEX, bytes.fromhex(event.key)
+    parts = (codec.varint(event.lamport), codec.text(event.table), bytes((kind,)), codec.blob(key), value)
+    return b"".join(parts)
 
 
 def _read_event(reader: Reader) -> Event:
-    lamport, table, key = reader.varint(), reader.text(NAME_BYTES_MAX), reader.text(NAME_BYTES_MAX)
-    kind = reader.byte()
-    if kind > 1:
+    lamport, table, kind = reader.varint(), reader.text(NAME_BYTES_MAX), reader.byte()
+    if kind > _PUT | _HEX:
         raise Malformed
-    return Event(lamport, table, key, reader.blob(VALUE_BYTES_MAX) if kind else None)
+    key = reader.blob(NAME_BYTES_MAX // 2).hex() if kind & _HEX else reader.text(NAME_BYTES_MAX)
+    return Event(lamport, table, key, reader.blob(VALUE_BYTES_MAX) if kind & _PUT else None)
 
 
 def _proofs(identity: Identity, leaves: list[bytes]) -> list[bytes]:

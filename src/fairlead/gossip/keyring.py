@@ -25,7 +25,7 @@ import hmac
 import struct
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -62,8 +62,7 @@ _NONCE_BYTES = 12
 ShortId = bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """A packet that was sealed by a member: who, in which epoch, its how-manieth, whether for this node alone, and what
     it says."""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fairlead.gossip.blocks import Block, Event, Head, Said, Span, draft_blocks, draft_head
 from fairlead.gossip.identity import NodeId
@@ -27,8 +27,7 @@ COMPACT_BLOCKS_MIN = 16
 Name = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """What stands under (scope, table, key), said by its owner as event ``seq`` of an epoch."""
 
     owner: NodeId
@@ -41,8 +40,7 @@ class Record:
     lamport: int
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(NamedTuple):
     """How much of a log somebody has: events up to ``seq`` of an epoch, and the head of this rank (0: none)."""
 
     epoch: int = 0
@@ -53,8 +51,7 @@ class Version:
         return bool(self.seq or self.head)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """A record before and after; None means absent. Both have the same scope, table and key."""
 
     before: Record | None

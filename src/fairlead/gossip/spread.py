@@ -110,9 +110,8 @@ class Spreading:
         """Send what is gathered."""
         if not self._waiting:
             return
-        news, self._news, self._waiting = self._news, {}, 0
         self._last_sent = now
-        for scope, items in news.items():
+        for scope, items in self._taken_news().items():
             # Cards first: those who pass it on should know of whom the tree consists.
             items.sort(key=lambda item: not isinstance(item, Card))
             children = self._tree.children(scope, self._holding.own)
@@ -121,6 +120,15 @@ class Spreading:
                 packet = self._outbox.seal(Spread(group, lossy=confirm, seen=now < self._seen_until))
                 for child in children:
                     self._links.push(child, packet, now, confirm=confirm)
+
+    def _taken_news(self) -> dict[str, list[Item]]:
+        """What is gathered, by scope. What is said in networks that all nodes are in goes with what is said to the cluster: the
+        tree is the same, and a node that comes is one packet."""
+        news, self._news, self._waiting = self._news, {}, 0
+        for scope in [scope for scope in news if scope != CLUSTER] if CLUSTER in news else ():
+            if self._tree.ring(scope) == self._tree.ring(CLUSTER):
+                news[CLUSTER] += news.pop(scope)
+        return news
 
     def passed(self, packet: bytes, spread: Spread, sealer: ShortId, source: Member | Address, now: float) -> Taken:
         """A packet of a tree has come from a neighbour (its address, when it is not known): take it, and if it has news,
@@ -138,8 +146,9 @@ class Spreading:
             self._links.confirm(by.id if by else at, name_of(packet))
         if taken.news:
             self._confirmed(now)
-            first = next((item for item in spread.items if isinstance(item, Block | Head)), None)
-            self._passing.append((packet, first.scope if first else CLUSTER, sealer, by.id if by else None, confirm))
+            scopes = {item.scope if isinstance(item, Block | Head) else CLUSTER for item in spread.items}
+            scope = scopes.pop() if len(scopes) == 1 else CLUSTER
+            self._passing.append((packet, scope, sealer, by.id if by else None, confirm))
         return taken
 
     def pass_on(self, now: float) -> None:

@@ -58,10 +58,22 @@ def test_what_is_written_is_read_and_genuine(events: list[Event], first: int, sc
     assert said == events
 
 
+@pytest.mark.parametrize("key", ["", "ab", "AB", "abc", "0" * 64, "0" * 254, "0" * 255, "é", "deadbeef/", "zz"])
+@pytest.mark.parametrize("value", [None, b"", b"v"])
+def test_keys_of_all_kinds_come_back(key: str, value: bytes | None) -> None:
+    (block,) = write_blocks(ALICE, "n", 1, 1, [Event(7, "t", key, value)])
+    assert read_block(Reader(encode_block(block))) == block
+
+
+def test_an_id_takes_half_as_many_bytes_as_it_has_digits() -> None:
+    (digits,), (letters,) = (write_blocks(ALICE, "n", 1, 1, [Event(7, "t", key * 64, b"v")]) for key in "az")
+    assert len(letters.body) - len(digits.body) == 32
+
+
 def test_blocks_are_filled() -> None:
     entries = [Event(number, "endpoint_table", f"{number:064x}", bytes(115)) for number in range(1000)]
     blocks = write_blocks(ALICE, "n" * 64, 1, 1, entries)
-    assert len(blocks) == 200
+    assert len(blocks) == 167  # six in each
     assert max(len(encode_block(block)) for block in blocks) + OVERHEAD_BYTES + 8 <= PACKET_BYTES
 
 

@@ -124,7 +124,7 @@ def test_an_idle_probe_has_the_bytes_that_the_budget_gives() -> None:
 
 def test_packets_are_filled_and_never_too_large() -> None:
     blocks = write_blocks(ALICE, "n" * 64, 1, 1, [Event(n, "t", f"{n:064x}", b"v" * 115) for n in range(1, 101)])
-    assert len(blocks) == 20
+    assert len(blocks) == 17
     assert all(len(encode(Spread((block,)))) + OVERHEAD_BYTES <= PACKET_BYTES for block in blocks)
     opinions = [Opinion(ALICE.id, 1, 1, level) for level in range(500)]
     groups = list(filled(opinions, ITEMS_BYTES))
