@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.kernel.one_host.host import FAIRLEAD
-from tests.kernel.one_host.waiting import until
+from tests.kernel.one_host.waiting import FACTOR, PATIENCE_S, until
 
 from fairlead.api.client import ApiError, Client
 from fairlead.lab.lab import Lab
@@ -21,7 +21,9 @@ from fairlead.model.errors import NetError
 #: The network that tests talk over.
 SEA = "sea"
 #: Seconds one program may take.
-PROGRAM_S = 60.0
+PROGRAM_S = 60.0 * FACTOR
+#: How often dig asks a server that is silent, and seconds between two questions.
+DIG_TRIES, DIG_S = 10, 3
 #: Keeps a container alive and answers: TCP on 7000 says the container's host name to whoever connects.
 _ANSWER = """
 import os, socket
@@ -31,11 +33,11 @@ while True:
     client.sendall(os.uname().nodename.encode())
     client.close()
 """
-#: Asks ``host`` (a name or an address) who it is: what the container there says, or nothing.
+#: Asks ``host`` (a name or an address) who it is: what the container there says within so many seconds, or nothing.
 _WHO = """
 import socket, sys
 try:
-    with socket.create_connection((sys.argv[1], 7000), timeout=1.0) as link:
+    with socket.create_connection((sys.argv[1], 7000), timeout=float(sys.argv[2])) as link:
         print(link.recv(256).decode())
 except OSError:
     pass
@@ -115,24 +117,35 @@ class Cluster:
         )
         return done.stdout.strip()
 
-    def who(self, host: str, name: str, target: str) -> str:
-        """Who answers a container at a name or address; empty for nobody."""
-        return self.run_inside(host, name, "/usr/bin/python3", "-c", _WHO, target)
+    def who(self, host: str, name: str, target: str, wait_s: float = 1.0) -> str:
+        """Who answers a container at a name or address; empty for nobody. ``wait_s`` is short for who asks again."""
+        return self.run_inside(host, name, "/usr/bin/python3", "-c", _WHO, target, str(wait_s))
 
     def resolve(self, host: str, name: str, target: str) -> list[str]:
-        """The addresses that a name has for a container."""
-        said = self.run_inside(host, name, "dig", "+short", "+tries=1", "+time=2", target)
-        return [line for line in said.splitlines() if not line.startswith(";")]  # dig complains on the same stream
+        """The addresses that a name has for a container; for ``-xADDRESS`` its names. None when the server says that there are
+        none: while it is silent it is asked again, as any resolver does, and silence in the end is a failure."""
+        words = ("dig", "+noall", "+comments", "+answer", f"+tries={DIG_TRIES}", f"+time={DIG_S}", target)
+        said = self.run_inside(host, name, *words).splitlines()
+        assert any("status: " in line for line in said), f"{name} on {host} asks for {target}: {said}"
+        return [line.split()[-1] for line in said if line and not line.startswith(";")]
 
-    def meets(self, host: str, name: str, target: str, patience_s: float = 15.0) -> None:
+    def meets(self, host: str, name: str, target: str, patience_s: float = PATIENCE_S) -> None:
         """Wait until a container reaches another by its name."""
-        until(lambda: self.who(host, name, target) == target, f"{name} on {host} reaches {target}", patience_s)
+        self.answers(host, name, target, target, patience_s)
+
+    def answers(self, host: str, name: str, target: str, who: str, patience_s: float = PATIENCE_S) -> None:
+        """Wait until a container finds ``who`` at a name or address."""
+        until(lambda: self.who(host, name, target) == who, f"{name} on {host} finds {who} at {target}", patience_s)
 
     def plug(self, host: str, *, into: bool) -> None:
         """Pull a host's cable out of the switch, or put it back."""
         place = self.lab._layout.switch
         command = ["nsenter", f"--net={place.file('net')}", "ip", "link", "set", host, "up" if into else "down"]
         subprocess.run(command, check=True, timeout=PROGRAM_S)
+
+    def miss_sooner(self) -> None:
+        """Have who is away missed after 6 seconds instead of 15: three signs of life."""
+        self.cli("h1", "swarm", "update", "--dispatcher-heartbeat", "2s")
 
     def kill_daemon(self, host: str) -> None:
         """The daemon dies at once; containers run on."""
@@ -149,6 +162,12 @@ class Cluster:
         """State by host name, as the manager sees it."""
         found: Any = self.api(manager).get("/nodes")
         return {node["Description"]["Hostname"]: node["Status"]["State"] for node in found}
+
+    def metrics(self, host: str) -> dict[str, float]:
+        """A host's metrics, by name and labels as they are written."""
+        with self.api(host).open("GET", "/fairlead/metrics") as reply:
+            lines = reply.read().decode().splitlines()
+        return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
     def rows(self, host: str) -> set[tuple[str, str, str]]:
         """(network's link, MAC or address, where it leads) of all entries of all overlays of a host that we set."""

@@ -17,25 +17,29 @@ from tests.kernel.one_host.waiting import until
 from fairlead.api.client import ApiError, quote
 
 #: Seconds a service may take until it is as wanted, on a laden machine.
-SETTLED_S = 40.0
+SETTLED_S = 120.0
 _SECOND_NS = 1_000_000_000
 #: Runs as process 1, ends at once when asked to, and has a child that must not outlive it.
 WAIT = ("/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done")
-#: Answers TCP on 7000 with its host name. ``argv[1:]``: seconds until it listens; seconds that it goes on answering after
-#: it was told to end.
+#: Answers TCP on 7000 with its host name. ``argv[1:]``: a file without which it does not begin to listen, empty for none;
+#: seconds in which nobody may have come before it ends after it was told to.
 _SERVE = """
-import os, signal, socket, sys, threading, time
-slow, linger = (float(word) for word in (sys.argv[1:] + ["0", "0"])[:2])
-def end(*_):
-    threading.Timer(linger, os._exit, (0,)).start()
-signal.signal(signal.SIGTERM, end)
-time.sleep(slow)
+import os, select, signal, socket, sys, time
+gate, linger = sys.argv[1], float(sys.argv[2])
+ending, quiet = [], 0.0
+signal.signal(signal.SIGTERM, lambda *_: ending.append(True))
+while gate and not ending and not os.path.exists(gate):
+    time.sleep(0.05)
 listener = socket.create_server(("", 7000), backlog=128)
-while True:
+while not ending or quiet < linger:
+    if not select.select([listener], [], [], 0.05)[0]:
+        quiet += 0.05 if ending else 0.0
+        continue
+    quiet = 0.0
     client, _ = listener.accept()
     with client:
         try:
-            client.settimeout(2)
+            client.settimeout(5)
             client.sendall(os.uname().nodename.encode())
             client.shutdown(socket.SHUT_WR)
             while client.recv(4096):
@@ -45,18 +49,18 @@ while True:
 """
 
 
-def serve(slow_s: float = 0.0, linger_s: float = 0.0) -> tuple[str, ...]:
+def serve(gate: str = "", linger_s: float = 0.0) -> tuple[str, ...]:
     """A command that answers on port 7000."""
-    return ("/usr/bin/python3", "-c", _SERVE, str(slow_s), str(linger_s))
+    return ("/usr/bin/python3", "-c", _SERVE, gate, str(linger_s))
 
 
-#: Asks such a server for its health, often.
+#: Asks such a server for its health, often; a busy machine makes nobody ill.
 HEALTH = {
     "Test": ["CMD", "/bin/bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/7000"],
     "Interval": 300_000_000,
-    "Timeout": 2 * _SECOND_NS,
+    "Timeout": 30 * _SECOND_NS,
     "Retries": 3,
-    "StartPeriod": 20 * _SECOND_NS,
+    "StartPeriod": 120 * _SECOND_NS,
     "StartInterval": 300_000_000,
 }
 

@@ -10,6 +10,9 @@ import pytest
 from tests.kernel.cluster.bed import SEA, Cluster
 from tests.kernel.one_host.waiting import until
 
+#: How many others a node believes to be in a state.
+_PEERS = 'fairlead_gossip_peers{state="%s"}'
+
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
@@ -34,11 +37,6 @@ def status(cluster: Cluster, host: str) -> dict[str, Any]:
     return dict(json.loads(cluster.cli(host, "gossip", "status", "--format", "json")))
 
 
-def metrics(cluster: Cluster, host: str) -> list[str]:
-    with cluster.api(host).open("GET", "/fairlead/metrics") as reply:
-        return reply.read().decode().splitlines()
-
-
 def address_of(cluster: Cluster, host: str) -> str:
     return str(status(cluster, host)["Address"])
 
@@ -47,21 +45,26 @@ def test_all_hosts_hold_the_same_and_nothing_waits(cluster: Cluster) -> None:
     def agreed() -> bool:
         found = [status(cluster, host) for host in cluster.hosts]
         digests = {(one["Cluster"]["Digest"], one["Networks"][0]["Digest"]) for one in found}
-        return len(digests) == 1 and all(not one["LagSeconds"] and one["Joined"] for one in found)
+        alive = all(list(peers(cluster, host).values()) == ["alive", "alive"] for host in cluster.hosts)
+        return alive and len(digests) == 1 and all(not one["LagSeconds"] and one["Joined"] for one in found)
 
-    until(agreed, "one digest of the cluster and one of the network")
+    until(agreed, "all are alive, one digest of the cluster and one of the network")
     for host in cluster.hosts:
-        assert list(peers(cluster, host).values()) == ["alive", "alive"]
         shown = status(cluster, host)
         assert [network["Name"] for network in shown["Networks"]] == [SEA]
         assert shown["DataPath"]["MTU"] == 1500
         assert not shown["RecordsRefused"]
         assert not shown["Forgers"]
-        assert 'fairlead_gossip_peers{state="alive"} 2' in metrics(cluster, host)
+        until(lambda host=host: cluster.metrics(host).get(_PEERS % "alive") == 2, "the living are counted")  # type: ignore[misc]
 
 
 def test_a_table_shows_endpoints_and_names_of_all_hosts(cluster: Cluster) -> None:
-    rows = [json.loads(line) for line in cluster.cli("h2", "gossip", "table", SEA, "--format", "json").splitlines()]
+    def table() -> list[dict[str, Any]]:
+        lines = cluster.cli("h2", "gossip", "table", SEA, "--format", "json").splitlines()
+        return [json.loads(line) for line in lines]
+
+    until(lambda: len(table()) == 6, "endpoints and names of all three")
+    rows = table()
     assert sorted(row["Table"] for row in rows) == ["names"] * 3 + ["peers"] * 3
     assert {"on-h1", "on-h2", "on-h3"} <= {name for row in rows for name in _names(row["Value"])}
     assert len({row["NodeID"] for row in rows}) == 3
@@ -79,14 +82,14 @@ def test_moby_53141_a_daemon_that_is_away_takes_its_names_along_and_breaks_no_tr
     try:
         until(lambda: peers(cluster, "h2")[gossip_address] == "dead", "h2 knows that h3 is away")
         until(lambda: not cluster.resolve("h2", "on-h2", "on-h3"), "its names are gone")
-        assert cluster.who("h2", "on-h2", away) == "on-h3", "its container answers all the same"
-        assert 'fairlead_gossip_peers{state="dead"} 1' in metrics(cluster, "h2")
-        assert cluster.who("h2", "on-h2", "on-h1") == "on-h1", "nobody else is touched"
+        cluster.answers("h2", "on-h2", away, "on-h3")  # its container answers all the same
+        until(lambda: cluster.metrics("h2").get(_PEERS % "dead") == 1, "it is counted")
+        cluster.meets("h2", "on-h2", "on-h1")  # nobody else is touched
     finally:
         cluster.start_daemon("h3")
     until(lambda: peers(cluster, "h2")[gossip_address] == "alive", "h2 knows that h3 is back")
     cluster.meets("h2", "on-h2", "on-h3")
-    assert cluster.who("h2", "on-h2", away) == "on-h3"
+    cluster.answers("h2", "on-h2", away, "on-h3")
 
 
 def test_without_managers_workers_restart_and_run_more_containers_than_their_reserve(cluster: Cluster) -> None:
@@ -110,7 +113,7 @@ def test_a_host_in_no_cluster_says_so(cluster: Cluster) -> None:
     cluster.remove("h3", "on-h3")
     cluster.cli("h3", "swarm", "leave")
     assert "This node is not part of a swarm" in cluster.cli("h3", "gossip", "status", ok=False)
-    assert not [line for line in metrics(cluster, "h3") if "gossip" in line]
+    assert not [name for name in cluster.metrics("h3") if "gossip" in name]
     until(lambda: len(status(cluster, "h2")["PeersByState"]) <= 2, "h2 has heard its farewell")
-    assert "alive" in peers(cluster, "h2").values()
-    assert not cluster.resolve("h2", "on-h2", "on-h3")
+    until(lambda: "alive" in peers(cluster, "h2").values(), "h1 is there")
+    until(lambda: not cluster.resolve("h2", "on-h2", "on-h3"), "its names are gone")

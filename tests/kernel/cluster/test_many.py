@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.kernel.cluster.bed import Cluster
+from tests.kernel.one_host.waiting import until
 
 
 @pytest.fixture
@@ -35,4 +36,4 @@ def test_each_of_many_is_reached_from_other_hosts(cluster: Cluster, request: pyt
         assert cluster.resolve(places[asker], asker, name) == [addresses[name]]
     for host in hosts:
         others = sum(place != host for place in places.values())
-        assert len(cluster.rows(host)) == 2 * others
+        until(lambda host=host, others=others: len(cluster.rows(host)) == 2 * others, f"{host} knows all others")  # type: ignore[misc]

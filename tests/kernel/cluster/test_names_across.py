@@ -14,13 +14,18 @@ import pytest
 from tests.kernel.cluster.bed import SEA, Cluster
 from tests.kernel.one_host.waiting import until
 
-#: Prints what the name server says to a query, both in hexadecimal digits, and asks once: nothing for silence.
+#: Prints what the name server says to a query, both in hexadecimal digits; asks again while it is silent, as a resolver.
 _ASK = """
 import socket, sys
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
     client.settimeout(3.0)
-    client.sendto(bytes.fromhex(sys.argv[1]), ("127.0.0.11", 53))
-    print(client.recv(65535).hex())
+    for _ in range(10):
+        client.sendto(bytes.fromhex(sys.argv[1]), ("127.0.0.11", 53))
+        try:
+            print(client.recv(65535).hex())
+            break
+        except TimeoutError:
+            continue
 """
 _WAIT = ["/usr/bin/python3", "-c", "import time; time.sleep(3600)"]
 

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
 
 import pytest
 from tests.kernel.cluster.bed import SEA
 from tests.kernel.cluster.services import HEALTH, Fleet, serve, spec
 from tests.kernel.one_host.waiting import until
 
-#: Seconds from the start of a program until it listens, and those that a program goes on after its stop signal.
-_SLOW_S, _LINGER_S = 3.0, 3.0
-#: Says that it was told to end, and goes on for as many seconds as told.
+#: The file in a container without which its program does not listen.
+_GATE = "/tmp/go"
+#: Says that it was told to end, and goes on.
 _MARK = """
-import signal, sys, time
-def end(*_):
-    print("END", flush=True)
-    time.sleep(float(sys.argv[1]))
-    sys.exit()
-signal.signal(signal.SIGTERM, end)
+import signal
+signal.signal(signal.SIGTERM, lambda *_: print("END", flush=True))
 while True:
-    time.sleep(60)
+    signal.pause()
 """
+#: Nanoseconds until it is killed: longer than anything is waited for here.
+_GRACE_NS = 600 * 10**9
+#: Seconds that an answer may take that must come.
+_ANSWER_S = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +57,7 @@ def test_tasks_are_found_by_all_their_names_and_back(fleet: Fleet) -> None:
     lead_to(fleet, "tasks.web", every)
     lead_to(fleet, "tasks.front", every)
     for name in ("web", "front", f"web.{SEA}"):
-        answers = everywhere(fleet, name)
-        assert all(answers), (name, answers)
+        until(lambda name=name: all(everywhere(fleet, name)), f"{name} leads somewhere")  # type: ignore[misc]
         for host in fleet.hosts:
             until(lambda name=name, host=host: fleet.who(host, f"on-{host}", name), f"{name} answers")  # type: ignore[misc]
     for task in tasks:
@@ -71,14 +72,18 @@ def test_tasks_are_found_by_all_their_names_and_back(fleet: Fleet) -> None:
 
 
 def test_a_name_leads_to_a_task_only_once_it_is_healthy(fleet: Fleet) -> None:
-    fleet.create(spec("slow", serve(slow_s=_SLOW_S), 2, container={"Healthcheck": HEALTH}))
+    fleet.create(spec("slow", serve(gate=_GATE), 2, container={"Healthcheck": HEALTH}))
     try:
         until(lambda: len([one for one in fleet.held() if one.service == "slow"]) == 2, "both processes run")
+        until(
+            lambda: [task["Status"]["State"] for task in fleet.wanted("slow")] == ["starting"] * 2, "they are starting"
+        )
         assert everywhere(fleet, "tasks.slow") == [set()] * 3
-        assert {task["Status"]["State"] for task in fleet.wanted("slow")} == {"starting"}
+        for one in fleet.held():
+            fleet.cli(one.host, "exec", one.container, "touch", _GATE)
         # whoever is told of a name reaches what it leads to
         answered = until(lambda: fleet.resolve("h3", "on-h3", "tasks.slow"), "the first one is healthy")
-        said = {address: fleet.who("h3", "on-h3", address) for address in answered}
+        said = {address: fleet.who("h3", "on-h3", address, _ANSWER_S) for address in answered}
         assert all(said.values()), (said, [fleet.addresses([task]) for task in fleet.wanted("slow")])
         lead_to(fleet, "tasks.slow", fleet.addresses(fleet.settled("slow", 2)))
     finally:
@@ -104,22 +109,25 @@ def test_a_task_that_becomes_unhealthy_leaves_the_answers_and_is_replaced(fleet:
 
 
 def test_a_task_leaves_the_answers_before_it_is_told_to_end(fleet: Fleet) -> None:
-    program = ("/usr/bin/python3", "-c", _MARK, str(_LINGER_S))
-    fleet.create(spec("brief", program, 3))
+    fleet.create(spec("brief", ("/usr/bin/python3", "-c", _MARK), 3, container={"StopGracePeriod": _GRACE_NS}))
+    tasks: list[dict[str, Any]] = []
     try:
         tasks = fleet.settled("brief", 3)
         every = fleet.addresses(tasks)
         lead_to(fleet, "tasks.brief", every)
         fleet.scale("brief", 1)
-        gone = until(
-            lambda: every - fleet.addresses(fleet.wanted("brief")), "two are to end"
-        )  # their programs go on for a while after the signal
+        until(lambda: len(fleet.wanted("brief")) == 1, "two are to end")
+        gone = every - fleet.addresses(fleet.wanted("brief"))
         ending = [task for task in tasks if fleet.addresses([task]) & gone]
         until(lambda: all("END" in fleet.logs_of(task) for task in ending), "they are told to end")
         # told to end, and still there: nobody is led to them any more
         assert {one.task for one in fleet.held()} >= {task["ID"] for task in ending}
         assert everywhere(fleet, "tasks.brief") == [every - gone] * 3
     finally:
+        fleet.scale("brief", 0)
+        for task in tasks:
+            with suppress(ProcessLookupError):
+                fleet.kill_task(task)
         fleet.remove_service("brief")
 
 

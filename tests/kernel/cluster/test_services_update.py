@@ -15,13 +15,13 @@ from tests.kernel.one_host.waiting import until
 #: Asks for a name again and again by ``curl`` and writes each answer on a line of its own; ``-`` for none.
 _LOOP = """
 while :; do
-    said=$(curl --silent --http0.9 --max-time 2 http://$0:7000/) || said=-
+    said=$(curl --silent --http0.9 --max-time 20 http://$0:7000/) || said=-
     echo "$said"
     sleep 0.05
 done
 """
 _BROKEN = ("/no/such/program",)
-#: Answers for half a second more after it was told to end.
+#: Answers after it was told to end until nobody has come for half a second.
 _SERVE = serve(linger_s=0.5)
 _WHY = "/no/such/program"
 

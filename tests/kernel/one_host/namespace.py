@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 #: Seconds that an answer may take before we say that nobody is there: on one machine it takes under a millisecond.
-SILENCE_S = 0.4 * FACTOR
+SILENCE_S = 0.25 * FACTOR
 #: Seconds that an answer may take that must come: only one that never comes takes as long, and a busy machine is no fault.
 ANSWER_S = 30.0
 #: Seconds for a program that is asked something.

@@ -111,7 +111,7 @@ def _be(flags: list[str], environment: dict[str, str], log: str) -> None:
         os.close(opened)
     os.dup2(1, 2)
     sys.argv = ["fairlead", "daemon", *flags]
-    sys.exit(main())
+    main()
 
 
 if __name__ == "__main__":
