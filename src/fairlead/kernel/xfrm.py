@@ -275,9 +275,9 @@ def _states(netlink: Netlink) -> Iterator[XfrmState]:
         fields = _STATE.unpack_from(data, _HEAD + _SELECTOR.size)
         target, spi, protocol, source = fields[:4]
         reqid, family = fields[-5], fields[-4]
-        if reqid != REQID or protocol != _ESP:
-            continue
         cipher = m.raw_attributes(data, _STATE_BODY).get(_AEAD, b"")
+        if reqid != REQID or protocol != _ESP or not cipher:  # without a cipher it stands for one that is asked for
+            continue
         yield XfrmState(
             _address(source, family), _address(target, family), int.from_bytes(spi, "big"),
             cipher[_ALGORITHM.size :].hex(),
