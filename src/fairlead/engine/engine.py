@@ -240,8 +240,7 @@ class Engine:
             case Failed():
                 return self._undo(message, now, at)
             case HostChanged():
-                self.core.host = message
-                return Outcome(0)
+                return Outcome(0, messages=entries.moved(self.core, message))
             case _:
                 return self._decide(message, now, at)
 

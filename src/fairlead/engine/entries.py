@@ -18,7 +18,7 @@ from fairlead.model.addresses import bare
 from fairlead.model.cluster import ENTRY, Lease
 from fairlead.model.endpoint import Endpoint, EndpointSettings
 from fairlead.model.errors import NetError, PortInUse
-from fairlead.model.events import EntryDue, Notice
+from fairlead.model.events import EntryDue, HostChanged, Notice
 from fairlead.model.ids import new_id
 from fairlead.model.network import Network
 from fairlead.model.sandbox import Sandbox, SandboxSettings
@@ -35,6 +35,15 @@ def due(turn: Turn, network: Network, after_s: float = 0.0) -> None:
     """Have the entry looked at: in a turn of its own, which may fail for itself."""
     if network.ingress:
         turn.say(Wake(f"entry {network.id}", after_s, EntryDue(network.id)))
+
+
+def moved(core: Core, host: HostChanged) -> tuple[Wake, ...]:
+    """The host is another: some of its addresses may be those of ports, or none any more."""
+    before, core.host = core.host, host
+    if (before.addresses, before.prefixes) == (host.addresses, host.prefixes):
+        return ()
+    networks = (network.id for network in core.state.networks.values() if network.ingress)
+    return tuple(Wake(f"entry {network_id}", 0.0, EntryDue(network_id)) for network_id in networks)
 
 
 def align(turn: Turn, event: EntryDue) -> None:

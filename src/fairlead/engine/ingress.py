@@ -46,7 +46,7 @@ def entry_plan(core: Core, endpoint: Endpoint, board: Board, service_id: str) ->
     if how == "client":
         tasks = board.buckets(service_id, BUCKETS)
     for port in told.published:
-        if (port.protocol, port.published) in core.busy:
+        if (port.protocol, port.published) in core.busy or not _has(core, port.host_ip):
             continue
         for digit in "46":
             targets = [task.ipv4 if digit == "4" else task.ipv6 for task in tasks]
@@ -131,6 +131,11 @@ def _asked(core: Core, port: PublishedPort) -> Plan:
         for address in ([port.host_ip] if port.host_ip else ["0.0.0.0", "::"])
     ]
     return Plan(policy.elements(bindings))
+
+
+def _has(core: Core, address: str) -> bool:
+    """Whether this host has an address; the empty one stands for all that it has."""
+    return not address or any(bare(cidr) == address for cidr in core.host.addresses)
 
 
 def _is_ingress(core: Core, network_id: str) -> bool:

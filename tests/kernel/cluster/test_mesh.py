@@ -6,13 +6,16 @@ import json
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.kernel.cluster.bed import PROGRAM_S
 from tests.kernel.cluster.services import HEALTH, Fleet, serve, spec, update
+from tests.kernel.cluster.test_services_docker import Shell
 from tests.kernel.one_host.programs import ECHO
 from tests.kernel.one_host.waiting import until
+from tests.unit.api.test_docker_client import CLIENTS
 
 from fairlead.api.client import ApiError
 
@@ -39,6 +42,8 @@ for host in hosts:
 _GREET = ("/bin/sh", "-c", 'exec /usr/bin/python3 -ISc "$0" "$(hostname)" tcp:7000 udp:7000', ECHO)
 #: Nanoseconds; the program does not listen to requests to end.
 _HURRY = {"StopGracePeriod": 500_000_000}
+#: The same for command lines, and all tasks exchanged at once.
+_QUICK = ("--stop-grace-period", "500ms", "--update-parallelism", "0", "--update-monitor", "100ms")
 #: Where tasks may run: the manager has none.
 _TWO = {"Constraints": ["node.role == worker"]}
 PORT = 8080
@@ -252,6 +257,59 @@ def test_a_program_of_a_host_keeps_its_port(mesh: Mesh) -> None:
         assert said.split()[2] == "mine"
         program.wait(PROGRAM_S)
     mesh.remove_service("late")
+
+
+def test_a_port_may_be_of_one_address_only(mesh: Mesh) -> None:
+    here, there = mesh.hosts["h1"].address_v4, mesh.hosts["h3"].address_v4
+    options = (
+        *_QUICK,
+        "--publish",
+        f"published=8084,target=7000,host_ip={here}",
+        "--constraint",
+        "node.role == worker",
+    )
+    mesh.cli("h1", "service", "create", "--detach", "--name", "bound", *options, "host", *_GREET)
+    mesh.settled("bound", 1)
+
+    def answers() -> bool:
+        return "nobody" not in mesh.stranger(*asking(here, port=8084, count=1, patience_s=1.0))[0]
+
+    until(answers, "the one address answers", 60)
+    assert "refused" in mesh.stranger(*asking(there, port=8084, count=1))[0]
+    mesh.remove_service("bound")
+
+
+@pytest.mark.skipif(not CLIENTS, reason="no docker client is installed: apt install docker.io")
+def test_docker_s_client_publishes_scales_and_shows(mesh: Mesh) -> None:
+    shell = Shell(CLIENTS[-1], mesh.hosts["h1"].url, Path(mesh.hosts["h1"].root))
+    shell(
+        "service",
+        "create",
+        "--detach",
+        *_QUICK,
+        "--name",
+        "shop",
+        "-p",
+        "8090:7000",
+        "--replicas",
+        "1",
+        "host",
+        *_GREET,
+    )
+    mesh.settled("shop", 1)
+    until(lambda: _answered(mesh, 1, 8090), "every host answers", 60)
+    shell("service", "scale", "--detach", "shop=3")
+    mesh.settled("shop", 3)
+    until(lambda: _answered(mesh, 3, 8090), "every host answers with each task", 60)
+    ingress = shell("network", "inspect", "--format", "{{.Id}}", "ingress").strip()
+    assert ingress in shell("service", "inspect", "--format", "{{.Endpoint.VirtualIPs}}", "shop")
+    assert "*:8090->7000/tcp" in shell("service", "ls")
+    assert "ingress" in shell("service", "inspect", "--pretty", "shop")
+    shell("service", "update", "--detach", "--publish-rm", "8090:7000", "--publish-add", "8091:7000", "shop")
+    mesh.settled("shop", 3, state="completed")
+    until(lambda: _answered(mesh, 3, 8091), "every host answers at the other port", 60)
+    assert "refused" in mesh.stranger(*asking(mesh.hosts["h1"].address_v4, port=8090, count=1))[0]
+    shell("service", "rm", "shop")
 
 
 def test_rolling_update_and_drain_lose_no_request(mesh: Mesh) -> None:

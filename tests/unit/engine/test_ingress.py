@@ -111,6 +111,10 @@ def test_published_ports_lead_to_ready_tasks_wherever_they_are(node: Node) -> No
 def test_one_address_of_the_host_or_one_task_for_a_client_or_each_in_turn(node: Node) -> None:
     node.lease(7, ENTRY)
     node.elsewhere(30, replace(WEB, published=(PublishedPort("udp", 53, 53, "192.0.2.1"),)))
+    assert node.led() == {}, "another node has it"
+    (wake,) = node.tell(HostChanged(("192.0.2.0/24",), ("192.0.2.1/24",))).messages
+    assert isinstance(wake, Wake)
+    node.tell(wake.event)
     assert node.led() == {"mesh4_at 192.0.2.1 . udp . 53": ("10.0.1.30 . 53",)}
     sticky = replace(WEB, algorithm=CLIENT_IP, snat=True)
     node.elsewhere(30, sticky)
