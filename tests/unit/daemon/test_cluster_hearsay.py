@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import msgspec
@@ -14,8 +15,8 @@ from fairlead.gossip.contract import MemberChanged, MemberDown, MemberLeft, Memb
 from fairlead.gossip.identity import Address, NodeId
 from fairlead.gossip.log import Record
 from fairlead.gossip.veil import Veil
-from fairlead.model.cluster import Key, Peer, PeerNames, Ring
-from fairlead.model.events import NamesSeen, PeersSeen
+from fairlead.model.cluster import Key, Peer, PeerNames, Ring, Station
+from fairlead.model.events import NamesSeen, PeersSeen, StationsSeen
 
 OWN, A, B = NodeId(b"o" * 16), NodeId(b"a" * 16), NodeId(b"b" * 16)
 WEB = "ab" * 32
@@ -315,3 +316,45 @@ def test_a_card_that_says_nothing_sensible_says_nothing(data: bytes) -> None:
 
 def test_a_card_says_what_was_written() -> None:
     assert read_metadata(Metadata("n1", "2001:db8::1", 1430).encode()) == Metadata("n1", "2001:db8::1", 1430)
+
+
+def alive(nonce: str, path: str = "192.0.2.1", *, name: str = "na") -> MemberChanged:
+    return MemberChanged(A, Address("192.0.2.1", 7946), Metadata(name, path, 1500, nonce).encode())
+
+
+def test_where_packets_can_be_encrypted_to_is_told_before_who_is_there(hearsay: Hearsay) -> None:
+    hearsay.hear(said(PEER))
+    hearsay.hear(alive("aa"))
+    station = Station("na", "192.0.2.1", "aa")
+    assert told(hearsay) == [StationsSeen((("192.0.2.1", station),)), PeersSeen(WEB, ((EP, PEER),))]
+
+
+def test_sec_05_another_life_another_end_and_no_end_are_told(hearsay: Hearsay) -> None:
+    hearsay.hear(alive("aa"))
+    told(hearsay)
+    hearsay.hear(alive("bb"))
+    assert told(hearsay) == [StationsSeen((("192.0.2.1", Station("na", "192.0.2.1", "bb")),))]
+    hearsay.hear(alive("bb", "192.0.2.7"))
+    (moved,) = told(hearsay)
+    assert moved == StationsSeen((("192.0.2.1", None), ("192.0.2.7", Station("na", "192.0.2.7", "bb"))))
+    hearsay.hear(down())
+    assert told(hearsay) == []
+    hearsay.hear(alive(""))
+    assert told(hearsay) == [StationsSeen((("192.0.2.7", None),))]
+
+
+@pytest.mark.parametrize("way", ["left", "removed"])
+def test_who_is_out_is_no_end_of_tunnels_any_more(hearsay: Hearsay, way: str) -> None:
+    hearsay.hear(alive("aa"))
+    told(hearsay)
+    if way == "left":
+        hearsay.hear(MemberLeft(A, Address("192.0.2.1", 7946)))
+    else:
+        hearsay.remove_nodes(["na"])
+    assert told(hearsay) == [StationsSeen((("192.0.2.1", None),))]
+    assert not hearsay.stations
+
+
+@pytest.mark.parametrize("nonce", ["no hex", "x" * 65, 7, "a\n", "ä"])
+def test_a_nonce_that_makes_no_sense_is_none(nonce: object) -> None:
+    assert read_metadata(json.dumps({"node": "na", "data_path": "192.0.2.1", "nonce": nonce}).encode()).nonce == ""
