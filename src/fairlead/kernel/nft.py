@@ -52,6 +52,7 @@ def _load() -> ctypes.CDLL:
         ("nft_ctx_get_output_buffer", text, (pointer,)),
         ("nft_ctx_get_error_buffer", text, (pointer,)),
         ("nft_ctx_output_set_flags", None, (pointer, ctypes.c_uint)),
+        ("nft_ctx_set_dry_run", None, (pointer, ctypes.c_bool)),
         ("nft_run_cmd_from_buffer", number, (pointer, text)),
     ):
         function = getattr(library, name)
@@ -96,6 +97,13 @@ class Nft:
         left = fcntl(self._descriptor, F_DUPFD_CLOEXEC, 0) if known else -1
         self.close()
         return left
+
+    def forget(self) -> None:
+        """Let go of what the library remembers of the kernel's tables: 640 KiB for each table, however small, and out of
+        date after the next change. A rehearsal is what it forgets after."""
+        self._nft.nft_ctx_set_dry_run(self._context, True)
+        self._run("", 0)
+        self._nft.nft_ctx_set_dry_run(self._context, False)
 
     @classmethod
     def has_spares(cls) -> bool:
