@@ -152,18 +152,18 @@ def compare(path: Callable[[str], str], spaces: Iterable[str], desired: Iterable
         with suppress(OSError, Refused), netns.inside(path(ns)), Netlink(_GENERIC) as netlink:
             family = _family(netlink, load=False)
             for key in _services(netlink, family) if family else ():
-                item = wanted.get(ns, {}).pop(key, None)
+                service = wanted.get(ns, {}).pop(key, None)
                 present = {address: weight for address, weight, _ in _destinations(netlink, family, key)}
-                if item is None:
+                if service is None:
                     words += [f"removed virtual service {key[1]:#x} in {ns}"] if any(present.values()) else []
                     _fade(netlink, family, key, present)
                     fading.add(ns, key, None)
-                elif present != dict(_packed(item)):
-                    _set(netlink, family, item, present, fading)
-                    words.append(f"mended virtual service {item.address} in {ns}")
-            for item in wanted.get(ns, {}).values() if family else ():
-                _set(netlink, family, item, {}, fading)
-                words.append(f"made virtual service {item.address} in {ns}")
+                elif present != dict(_packed(service)):
+                    _set(netlink, family, service, present, fading)
+                    words.append(f"mended virtual service {service.address} in {ns}")
+            for service in wanted.get(ns, {}).values() if family else ():
+                _set(netlink, family, service, {}, fading)
+                words.append(f"made virtual service {service.address} in {ns}")
     return words
 
 

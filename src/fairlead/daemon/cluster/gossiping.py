@@ -453,8 +453,13 @@ class Gossiping:
 
     def _answer(self, asked: Collection[FollowAsked]) -> None:
         """Tell those who asked that what they said stands in Linux; those who get no answer ask again."""
+
+        def answer(core: Core, _now: float) -> None:
+            for one in asked:
+                core.following.answer(one)
+
         if asked and self._now is not None:
-            self._now.box.post(lambda core, _: [core.following.answer(one) for one in asked])
+            self._now.box.post(answer)
 
     async def _tell(self, event: Event) -> bool:
         """Whether the engine could follow."""
