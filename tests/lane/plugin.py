@@ -112,8 +112,17 @@ class Lane:
         if reason:
             (self._folder / "refused").write_text(reason)
         else:
-            pytest_there = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist")
-            limits = (f"--timeout={TEST_S_MAX}", "@/run/lane/wanted")
+            # plugins that the guest does not use are not loaded there: each import is slow
+            pytest_there = (
+                "env",
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD=1",
+                sys.executable,
+                "-m",
+                "pytest",
+                "-p",
+                "pytest_timeout",
+            )
+            limits = ("-p", "no:cacheprovider", f"--timeout={TEST_S_MAX}", "@/run/lane/wanted")
             self._machine = machine.Machine(self._folder, [*pytest_there, *limits])
 
     @pytest.hookimpl(tryfirst=True)

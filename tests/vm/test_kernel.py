@@ -62,7 +62,7 @@ def test_ip_vs(ns: Namespace) -> None:
 def test_nftables_with_maps_and_chance(ns: Namespace) -> None:
     ns.run(
         *("nft", "add table ip t; add map ip t slots { type ipv4_addr . mark : ipv4_addr; };"),
-        "add chain ip t c { type nat hook output priority dstnat; };"
+        "add chain ip t c { type nat hook output priority -100; };"
         "add rule ip t c meta mark set numgen random mod 64 dnat to ip daddr . meta mark map @slots",
     )
     assert "numgen random mod 64" in ns.run("nft", "list", "table", "ip", "t").stdout

@@ -14,19 +14,20 @@ from pathlib import Path
 
 from fairlead.lab import identity
 from fairlead.lab.layout import Host
+from fairlead.lab.patience import PATIENCE
 from fairlead.lab.underlay import enter
 from fairlead.model import codes
 from fairlead.model.errors import Unavailable
 
-#: Seconds until a daemon must answer: the goal is 0.6 s, and a laden or an emulated machine may be fifty times slower;
+#: Seconds until a daemon must answer: the goal is 0.6 s, and a laden machine may be fifty times slower;
 #: above that something is wrong.
-READY_S_MAX = 60.0
+READY_S_MAX = 60.0 * PATIENCE
 #: Seconds between two knocks at the door of a daemon that is starting; its end is noticed at once.
 KNOCK_S = 0.02
 #: Seconds a daemon has to end by itself: it stops no container, so it has nothing to wait for.
-STOP_S_MAX = 10.0
+STOP_S_MAX = 10.0 * PATIENCE
 #: Seconds for one request while a lab is taken down; stopping a container by force takes a fraction of one.
-REQUEST_S_MAX = 20.0
+REQUEST_S_MAX = 20.0 * PATIENCE
 #: Lines of a log worth showing when a start failed.
 TAIL_LINES = 15
 
@@ -64,7 +65,7 @@ def ask(
 
 def is_ready(host: Host) -> bool:
     """Whether the daemon answers."""
-    answer = ask(host, "GET", "/_ping", timeout_s=2.0)
+    answer = ask(host, "GET", "/_ping", timeout_s=2.0 * PATIENCE)
     return answer is not None and answer[0] == http.client.OK
 
 

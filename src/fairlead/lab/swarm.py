@@ -10,14 +10,14 @@ from typing import Any
 
 from fairlead.lab import daemons
 from fairlead.lab.layout import Host
+from fairlead.lab.patience import PATIENCE
 from fairlead.model import codes
 from fairlead.model.errors import Unavailable
 
 #: Seconds for one step: the daemon itself gives up after 20 (swarm's limit for a request), and says why.
-STEP_S_MAX = 30.0
-#: Seconds until all nodes are ready: joining three takes about one; a laden or an emulated machine may be fifty times
-#: slower.
-READY_S_MAX = 60.0
+STEP_S_MAX = 30.0 * PATIENCE
+#: Seconds until all nodes are ready: joining three takes about one; a laden machine may be fifty times slower.
+READY_S_MAX = 60.0 * PATIENCE
 #: Seconds between two looks at the nodes.
 LOOK_S = 0.05
 

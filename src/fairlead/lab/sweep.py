@@ -14,9 +14,10 @@ from pathlib import Path
 
 from fairlead.lab import identity
 from fairlead.lab.layout import KINDS, Host, Place
+from fairlead.lab.patience import PATIENCE
 
 #: Seconds for killed processes to be gone; a process in the middle of a disk write may take one or two.
-DEATH_S_MAX = 10.0
+DEATH_S_MAX = 10.0 * PATIENCE
 #: Parent of our containers' control groups in every hierarchy (see ``runtime.bundle``).
 CGROUP_PARENT = "fairlead"
 CGROUP_ROOT = "/sys/fs/cgroup"

@@ -22,11 +22,12 @@ from fairlead.lab.layout import (
     Layout,
     Place,
 )
+from fairlead.lab.patience import PATIENCE
 from fairlead.model import codes
 from fairlead.model.errors import Internal
 
 #: Seconds one of these programs may take; each takes a few milliseconds.
-STEP_S_MAX = 20.0
+STEP_S_MAX = 20.0 * PATIENCE
 #: Source of our private mounts, by which a new mount namespace finds the copies that it must not keep.
 SOURCE = "fairlead-lab"
 
