@@ -40,7 +40,7 @@ def open_shops(story: Story, directory: Path) -> None:
         story.until(lambda host=host: _open(story, host), f"not both shops are open on {host}")  # type: ignore[misc]
     for asker, asked in zip(HOSTS, (*HOSTS[1:], HOSTS[0]), strict=True):
         for shop in SHOPS:
-            said = story.on(asker, "curl", "-sS", "--max-time", "5", "-H", f"Host: {shop}.test", f"http://{asked}/")
+            said = story.on(asker, "curl", "-4sS", "--max-time", "5", "-H", f"Host: {shop}.test", f"http://{asked}/")
             story.check(said.startswith(f"{shop} from "), f"{asked} did not lead {asker} to {shop}")
             story.check(f"for 198.18.0.1{asker[1:]}" in said, f"{shop} does not know that {asker} asks")
     story.on("h2", "fairlead", "http-mesh", "status")
