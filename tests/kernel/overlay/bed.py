@@ -113,6 +113,16 @@ class Member:
             raise Refusal(kind, reply, hint)
         return reply
 
+    def die_at(self, point: str, what: str, subject: object) -> None:
+        """Ask something, and have the process end itself by SIGKILL when it comes by a fault point on the way."""
+        assert self._process is not None and self._door is not None
+        self.ask("fault", point)
+        with contextlib.suppress(EOFError, OSError):
+            self.ask(what, subject)
+        assert self._process.wait(PROGRAM_S) == -signal.SIGKILL, (self.folder / "log").read_text()
+        self._door.close()
+        self._process = self._door = None
+
     @property
     def runs(self) -> bool:
         """Whether its process was not stopped."""

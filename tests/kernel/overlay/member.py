@@ -6,6 +6,8 @@ Arguments: folder, data path address. What managers and gossip would say comes a
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 import threading
 from multiprocessing.connection import Connection, Listener
@@ -20,6 +22,14 @@ from fairlead.model.errors import NetError
 from fairlead.model.events import DataPath
 from fairlead.model.settings import Paths
 from fairlead.runtime.foreign import ForeignEngines
+
+#: Fault points at which this process ends.
+armed: set[str] = set()
+
+
+def reach(point: str) -> None:
+    if point in armed:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Told:
@@ -47,6 +57,9 @@ async def answer(node: Assembly, told: Told, what: str, subject: Any) -> object:
         return list(node.engine.state.endpoints.values())
     if what == "plans":
         return node.engine.plans()
+    if what == "fault":
+        armed.add(subject)
+        return None
     if what == "ipsec":
         return await (node.kernel.ipsec.stands() if subject == "stands" else node.kernel.ipsec.mend())
     if what == "standing":
@@ -76,7 +89,7 @@ async def main(folder: Path, address: str) -> None:
     resolv_conf = folder / "resolv.conf"
     resolv_conf.write_text("nameserver 192.0.2.53\n")
     told = Told()
-    async with assemble(NodeOptions(paths, resolv_conf=str(resolv_conf))) as node:
+    async with assemble(NodeOptions(paths, resolv_conf=str(resolv_conf)), reach=reach) as node:
         node.carrier.gossip = told
         door = folder / "door"
         door.unlink(missing_ok=True)

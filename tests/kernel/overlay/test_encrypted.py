@@ -17,13 +17,20 @@ from tests.kernel.one_host.waiting import until
 from tests.kernel.overlay.bed import Bed, Box, Member
 from tests.kernel.overlay.underlay import PORT, capturing, frame, inject, inject_in_pieces
 
+from fairlead.kernel import executor
 from fairlead.model import options
 from fairlead.model.cluster import Ring, Station
+from fairlead.model.commands import ConnectNetwork, DisconnectNetwork
+from fairlead.model.endpoint import EndpointSettings
 from fairlead.model.events import StationsSeen, TunnelSecrets
 from fairlead.model.network import Network
+from fairlead.model.sandbox import SandboxSettings
 
 RED, BLUE, GREEN = 4200, 4300, 4400
 HEARD = 5000
+#: Before each of these changes the daemon dies, while an endpoint comes and while it goes: all that a network consists of.
+STAGES = ("withdraw", "discard", "firewall", "ipsec", "links", "addressing", "forget-ipsec", "drop-namespaces")
+assert set(STAGES) <= set(executor.STAGES)
 
 
 @pytest.fixture(scope="module")
@@ -211,3 +218,35 @@ def test_sec_03_a_daemon_that_dies_leaves_no_door_open(
     with capturing(two.ns) as seen:
         assert not bob.ns.pings("10.0.2.10", expect=False)
     assert seen.clear[RED] == 0 and not seen.missed
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_sec_03_a_daemon_that_dies_between_two_changes_leaves_no_door_open(
+    bed: Bed, members: tuple[Member, Member], stranger: Namespace, red: Network, boxes: tuple[Box, Box], stage: str
+) -> None:
+    """While the last endpoint goes, and while the first one comes."""
+    _, two = members
+    _, bob = boxes
+    comes = ConnectNetwork(red.id, bob.target, EndpointSettings(ipv4="10.0.2.11"), SandboxSettings("bob"))
+    goes = DisconnectNetwork(red.id, bob.target)
+
+    def is_in() -> bool:
+        return any(one.name == "bob" and one.network_id == red.id for one in two.ask("endpoints"))
+
+    if not is_in():
+        bed.lease(two, red, 11)
+        two.ask("submit", comes)
+    letter = forged(bed, two, red, RED, b"forged")
+    with capturing(two.ns) as seen, listening(bob) as ears:
+        for message in (goes, comes):
+            if is_in() and message is comes:
+                two.ask("submit", goes)
+            bed.lease(two, red, 11)
+            bed.tell_all(two, red.id)
+            two.die_at(f"apply.{stage}", "submit", message)
+            inject(stranger, two.vtep, letter)
+            bob.ns.pings("10.0.2.10", expect=False)
+            two.start()
+            two.ask("feed", TunnelSecrets(Station("n2", two.vtep, f"{2:032x}"), Ring(), ""))
+        assert _next(ears) == b""
+    assert seen.clear[RED] == 2 and seen.sent[RED] == 0 and not seen.missed

@@ -37,7 +37,7 @@ def test_over_ipv6_a_packet_is_70_bytes_smaller(bed: Bed) -> None:
     network = bed.network("six", "10.2.0.0/24", vni=5100)
     ann, _ = bed.connect(one, network, "ann", 10), bed.connect(two, network, "bob", 11)
     assert "mtu 1430" in ann.ns.ip("link", "show", "eth0")
-    assert ann.ns.run("ping", "-n", "-c1", "-W5", "-M", "do", "-s", str(1430 - 28), "10.2.0.11").returncode == 0
+    assert ann.ns.run("ping", "-n", "-c1", "-W30", "-M", "do", "-s", str(1430 - 28), "10.2.0.11").returncode == 0
     bed.disconnect(one, network, "ann")
     bed.disconnect(two, network, "bob")
 

@@ -21,19 +21,23 @@ _BUFFER_BYTES = 32 << 20
 #: Seconds after which a reader looks whether it is to end.
 _LOOK_S = 0.1
 _SO_RCVBUFFORCE = 33
+#: <linux/if_packet.h>.
+_PACKET_OUTGOING = 4
 
 
 class Capture:
-    """Packets of one link. ``clear`` counts datagrams by VXLAN number, ``encrypted`` ESP packets; the first of those are in
-    ``esp``, from the IP header on. ``missed`` are packets that came too fast to be looked at: then nothing is proven."""
+    """Packets of one link. ``clear`` counts datagrams by VXLAN number, ``sent`` those of them that go out there, ``encrypted``
+    ESP packets; the first of those are in ``esp``, from the IP header on. ``missed`` are packets that came too fast to be
+    looked at: then nothing is proven."""
 
     def __init__(self) -> None:
         self.clear: Counter[int] = Counter()
+        self.sent: Counter[int] = Counter()
         self.encrypted = 0
         self.esp: list[bytes] = []
         self.missed = 0
 
-    def take(self, frame: bytes) -> None:
+    def take(self, frame: bytes, *, outgoing: bool) -> None:
         """Look at one."""
         kind = int.from_bytes(frame[12:14], "big")
         packet = frame[14:]
@@ -48,7 +52,9 @@ class Capture:
             if len(self.esp) < KEPT_MAX:
                 self.esp.append(packet)
         elif protocol == _UDP and not is_later and int.from_bytes(body[2:4], "big") == PORT:
-            self.clear[int.from_bytes(body[12:15], "big")] += 1
+            number = int.from_bytes(body[12:15], "big")
+            self.clear[number] += 1
+            self.sent[number] += outgoing
 
 
 @contextlib.contextmanager
@@ -63,7 +69,8 @@ def capturing(ns: Namespace, link: str = "eth0") -> Iterator[Capture]:
         def read() -> None:
             while True:
                 try:
-                    seen.take(tap.recv(65536))
+                    frame, (_, _, kind, *_) = tap.recvfrom(65536)
+                    seen.take(frame, outgoing=kind == _PACKET_OUTGOING)
                 except TimeoutError:
                     if over.is_set():
                         return
