@@ -169,15 +169,15 @@ def sign(identity: Identity, drafts: Sequence[Said]) -> list[Said]:
     return signed
 
 
-def encode_block(block: Block) -> bytes:
-    """A block as it is sent."""
-    return codec.blob(block.body) + codec.blob(block.proof)
+def encode_block(block: Block, *, signed: bool = True) -> bytes:
+    """A block as it is sent; without its signature where that was sent already."""
+    return codec.blob(block.body) + codec.blob(block.proof if signed else block.proof[:-SIGNATURE_BYTES])
 
 
-def read_block(reader: Reader) -> Block:
-    """A block, not yet checked; raises ``Malformed``."""
+def read_block(reader: Reader, signature: bytes = b"") -> Block:
+    """A block, not yet checked; ``signature`` if it is sent without. Raises ``Malformed``."""
     body = reader.blob(VALUE_BYTES_MAX + 2048)
-    proof = reader.blob(_PROOF_BYTES_MAX)
+    proof = reader.blob(_PROOF_BYTES_MAX - len(signature)) + signature
     inner = Reader(body)
     owner, scope, epoch = _read_name(inner)
     first = inner.varint(2**48)
@@ -207,15 +207,15 @@ def genuine(said: Said, public_key: bytes, checked: Checked) -> bool:
     return checked.good(public_key, root, signature)
 
 
-def encode_head(head: Head) -> bytes:
-    """A head as it is sent."""
-    return codec.blob(head.body) + codec.blob(head.proof)
+def encode_head(head: Head, *, signed: bool = True) -> bytes:
+    """A head as it is sent; without its signature where that was sent already."""
+    return codec.blob(head.body) + codec.blob(head.proof if signed else head.proof[:-SIGNATURE_BYTES])
 
 
-def read_head(reader: Reader) -> Head:
-    """A head, not yet checked; raises ``Malformed``."""
+def read_head(reader: Reader, signature: bytes = b"") -> Head:
+    """A head, not yet checked; ``signature`` if it is sent without. Raises ``Malformed``."""
     body = reader.blob(64 + NAME_BYTES_MAX + 20 * SPANS_MAX)
-    proof = reader.blob(_PROOF_BYTES_MAX)
+    proof = reader.blob(_PROOF_BYTES_MAX - len(signature)) + signature
     inner = Reader(body)
     owner, scope, epoch = _read_name(inner)
     version, complete = inner.varint(2**48), inner.byte()

@@ -17,7 +17,8 @@ message are None, and the work is bounded by their length.
     follow      scope | epoch | seq                       followed   scope | epoch | seq
     join, sync, state, flood, try, done                   by stream
 
-    items       1 card | 2 opinion | 3 block | 4 head | 5 opinion that is a suspicion, each after its number
+    items       1 card | 2 opinion | 3 block | 4 head | 5 opinion that is a suspicion, each after its number; 6 block and 7
+                head after the place of their signature among those that the message has had: it is not said again
     opinion     id 16 | epoch | incarnation | level
     versions    scope, then owner 16 | epoch | seq | head for each; scope after scope
 """
@@ -39,7 +40,7 @@ from fairlead.gossip.blocks import (
     read_head,
 )
 from fairlead.gossip.codec import Malformed, Reader
-from fairlead.gossip.identity import NODE_ID_BYTES, NodeId
+from fairlead.gossip.identity import NODE_ID_BYTES, SIGNATURE_BYTES, NodeId
 from fairlead.gossip.keyring import EPOCH_MAX
 from fairlead.gossip.log import Version
 from fairlead.gossip.members import LEVEL_MAX, Opinion, encode_card, read_card
@@ -86,7 +87,7 @@ _DIGEST, _VECTOR, _TICKET, _BACK, _GOT, _WHO, _JOIN, _SYNC, _STATE, _FLOOD, _TRY
 _FOLLOW, _FOLLOWED = 25, 26
 #: Events of a log: what 48 bits number.
 _SEQ_MAX = 2**48
-_CARD, _OPINION, _BLOCK, _HEAD, _SUSPICION = range(1, 6)
+_CARD, _OPINION, _BLOCK, _HEAD, _SUSPICION, _BLOCK_AGAIN, _HEAD_AGAIN = range(1, 8)
 
 _BI = struct.Struct(">BI")
 _BIQ = struct.Struct(">BIQ")
@@ -210,7 +211,22 @@ def portions(versions: Versions, count: int) -> Iterator[dict[str, dict[NodeId, 
 
 
 def _items(items: Sequence[Item]) -> bytes:
-    return b"".join(map(encode_item, items))
+    """Items; a signature under several of them is said once."""
+    parts: list[bytes] = []
+    places: dict[bytes, int] = {}
+    for item in items:
+        place = None
+        if isinstance(item, Block | Head):
+            signature = item.proof[-SIGNATURE_BYTES:]
+            place = places.get(signature)
+            places.setdefault(signature, len(places))
+        if place is None:
+            parts.append(encode_item(item))
+        elif isinstance(item, Block):
+            parts.append(bytes((_BLOCK_AGAIN,)) + codec.varint(place) + encode_block(item, signed=False))
+        elif isinstance(item, Head):
+            parts.append(bytes((_HEAD_AGAIN,)) + codec.varint(place) + encode_head(item, signed=False))
+    return b"".join(parts)
 
 
 def _opinion(opinion: Opinion) -> bytes:
@@ -270,11 +286,22 @@ def _read_suspicion(reader: Reader) -> Opinion:
 
 def _read_items(reader: Reader) -> tuple[Item, ...]:
     items: list[Item] = []
+    known: set[bytes] = set()
+    signatures: list[bytes] = []
     while reader.left:
-        read = _ITEM_READERS.get(reader.byte())
-        if read is None:
+        kind = reader.byte()
+        read = _ITEM_READERS.get(kind)
+        if read is not None:
+            item = read(reader)
+            if isinstance(item, Block | Head) and (signature := item.proof[-SIGNATURE_BYTES:]) not in known:
+                known.add(signature)
+                signatures.append(signature)
+        elif kind in {_BLOCK_AGAIN, _HEAD_AGAIN} and signatures:
+            signature = signatures[reader.varint(len(signatures) - 1)]
+            item = (read_block if kind == _BLOCK_AGAIN else read_head)(reader, signature)
+        else:
             raise Malformed
-        items.append(read(reader))
+        items.append(item)
     return tuple(items)
 
 

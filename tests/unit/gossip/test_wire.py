@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.gossip.village import write_blocks, write_head
 
-from fairlead.gossip.blocks import PACKET_BYTES, Event
+from fairlead.gossip.blocks import PACKET_BYTES, Event, draft_blocks, draft_head, sign
 from fairlead.gossip.identity import Address, Identity, NodeId
 from fairlead.gossip.keyring import OVERHEAD_BYTES
 from fairlead.gossip.log import Version
@@ -44,7 +44,7 @@ from fairlead.gossip.messages import (
 from fairlead.gossip.spread import ITEMS_BYTES
 from fairlead.gossip.wire import decode, encode, encode_item, filled, portions
 
-ALICE = Identity(b"A" * 32)
+ALICE, BOB = Identity(b"A" * 32), Identity(b"B" * 32)
 CARD = write_card(ALICE, 3, 4, Address("10.0.0.1", 7946), b"word")
 BLOCK = write_blocks(ALICE, "net", 3, 1, [Event(1, "t", "k", b"v"), Event(2, "t", "k", None)])[0]
 HEAD = write_head(ALICE, "net", 3, 9, [(1, 2), (4, 9)], complete=True)
@@ -120,6 +120,22 @@ def test_an_idle_probe_has_the_bytes_that_the_budget_gives() -> None:
     headers, tag, counter = 17 + 28, 16, 3
     both = len(ping) + len(same) + 2 * (headers + tag + counter)
     assert 2 * both <= 300, "two probes a second, each asked and answered"
+
+
+def test_a_signature_under_several_items_is_said_once() -> None:
+    drafts = draft_blocks(ALICE.id, "net", 1, 1, [Event(n, "t", f"{n:064x}", b"v" * 115) for n in range(1, 100)])
+    said = sign(ALICE, [*drafts, draft_head(ALICE.id, "", 1, 0, (), complete=True)])
+    others = write_blocks(BOB, "net", 1, 1, [Event(1, "t", "k", b"v")])
+    items = (*said[:3], *others, *said[3:], Opinion(BOB.id, 1, 0, 2))
+    data = encode(Delta(items))
+    assert decode(data) == Delta(items)
+    roots = {item.proof[-64:] for item in (*said, *others)}
+    assert len(data) < sum(map(len, map(encode_item, items))) - (len(said) + 1 - len(roots)) * 62
+    for at in range(0, len(data), 7):  # whatever is changed, nothing is raised
+        decode(data[:at] + bytes((data[at] ^ 0x42,)) + data[at + 1 :])
+    again = data.replace(b"\x06\x00", b"\x06\x7f")
+    assert again != data
+    assert decode(again) is None, "a signature that was not said"
 
 
 def test_packets_are_filled_and_never_too_large() -> None:
