@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import pytest
+from tests.kernel.one_host.namespace import ANSWER_S
 from tests.kernel.one_host.programs import echo
 from tests.kernel.one_host.waiting import until
 from tests.kernel.overlay.bed import Bed, Box, Member
@@ -142,7 +145,7 @@ def test_the_name_leads_to_the_virtual_address_and_tasks_to_addresses(service: S
 
 def test_a_task_that_goes_gets_nothing_more_and_its_flows_move_at_once(service: Service) -> None:
     with service.clients["c1"].ns.socket(kind=socket.SOCK_DGRAM) as flow:
-        flow.settimeout(5)
+        flow.settimeout(ANSWER_S)
         flow.connect((VIP4, PORT))
 
         def who() -> str:
@@ -162,6 +165,19 @@ def test_a_task_that_goes_gets_nothing_more_and_its_flows_move_at_once(service: 
         finally:
             service.join(first, number, web())
     assert service.answers("c2", VIP6).keys() == TASKS.keys()
+
+
+def test_what_a_task_gets_is_counted_where_it_arrives_and_changes_begin_nothing_anew(service: Service) -> None:
+    def counted(name: str) -> int:
+        found = service.bed.members[int(name[-1]) - 1].boxes[name].ns.run("nft", "list", "table", "inet", TABLE).stdout
+        return sum(int(number) for number in re.findall(r"counter packets (\d+)", found))
+
+    before = {name: counted(name) for name in TASKS}
+    said = service.answers("c1", VIP4) + service.answers("c2", VIP6)
+    assert {name: counted(name) - before[name] for name in TASKS} == dict(said)
+    service.leave("t3")
+    service.join("t3", 13, web())
+    assert {name: counted(name) - before[name] for name in ("t1", "t2")} == {name: said[name] for name in ("t1", "t2")}
 
 
 def test_a_connection_that_stands_stays_when_others_come_and_go(service: Service) -> None:
@@ -223,9 +239,17 @@ def test_nothing_is_left_of_a_service_without_tasks(service: Service) -> None:
 
 
 def test_a_killed_node_comes_back_and_balances(service: Service) -> None:
-    """Tables are made anew from records; of the tasks elsewhere gossip tells again."""
-    member = service.bed.members[0]
-    member.stop(signal.SIGKILL)
-    member.start()
-    service.bed.tell_all(member, service.network.id)
-    assert service.answers("c1", VIP4).keys() == TASKS.keys()
+    """Tables are made anew from records; of the tasks elsewhere gossip tells again. Connections that stand go on."""
+    member, connect = service.bed.members[0], service.clients["c1"].ns.connected
+    with ExitStack() as stack:
+        standing = [stack.enter_context(connect(VIP4, PORT)) for _ in range(6)]
+        files = [stack.enter_context(one.makefile("r")) for one in standing]
+        assert all(lines.readline() for lines in files)
+        member.stop(signal.SIGKILL)
+        assert service.answers("c1", VIP4).keys() == TASKS.keys(), "nobody is needed for what stands"
+        member.start()
+        service.bed.tell_all(member, service.network.id)
+        assert service.answers("c1", VIP4).keys() == TASKS.keys()
+        for one, lines in zip(standing, files, strict=True):
+            one.send(b"still\n")
+            assert lines.readline() == "still\n"
