@@ -16,6 +16,7 @@ from fairlead.mesh.layout import (
     HOSTS,
     MAPS,
     OVER_TLS,
+    REDIRECT,
     SEPARATOR,
     Kind,
     Layout,
@@ -35,6 +36,8 @@ REQUEST_TIMEOUT_S, IDLE_TIMEOUT_S, CONNECT_TIMEOUT_S = 10, 75, 3
 SILENCE_TIMEOUT_S = 3600
 #: Seconds in which a client must say which name it wants over TLS.
 HELLO_TIMEOUT_S = 5
+#: Characters of a client's name for itself in the log.
+AGENT_CHARACTERS_MAX = 128
 #: Headers by which a proxy says who asked, in all their spellings. Whoever sends them to us is no proxy of ours.
 FORGED = (
     "^(forwarded|x-forwarded(-.*)?|x-real-ip|x-client-ip|x-cluster-client-ip|true-client-ip|cf-connecting-ip|"
@@ -48,18 +51,20 @@ _HOST = r"^([a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?\.?|\[[0-9a-f:.]{2,45}\])$"
 _COOKIE_KEY = "fairlead"
 #: Maps of health checks, and what holds for back ends that are not in them.
 _HEALTH_MAPS = ((HEALTH, "/"), (HEALTH_HOSTS, "localhost"))
+#: Parts of what a map says of a route (``layout``): back end and service; how and whereto, or how much and what instead.
+_BACK_END, _SERVICE, _HOW, _AIM = (f"var(txn.route),field({number},{SEPARATOR})" for number in (1, 2, 3, 4))
 
 _LOG = {
     "time": "%Ts.%ms",
     "client": '"%ci"',
     "port": "%cp",
     "face": '"%ft"',
-    "method": '"%[var(txn.method),json(utf8s)]"',
+    "method": '"%[capture.req.method,json(utf8s)]"',
     "host": '"%[var(txn.host),json(utf8s)]"',
-    "uri": '"%[var(txn.uri),json(utf8s)]"',
-    "protocol": '"%[var(txn.protocol),json(utf8s)]"',
-    "agent": '"%[var(txn.agent),json(utf8s)]"',
-    "service": '"%[var(txn.service)]"',
+    "uri": '"%[capture.req.uri,json(utf8s)]"',
+    "protocol": '"%[capture.req.ver]"',
+    "agent": '"%[capture.req.hdr(0),json(utf8s)]"',
+    "service": f'"%[{_SERVICE}]"',
     "task": '"%si:%sp"',
     "status": "%ST",
     "bytes": "%B",
@@ -111,7 +116,7 @@ def text(layout: Layout, place: Place) -> str:
         sections.append(_face(layout, place, PLAIN, _listening(place, PLAIN, "")))
     if layout.frontends.https_port and place.binds.get(SECURE):
         sections += _secure(layout, place)
-    sections.append(_metrics(place))
+    sections += [_metrics(place), _nowhere(place), _redirects(layout)]
     for pool in sorted(layout.pools.values(), key=lambda one: one.kind):
         sections += [_back_end(layout, place, pool.kind, name) for name in pool.slots]
     return "\n".join("\n".join(section) + "\n" for section in sections)
@@ -143,6 +148,7 @@ def _process(layout: Layout, place: Place) -> list[str]:
         # A worker that is to end says so with its next answer, instead of closing what a client may just be writing to.
         "    option idle-close-on-response",
         "    retries 3",
+        "    retry-on conn-failure empty-response",
         f"    timeout connect {CONNECT_TIMEOUT_S}s",
         f"    timeout client {SILENCE_TIMEOUT_S}s",
         f"    timeout server {SILENCE_TIMEOUT_S}s",
@@ -208,7 +214,8 @@ def _search(rule: str, scope: str, file: str, lookup: str, name: str, tail: str)
 
 
 def _face(layout: Layout, place: Place, face: str, binds: list[str], *, inner: bool = False) -> list[str]:
-    """A frontend of requests. Order matters: first what is refused, then who asks for what, then what may not be believed."""
+    """A frontend of requests. Order matters: first what is refused, then who asks for what, then what may not be believed.
+    Every rule here costs each request some 50 ns; what few requests need is in back ends of its own."""
     return [
         f"frontend {face}",
         *binds,
@@ -216,12 +223,13 @@ def _face(layout: Layout, place: Place, face: str, binds: list[str], *, inner: b
         "    option http-restrict-req-hdr-names delete",
         *_logging(layout),
         *_pages(),
+        # Asked anew of another task if one ends before it has said anything: only what may be asked twice (RFC 9110 9.2.2).
+        "    http-request disable-l7-retry unless METH_GET or { method OPTIONS }",
         *_refusals(),
         *_search("http-request", "txn", place.map(face), "map_beg", "host", ",concat(,txn.path,/)"),
-        *_answers(layout, place),
         *_headers(face, layout),
-        *_rewrites(),
-        "    use_backend %[var(txn.backend)]",
+        f"    use_backend %[{_BACK_END}] if {{ var(txn.route) -m found }}",
+        "    default_backend nowhere",
     ]
 
 
@@ -234,51 +242,45 @@ def _logging(layout: Layout) -> list[str]:
         "    log stdout len 8192 format raw local0 emerg",
         "    log-format '{" + line + "}'",
         "    http-request set-log-level emerg",
-        "    http-request set-var(txn.method) method",
-        "    http-request set-var(txn.uri) url",
-        "    http-request set-var(txn.protocol) req.ver",
-        "    http-request set-var(txn.agent) req.hdr(user-agent)",
+        f"    capture request header user-agent len {AGENT_CHARACTERS_MAX}",
     ]
 
 
 def _refusals() -> list[str]:
-    """What two parsers could understand differently is not passed on (RFC 9112 sections 6.1, 6.3 and 11.2), nor what opens
-    a tunnel to a task. HAProxy refuses the rest by itself: wrong lengths, names, line folding, several hosts."""
+    """Hosts that are none, and what opens a tunnel to a task. HAProxy itself refuses what two parsers could understand
+    differently, or passes it on so that there is one way only (RFC 9112 sections 5.2, 6.1, 6.3 and 11.2): of a length and
+    chunks the length is dropped, folded lines are joined, every line ends as it should."""
     return [
         "    http-request set-var(txn.host) req.hdr(host),host_only",
         "    http-request set-var(txn.path) path",
-        "    http-request deny status 400 if { req.hdr_cnt(transfer-encoding) gt 0 } { req.hdr_cnt(content-length) gt 0 }",
-        "    http-request deny status 400 if { req.hdr_cnt(host) gt 1 }",
         f"    http-request deny status 400 unless {{ var(txn.host) -m reg {_HOST} }}",
         "    http-request deny status 405 if METH_CONNECT or METH_TRACE",
     ]
 
 
-def _answers(layout: Layout, place: Place) -> list[str]:
-    """What is answered here: there is no route, it leads elsewhere, nobody is ready. A worker that is to end counts no
-    servers any more, but has them."""
+def _nowhere(place: Place) -> list[str]:
+    """Who asks for what nobody has is told so."""
+    known = f"if {{ var(txn.host),map_str({place.map(HOSTS)}) -m found }}"
+    label = "fairlead.http.host=%[var(txn.host)]"
+    below = _content(404, "no service of this cluster answers for it below this path",
+                     f"a service with the labels {label} and a fairlead.http.path that fits")  # fmt: skip
+    nobody = _content(404, "no service of this cluster answers for it", f"a service with the label {label}")
+    return [
+        "backend nowhere",
+        f"    http-request return status 404 {below} {known}",
+        f"    http-request return status 404 {nobody}",
+    ]
+
+
+def _redirects(layout: Layout) -> list[str]:
     port = layout.frontends.https_port
     over_tls = f"https://%[var(txn.host)]{'' if port == 443 else f':{port}'}%[pathq]"
-    known = f"{{ var(txn.host),map_str({place.map(HOSTS)}) -m found }}"
-    kind = f"{{ var(txn.route),field(3,{SEPARATOR}) -m str"
-    to = f"%[var(txn.route),field(4,{SEPARATOR})]"
     return [
-        *_page(404, "no service of this cluster answers for it below this path", "a service with labels "
-               "fairlead.http.host=%[var(txn.host)] and a fairlead.http.path that fits", f"if !{{ var(txn.route) -m found }} {known}"),
-        *_page(404, "no service of this cluster answers for it", "a service with the label "
-               "fairlead.http.host=%[var(txn.host)]", "if !{ var(txn.route) -m found }"),
-        f"    http-request set-var(txn.backend) var(txn.route),field(1,{SEPARATOR})",
-        f"    http-request set-var(txn.service) var(txn.route),field(2,{SEPARATOR})",
-        f"    http-request redirect code 308 location {over_tls} if {kind} {OVER_TLS} }}",
-        f"    http-request redirect code 302 location {to} if {kind} {EXACTLY} }}",
-        f"    http-request redirect code 302 location {to}%[pathq] if {kind} {BELOW} }}",
-        *_page(503, "no task of service %[var(txn.service)] is ready", "a task of %[var(txn.service)] that runs and is "
-               "healthy: fairlead service ps %[var(txn.service)]", "if { var(txn.backend),nbsrv eq 0 } !{ stopping }"),
-    ]  # fmt: skip
-
-
-def _page(status: int, what: str, missing: str, condition: str) -> list[str]:
-    return [f"    http-request return status {status} {_content(status, what, missing)} {condition}"]
+        f"backend {REDIRECT}",
+        f"    http-request redirect code 308 location {over_tls} if {{ {_HOW} -m str {OVER_TLS} }}",
+        f"    http-request redirect code 302 location %[{_AIM}] if {{ {_HOW} -m str {EXACTLY} }}",
+        f"    http-request redirect code 302 location %[{_AIM}]%[pathq] if {{ {_HOW} -m str {BELOW} }}",
+    ]
 
 
 def _pages() -> list[str]:
@@ -286,7 +288,7 @@ def _pages() -> list[str]:
     said = {502: "did not answer as it should", 503: "cannot be reached", 504: "did not answer in time"}
     return [
         f"    http-error status {status} "
-        + _content(status, f"a task of service %[var(txn.service)] {what}", "an answer of %[var(txn.service)]")
+        + _content(status, f"a task of service %[{_SERVICE}] {what}", f"an answer of %[{_SERVICE}]")
         for status, what in said.items()
     ]
 
@@ -319,9 +321,8 @@ def _headers(face: str, layout: Layout) -> list[str]:
 
 
 def _rewrites() -> list[str]:
-    depth, put = f"var(txn.route),field(5,{SEPARATOR})", f"%[var(txn.route),field(6,{SEPARATOR})]"
     return [
-        f"    http-request set-path {put}%[path,field({number + 2},/,0)] if {{ {depth} -m str {number} }}"
+        f"    http-request set-path %[{_AIM}]%[path,field({number + 2},/,0)] if {{ {_HOW} -m str {number} }}"
         for number in range(REWRITTEN_SEGMENTS_MAX + 1)
     ]
 
@@ -335,6 +336,13 @@ def _metrics(place: Place) -> list[str]:
     ]
 
 
+_IDLE = _content(
+    503,
+    f"no task of service %[{_SERVICE}] is ready",
+    f"a task of %[{_SERVICE}] that runs and is healthy: fairlead service ps %[{_SERVICE}]",
+)
+
+
 def _back_end(layout: Layout, place: Place, kind: Kind, name: str) -> list[str]:
     """One of a pool. What a service wants beyond its kind comes by its servers and by the maps of health checks."""
     lines = [f"backend {name}", "    balance roundrobin"]
@@ -342,8 +350,12 @@ def _back_end(layout: Layout, place: Place, kind: Kind, name: str) -> list[str]:
         path, host = (f"%[be_name,map_str({place.map(name)},{other})]" for name, other in _HEALTH_MAPS)
         lines += ["    option httpchk", f"    http-check send meth GET uri-lf {path} ver HTTP/1.1 hdr host {host}"]
         lines.append("    http-check expect status 200-399")
+        # A worker that is to end counts no servers any more, but has them.
+        lines.append(f"    http-request return status 503 {_IDLE} if {{ nbsrv eq 0 }} !{{ stopping }}")
     else:
         lines.append("    mode tcp")
+    if kind.rewriting:
+        lines += _rewrites()
     if kind.cookie:
         manner = "prefix" if kind.app_cookie else "insert indirect httponly attr SameSite=Lax"
         lines += [f"    cookie {kind.cookie} {manner} nocache dynamic", f"    dynamic-cookie-key {_COOKIE_KEY}"]

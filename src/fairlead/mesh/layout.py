@@ -21,26 +21,31 @@ HOSTS, HEALTH, HEALTH_HOSTS = "hosts", "health", "health-hosts"
 MAPS = (PLAIN, SECURE, SNI, HOSTS, HEALTH, HEALTH_HOSTS)
 #: Weight of a task in HAProxy at most (configuration manual, "weight").
 WEIGHT_MAX = 256
+#: The back end that redirects; it has no tasks.
+REDIRECT = "redirect"
 #: How redirects are told in a map: to the same place over TLS, to a URL, to a URL with the request's path added.
 OVER_TLS, EXACTLY, BELOW = "tls", "to", "below"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Kind:
-    """What all back ends of a pool have in common: requests or mere connections, and a cookie that binds clients to tasks."""
+    """What all back ends of a pool have in common: requests or mere connections, a cookie that binds clients to tasks, and
+    whether paths are rewritten."""
 
     http: bool = True
     cookie: str = ""
     app_cookie: bool = False
+    rewriting: bool = False
 
     @property
     def pool(self) -> str:
         """The name of the pool, with which those of its back ends begin."""
         if not self.http:
             return "tls"
-        if not self.cookie:
-            return "web"
-        return f"{'app' if self.app_cookie else 'sticky'}-{self.cookie}"
+        words = ["rewriting"] if self.rewriting else []
+        if self.cookie:
+            words += ["app" if self.app_cookie else "sticky", self.cookie]
+        return "-".join(words) or "web"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,12 @@ class Pool:
 
 #: Pools to begin with; those of other kinds begin with ``_FEW``. They are doubled. Reason: 64 idle back ends are some hundred
 #: kilobytes, and most clusters never need more. Our choice.
-SPARE = (Pool(Kind(), 64), Pool(Kind(cookie=COOKIE), 16), Pool(Kind(http=False), 16))
+SPARE = (
+    Pool(Kind(), 64),
+    Pool(Kind(cookie=COOKIE), 16),
+    Pool(Kind(http=False), 16),
+    Pool(Kind(rewriting=True), 16),
+)
 _FEW = 4
 
 
@@ -125,7 +135,9 @@ def lay(wish: Wish, digests: Mapping[str, str], before: Layout | None = None) ->
 
 def upstream_of(service: HttpService, route: HttpRoute) -> Upstream:
     """How the tasks behind a route are reached."""
-    kind = Kind(http=False) if route.tls == PASSTHROUGH else Kind(True, route.cookie, route.app_cookie)
+    kind = Kind(http=False)
+    if route.tls != PASSTHROUGH:
+        kind = Kind(True, route.cookie, route.app_cookie, route.rewrite not in {None, route.path})
     return Upstream(service.id, route.port, kind, route.protocol, route.proxy, route.health)
 
 
@@ -193,7 +205,7 @@ def _maps(grants: Iterable[Grant], names: Mapping[Upstream, str]) -> dict[str, d
         slot = names[upstream]
         for face in grant.faces:
             key = route.host if face == SNI else f"{route.host}{route.path.rstrip('/')}/"
-            maps[face][key] = SEPARATOR.join([slot, grant.service.name, *_manner(route, face)])
+            maps[face][key] = SEPARATOR.join(_leading(route, face, slot, grant.service.name))
         if route.tls != PASSTHROUGH:
             maps[HOSTS][route.host] = "1"
         if route.health:
@@ -202,17 +214,14 @@ def _maps(grants: Iterable[Grant], names: Mapping[Upstream, str]) -> dict[str, d
     return maps
 
 
-def _manner(route: HttpRoute, face: str) -> list[str]:
-    """What else is to be done with a request: redirect (how, where), rewrite (segments taken off, what is put there).
-    Nothing where nothing is."""
-    if face == SNI:
-        return []
-    how, aim = "", ""
+def _leading(route: HttpRoute, face: str, slot: str, service: str) -> list[str]:
+    """Where a request goes: back end, service; with a redirect how and whereto; with a rewrite how many parts of the path are
+    taken off, and what is put there."""
     if face == PLAIN and (route.tls == REQUIRED or route.redirect == TO_TLS):
-        how = OVER_TLS
-    elif route.redirect and route.redirect != TO_TLS:
-        how, aim = (EXACTLY if "/" in route.redirect.partition("://")[2] else BELOW), route.redirect
-    if route.rewrite is None or route.rewrite == route.path:
-        return [how, aim] if how else []
+        return [REDIRECT, service, OVER_TLS, ""]
+    if route.redirect and route.redirect != TO_TLS:
+        return [REDIRECT, service, EXACTLY if "/" in route.redirect.partition("://")[2] else BELOW, route.redirect]
+    if route.rewrite is None or route.rewrite == route.path or face == SNI:
+        return [slot, service]
     depth = 0 if route.path == "/" else route.path.count("/")
-    return [how, aim, str(depth), f"{route.rewrite.rstrip('/')}/"]
+    return [slot, service, str(depth), f"{route.rewrite.rstrip('/')}/"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socketserver
 from collections.abc import Iterator
 
 import pytest
@@ -91,6 +92,23 @@ def test_a_task_that_does_not_answer_is_named_by_its_service(stage: Stage) -> No
     answer = stage.ask("shop.example")
     assert answer.status == 503
     assert b"a task of service shop cannot be reached" in answer.body
+
+
+class _BreaksOff(socketserver.StreamRequestHandler):
+    """A task that dies of each request."""
+
+    def handle(self) -> None:
+        self.rfile.readline()
+
+
+def test_what_may_be_asked_twice_is_asked_of_another_task_when_one_breaks_off(stage: Stage) -> None:
+    stage.task(4, 80, _BreaksOff)
+    stage.apply(service("shop", "127.0.1.1", "127.0.1.4", host="shop.example"))
+    assert [task_of(stage, "shop.example") for _ in range(4)] == ["127.0.1.1"] * 4
+    posts = [stage.ask("shop.example", method="POST", body=b"once") for _ in range(4)]
+    assert sorted(answer.status for answer in posts) == [200, 200, 502, 502]
+    broken = next(answer for answer in posts if answer.status == 502)
+    assert b"a task of service shop did not answer as it should" in broken.body
 
 
 def test_every_change_is_said_to_the_running_proxy(stage: Stage) -> None:

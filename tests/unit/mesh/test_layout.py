@@ -97,8 +97,10 @@ def test_what_a_map_says_of_a_route() -> None:
         "d/": "off",
         "e/": "away|below|http://f",
         "e/g/": "away|to|http://f/h",
-        "g/i/j/": "cut|||2|/k/",
+        "g/i/j/": "cut|2|/k/",
     }
+    assert {layout.maps["plain"][key].partition("|")[0] for key in ("b/x/", "c/", "e/", "e/g/")} == {"redirect"}
+    assert layout.maps["plain"]["g/i/j/"].startswith("rewriting-")
     assert {key: said["secure"][key] for key in ("a/", "b/x/", "c/")} == {"a/": "plain", "b/x/": "both", "c/": "tls"}
     assert "d/" not in said["secure"]
     assert said["sni"] == {"h": "sni"}
