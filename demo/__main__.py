@@ -16,12 +16,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from demo import cluster, services
+from demo import cluster, http_mesh, mesh, services
 from demo.story import Failed, Story, command_path
 
 LAB = "demo"
-STEPS = 17
-PORT = 8080
+STEPS = 20
+PORT = 8000
 #: The download: long enough to outlive a daemon's death and return, at a rate that keeps it short.
 FILE_BYTES = 40 * 1024 * 1024
 RATE = "5M"
@@ -82,11 +82,16 @@ def play(story: Story, directory: Path, before: set[str]) -> None:
     cluster.form(story)
     cluster.overlay(story, directory)
     cluster.headless(story, LAB)
+    mesh.publish(story, directory)
+    mesh.update(story)
     services.deploy(story, directory)
     services.scale(story)
     services.update(story, directory)
     services.drain(story)
     services.remove(story)
+    http_mesh.open_shops(story, directory)
+    http_mesh.move(story)
+    http_mesh.close_shops(story)
     cluster.end(story)
     gone(story, before)
 

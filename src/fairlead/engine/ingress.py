@@ -104,9 +104,12 @@ def touch(turn: Turn, endpoint: Endpoint) -> None:
 
 
 def touch_tasks(turn: Turn, network: Network) -> None:
-    """Entries have come or gone: the tasks of this node answer to others."""
-    if network.ingress:
-        turn.owners |= {interior_owner(one.id): None for one in turn.state.endpoints_of_network(network.id)}
+    """Entries have come or gone: the tasks of this node answer to others. Those that are just being started are looked at
+    again when they run: their sandbox may not be there yet."""
+    for endpoint in turn.state.endpoints_of_network(network.id) if network.ingress else ():
+        container = turn.state.containers.get(endpoint.container_id)
+        if container is not None and container.running:
+            turn.owners[interior_owner(endpoint.id)] = None
 
 
 def _entries(core: Core, network_id: str) -> set[str]:

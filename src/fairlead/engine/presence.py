@@ -131,6 +131,7 @@ def is_ready(turn: Turn, endpoint: Endpoint) -> bool:
 def follow(turn: Turn, container: Container) -> None:
     """A container is ready now, or not any more."""
     for endpoint in _spanning(turn, container):
+        ingress.touch(turn, endpoint)
         if is_ready(turn, endpoint):
             register(turn, endpoint)
         else:
