@@ -125,7 +125,7 @@ def test_keys_are_held_when_the_kernel_has_them(tmp_path: Path) -> None:
         assert one.encryption.held == HeldKeys()
         await one.encryption.use(Ring((*RING.keys, Key(4, "22" * 32)), 2))
         assert one.encryption.held == HeldKeys((2, 4), 2)
-        assert len(one.states()) == 3
+        assert len(one.states()) == 4
 
     run(work)
 

@@ -17,7 +17,7 @@ from fairlead.model.cluster import Key, Ring, Station
 from fairlead.model.errors import Invalid
 from fairlead.model.events import TunnelSecrets
 from fairlead.model.network import Network, Pool
-from fairlead.plan.diff import Delete, diff
+from fairlead.plan.diff import Change, Delete, diff
 from fairlead.plan.objects import NOTHING, Chain, Element, Plan, Set, Table, Vxlan
 from fairlead.plan.render import text
 from fairlead.plan.xfrm import SPI_MIN, Xfrm, XfrmPolicy, XfrmState
@@ -49,7 +49,9 @@ def states(plan: Plan) -> list[XfrmState]:
 
 
 def sender(plan: Plan) -> XfrmState:
-    (found,) = [state for state in states(plan) if state.outbound]
+    """What the policy sends with."""
+    (policy,) = [item for item in plan.values() if isinstance(item, XfrmPolicy)]
+    (found,) = [state for state in states(plan) if state.outbound and state.spi == policy.spi]
     return found
 
 
@@ -158,10 +160,12 @@ def test_a_rotation_opens_the_new_key_before_it_is_sent_with_and_the_old_one_unt
             assert sender(pair(ONE, TWO, one)) in states(pair(TWO, ONE, two))
 
 
-def test_a_step_of_a_rotation_changes_the_policy_in_place() -> None:
+def test_the_change_to_the_next_key_is_the_policy_s_alone_and_in_place() -> None:
     before, after = pair(ONE, TWO, Ring((OLD, NEW), OLD.tag)), pair(ONE, TWO, Ring((OLD, NEW), NEW.tag))
-    gone = [step.object for step in diff(before, after) if isinstance(step, Delete)]
-    assert gone == [sender(before)]
+    assert states(before) == states(after)
+    (step,) = diff(before, after)
+    assert isinstance(step, Change) and isinstance(step.after, XfrmPolicy)
+    assert step.after.spi == sender(after).spi != sender(before).spi
 
 
 @pytest.mark.parametrize(

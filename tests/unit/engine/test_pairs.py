@@ -148,7 +148,7 @@ def test_a_rotation_reaches_every_node_that_is_encrypted_for(world: Node) -> Non
     world.see(ONE, 21, YONDER.vtep)
     both = Ring((*RING.keys, Key(4, "22" * 32)), 2)
     world.tell(TunnelSecrets(HERE, both, ""))
-    assert len(world.of(XfrmState)) == 2 * 3
+    assert len(world.of(XfrmState)) == 2 * 4
     world.tell(TunnelSecrets(HERE, replace(both, primary=4), ""))
     world.tell(TunnelSecrets(HERE, Ring(both.keys[1:], 4), ""))
     assert len(world.of(XfrmState)) == 2 * 2

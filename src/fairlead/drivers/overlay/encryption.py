@@ -64,19 +64,20 @@ def guard(network: Network, node: Node) -> Iterator[Object]:
 
 
 def pair(other: Station, node: Node, secrets: TunnelSecrets) -> Plan:
-    """What encrypts between this node and another: each key of the ring opens what comes, the primary one seals."""
+    """What encrypts between this node and another: each key of the ring opens what comes, the primary one seals. States to
+    send with stand for all keys: a packet that was given to the former one while the policy changed is still sent, for that
+    state goes with its key, when every node has long changed."""
     own = secrets.own
     if own is None or not own.nonce or not other.nonce or own.vtep != node.vtep or is_v6(other.vtep) != is_v6(own.vtep):
         return NOTHING
-    objects: list[Object] = [_state(key, other, own) for key in secrets.ring.keys]
+    length = 128 if is_v6(own.vtep) else 32
+    objects: list[Object] = []
     for key in secrets.ring.keys:
+        sending = _state(key, own, other, outbound=True)
+        objects += [_state(key, other, own), sending]
         if key.tag == secrets.ring.primary:
-            state = _state(key, own, other, outbound=True)
-            length = 128 if is_v6(own.vtep) else 32
-            objects += [
-                state,
-                XfrmPolicy(f"{own.vtep}/{length}", f"{other.vtep}/{length}", node.vxlan_port, state.spi),
-            ]
+            way = f"{own.vtep}/{length}", f"{other.vtep}/{length}"
+            objects.append(XfrmPolicy(*way, node.vxlan_port, sending.spi))
     return Plan(objects)
 
 
