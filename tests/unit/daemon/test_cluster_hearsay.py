@@ -301,7 +301,7 @@ def test_a_network_that_was_left_is_nobodys_business(hearsay: Hearsay) -> None:
 
 def test_ones_own_words_and_other_tables_are_no_news(hearsay: Hearsay) -> None:
     hearsay.hear(said(PEER, OWN))
-    other = replace(record(PEER), table="elsewhere")
+    other = record(PEER)._replace(table="elsewhere")
     hearsay.hear(RecordChanged(WEB, "elsewhere", other.key, A, None, other))
     assert told(hearsay) == []
     assert NAMES not in hearsay.refused
