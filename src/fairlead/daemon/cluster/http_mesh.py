@@ -15,13 +15,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from fairlead.daemon.carrier import Carrier
 from fairlead.daemon.cluster.certificates import CertificateFolder
 from fairlead.daemon.cluster.contract import MeshOrders
-from fairlead.daemon.contract import NoCluster
+from fairlead.daemon.contract import Crews, Leases, NoCluster
+from fairlead.engine.engine import Engine
 from fairlead.mesh import labels, routes
 from fairlead.mesh.wish import Frontends, HttpRoute, HttpService, HttpTask, Wish
-from fairlead.model.commands import ConnectNetwork, CreateSandbox, DisconnectNetwork, RemoveSandbox
+from fairlead.model.commands import Command, ConnectNetwork, CreateSandbox, DisconnectNetwork, RemoveSandbox
 from fairlead.model.errors import Internal, NetError, Unavailable
 from fairlead.model.http_mesh import HTTP_NETWORK, HttpMesh, HttpMeshSeen, RoutedService, RouteSeen
 from fairlead.model.network import SWARM
@@ -38,6 +38,17 @@ AGAIN_S = 2.0
 KNOW_S = 10.0
 #: Seconds that who stops a task waits for the proxy to hear of it; it takes a millisecond.
 CREW_S = 1.0
+
+
+class Carries(Protocol):
+    """What carries commands out on this node (``daemon.carrier``)."""
+
+    engine: Engine
+    leases: Leases
+    crews: Crews
+
+    async def submit(self, command: Command) -> object:
+        """Carry a command out and return its answer; raises ``NetError``."""
 
 
 class ProxyStatus(Protocol):
@@ -80,7 +91,7 @@ ProxyFactory = Callable[[Path, str], Proxy]
 class NodeMesh:
     """There is one in a daemon; it does nothing before ``start``. Implements ``daemon.contract.Crews``."""
 
-    def __init__(self, carrier: Carrier, paths: Paths, make_proxy: ProxyFactory) -> None:
+    def __init__(self, carrier: Carries, paths: Paths, make_proxy: ProxyFactory) -> None:
         self._carrier = carrier
         self._paths = paths
         self._make_proxy = make_proxy
@@ -339,8 +350,12 @@ class NodeMesh:
             self._look_again(AGAIN_S)
 
     def _look_again(self, after_s: float) -> None:
-        if self._again is None or self._again.cancelled() or self._again.when() < asyncio.get_running_loop().time():
-            self._again = asyncio.get_running_loop().call_later(after_s, self._wanted.set)
+        loop = asyncio.get_running_loop()
+        if self._again is not None:
+            if loop.time() < self._again.when() <= loop.time() + after_s:
+                return
+            self._again.cancel()
+        self._again = loop.call_later(after_s, self._wanted.set)
 
     async def _call_off(self) -> None:
         self._carrier.crews = NoCluster()
