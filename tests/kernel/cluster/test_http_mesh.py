@@ -9,17 +9,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from tests.kernel.cluster.bed import PROGRAM_S, SEA
 from tests.kernel.cluster.services import HEALTH, Fleet, spec
+from tests.kernel.http_mesh.certificates import pem
 from tests.kernel.one_host.waiting import until
 
 from fairlead.api.client import ApiError
@@ -342,25 +338,11 @@ def test_certificates_come_from_a_folder_that_is_followed(fleet: Meshed, tmp_pat
         return fleet.on("h3", *words, *reply)
 
     for name in ("shop.test", "blog.test"):
-        make_certificate(tmp_path, name)
+        fresh = tmp_path / f".{name}"
+        fresh.write_text(pem(name))
+        fresh.rename(tmp_path / f"{name}.pem")
         until(lambda name=name: shown(name) in ("200", "404"), f"a certificate for {name}")  # type: ignore[misc]
     assert shown("shop.test") == "200"
-
-
-def make_certificate(folder: Path, name: str) -> None:
-    """A certificate that signs itself, with its key, appearing at once."""
-    key, at = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(at - timedelta(days=1)).not_valid_after(at + timedelta(days=1))
-    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-    made = builder.sign(key, hashes.SHA256())
-    form = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    fresh = folder / f".{name}"
-    fresh.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM) + key.private_bytes(serialization.Encoding.PEM, *form)
-    )
-    fresh.rename(folder / f"{name}.pem")
 
 
 def test_disabled_it_leaves_nothing(fleet: Meshed) -> None:

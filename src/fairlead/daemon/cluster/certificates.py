@@ -42,15 +42,17 @@ class CertificateFolder:
     async def _follow(self) -> None:
         while True:
             moved = asyncio.Event()
+            files = await asyncio.to_thread(_files, self.path)
             try:
-                watch = FileWatch((self.path, *await asyncio.to_thread(_files, self.path)), moved.set)
+                watch = FileWatch((self.path, *files), moved.set)
             except OSError as error:
                 log.warning("cannot watch %s (%s): a restart reads it anew", self.path, error.strerror)
                 return
             try:
                 if await self._read():
                     await self._changed()
-                await moved.wait()
+                if await asyncio.to_thread(_files, self.path) == files:
+                    await moved.wait()
             finally:
                 watch.close()
 
