@@ -130,6 +130,29 @@ def test_keys_are_held_when_the_kernel_has_them(tmp_path: Path) -> None:
     run(work)
 
 
+def test_a_former_key_opens_a_while_longer(tmp_path: Path) -> None:
+    async def work() -> None:
+        one = Member(tmp_path)
+        keys = [Key(tag, f"{tag:064x}") for tag in (2, 4, 6, 8)]
+        await one.encryption.start(Ring((keys[0],), 2))
+        before = one.states()
+        await one.encryption.use(Ring((keys[1],), 4))
+        assert one.encryption.held == HeldKeys((4,), 4)
+        assert before < one.states()
+        await one.encryption._check()
+        assert before < one.states()
+        for key in keys[2:]:
+            await one.encryption.use(Ring((key,), key.tag))
+        assert not before & one.states()  # there are never more than two former ones
+        assert len(one.states()) == 2 * 3
+        await one.encryption.use(Ring((keys[0],), 2))
+        one.encryption._former = dict.fromkeys(one.encryption._former, 0.0)
+        await one.encryption._check()
+        assert one.states() == before
+
+    run(work)
+
+
 def test_sec_01_a_kernel_that_cannot_is_told_of_until_it_can(tmp_path: Path) -> None:
     async def work() -> None:
         one = Member(tmp_path)

@@ -19,7 +19,7 @@ from fairlead.daemon.cluster import keepsake
 from fairlead.daemon.cluster.contract import Place
 from fairlead.drivers.overlay.encryption import spi
 from fairlead.kernel.ipsec import Mended
-from fairlead.model.cluster import Ring, Station
+from fairlead.model.cluster import Key, Ring, Station
 from fairlead.model.errors import NetError
 from fairlead.model.events import Event, TunnelSecrets
 from fairlead.model.session import HeldKeys
@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 LIFE_FILE = "tunnel-life"
 #: Bytes that are drawn: two lives of a cluster never have the same.
 _NONCE_BYTES = 16
+#: Seconds that a key which nobody uses any more goes on to open what comes: packets may be held up in a queue, or on a virtual
+#: processor that does not run. And how many of those there are at most, when keys go round faster than that.
+LINGER_S, LINGER_MAX = 10.0, 2
 #: Seconds between two looks at what stands in the kernel. Clear packets are dropped whatever stands there.
 CHECK_S = 10.0
 
@@ -69,6 +72,8 @@ class Encryption:
         self._path = Path(place.folder) / LIFE_FILE
         self._nonce = ""
         self._ring = Ring()
+        #: Keys that have left the ring, and until when (the loop's time) they open.
+        self._former: dict[Key, float] = {}
         self._one_at_a_time = asyncio.Lock()
         #: Why this node cannot be in encrypted networks; empty: it can.
         self.fault = TunnelSecrets().fault
@@ -83,6 +88,9 @@ class Encryption:
     async def use(self, ring: Ring) -> None:
         """Hold these keys, and use the primary one. ``held`` says afterwards whether the kernel took them."""
         async with self._one_at_a_time:
+            until = asyncio.get_running_loop().time() + LINGER_S
+            self._former |= {key: until for key in self._ring.keys if key not in ring.keys}
+            self._former = dict(sorted(self._former.items(), key=lambda item: item[0].tag)[-LINGER_MAX:])
             self._ring = ring
             if self._collides():
                 self._draw()
@@ -92,7 +100,7 @@ class Encryption:
     async def leave(self) -> None:
         """The node leaves its cluster: nothing is encrypted any more, and the next cluster begins with another life."""
         async with self._one_at_a_time:
-            self._nonce = ""
+            self._nonce, self._ring, self._former = "", Ring(), {}
             await asyncio.to_thread(self._path.unlink, missing_ok=True)
             self._say(self._own)
             await self._feed(TunnelSecrets())
@@ -110,12 +118,21 @@ class Encryption:
                 await self._look()
                 if not self.fault:
                     await self._tell()
+            await self._let_go()
             await self._settle()
             if self._collides():
                 self._draw()
                 await self._tell()
         if before != (self.fault, self.held):
             await self._changed()
+
+    async def _let_go(self) -> None:
+        """Former keys open no more once their time is over."""
+        now = asyncio.get_running_loop().time()
+        kept = {key: until for key, until in self._former.items() if until > now}
+        if kept != self._former:
+            self._former = kept
+            await self._tell()
 
     async def _look(self) -> None:
         """Find out whether this node can encrypt, and begin to if it can."""
@@ -149,7 +166,8 @@ class Encryption:
         return Station(self._place.node_id, self._place.data_path, self._nonce)
 
     async def _tell(self) -> None:
-        await self._feed(TunnelSecrets(self._own, self._ring, self.fault))
+        ring = Ring((*self._ring.keys, *self._former), self._ring.primary)
+        await self._feed(TunnelSecrets(self._own, ring, self.fault))
 
     async def _settle(self) -> None:
         """See that the kernel has it all; begin another life if something that was sent with has gone."""
