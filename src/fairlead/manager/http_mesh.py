@@ -19,6 +19,7 @@ def enable(turn: Turn, command: EnableHttpMesh) -> Cluster:
     """Record how the mesh is to be; raises ``Invalid``, and what a network raises that cannot be made."""
     wish = command.wish
     _check(wish)
+    _check_free(turn, wish)
     network = turn.state.network_named(HTTP_NETWORK)
     if network is None:
         wanted = CreateNetwork(HTTP_NETWORK, "overlay", attachable=True)
@@ -34,6 +35,20 @@ def disable(turn: Turn) -> Cluster:
     if cluster.http_mesh is None:
         raise Conflict("the HTTP mesh is not enabled", hint="`fairlead http-mesh enable`", code=codes.HTTP_MESH_OFF)
     return turn.put_cluster(replace(cluster, http_mesh=None))
+
+
+def _check_free(turn: Turn, wish: HttpMesh) -> None:
+    ports, services = turn.core.ports, turn.state.services
+    for port in {wish.port, wish.tls_port} - {0}:
+        place = ("tcp", port)
+        holder = ports.ingress.get(place) or min(ports.hosts.get(place) or (), default=None)
+        if holder is not None:
+            name = services[holder].spec.name if holder in services else holder
+            raise refusals.bad_argument(
+                f"port '{port}' is already in use by service '{name}'",
+                hint="give the mesh another port, or the service",
+                code=codes.PORT_TAKEN,
+            )
 
 
 def _check(wish: HttpMesh) -> None:

@@ -20,8 +20,9 @@ _STACK = "com.docker.stack.namespace"
 
 
 def check(turn: Turn, spec: ServiceSpec, present: Service | None) -> None:
-    """Raise for labels of the mesh that are wrong, lead nowhere, or say what another service's say already. ``spec`` has its
-    networks as ids."""
+    """Raise for labels of the mesh that are wrong, lead nowhere, or say what another service's say already, and for a port
+    that is the mesh's. ``spec`` has its networks as ids."""
+    _check_ports(turn, spec)
     found = _parsed(spec)
     if not found:
         return
@@ -60,6 +61,18 @@ def every(state: State) -> tuple[RoutedService, ...]:
 def serves_in(state: State, network_id: str) -> bool:
     """Whether a service is reached by the mesh in a network, so that nodes may join it for that."""
     return state.cluster.http_mesh is not None and any(one.network_id == network_id for one in every(state))
+
+
+def _check_ports(turn: Turn, spec: ServiceSpec) -> None:
+    mesh = turn.state.cluster.http_mesh
+    own = {mesh.port, mesh.tls_port} - {0} if mesh is not None else set()
+    taken = next((one.published for one in spec.ports if one.protocol == "tcp" and one.published in own), 0)
+    if taken:
+        raise refusals.bad_argument(
+            f"port '{taken}' is already in use by the HTTP mesh",
+            hint="publish another port, or join the mesh by the label fairlead.http.host",
+            code=codes.PORT_TAKEN,
+        )
 
 
 def _others(turn: Turn, present: Service | None) -> Iterator[HttpService]:

@@ -41,8 +41,8 @@ class Status:
 class Proxies:
     """Proxies by word of mouth: what they were told, whether one runs, and why one cannot."""
 
-    def __init__(self, *, left_running: bool = False) -> None:
-        self.running = left_running
+    def __init__(self) -> None:
+        self.running = False
         self.told: list[Wish] = []
         self.places: list[str] = []
         self.fault: NetError | None = None
@@ -121,9 +121,9 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
-def play(scene: Callable[[Node], Awaitable[None]], proxies: Proxies | None = None) -> None:
+def play(scene: Callable[[Node], Awaitable[None]]) -> None:
     async def run() -> None:
-        node = Node(proxies or Proxies())
+        node = Node(Proxies())
         try:
             await scene(node)
         finally:
@@ -172,14 +172,19 @@ def test_a_proxy_that_runs_is_left_alone_until_gossip_has_told_all() -> None:
 
     async def scene(node: Node) -> None:
         await node.mesh.start(ON)
-        await until(lambda: node.networks() == {ID})
+        await until(lambda: node.networks() == {ID} and node.proxies.told)
+        await node.mesh.close()
+        node.proxies.told.clear()
+        node.mesh = NodeMesh(node, Paths(), node.proxies.make)
+        await node.mesh.start(ON)
+        await until(lambda: node.mesh.seen().running)
         elsewhere(node.world, 20)
         await node.act()
         assert node.proxies.told == []
         await node.hear(PeersComplete(ID))
         assert node.proxies.tasks() == {HttpTask("10.0.1.20")}
 
-    play(scene, Proxies(left_running=True))
+    play(scene)
 
 
 def test_what_keeps_the_proxy_from_running_is_told_and_tried_again() -> None:

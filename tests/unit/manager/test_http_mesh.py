@@ -14,7 +14,7 @@ from fairlead.model.cluster_commands import CreateClusterNetwork, DisableHttpMes
 from fairlead.model.commands import CreateNetwork
 from fairlead.model.errors import Conflict, Forbidden, Invalid, NetError
 from fairlead.model.http_mesh import HTTP_NETWORK, HttpMesh, RoutedService
-from fairlead.model.service import ServiceNetwork, ServicePort, ServiceSpec
+from fairlead.model.service import HOST, ServiceNetwork, ServicePort, ServiceSpec
 from fairlead.model.session import OWN, Assignments, LeaseUse, NetworkGrant, NetworkWish
 
 
@@ -105,6 +105,18 @@ def test_a_mesh_that_cannot_be_is_refused_and_nothing_changes(world: HttpWorld, 
         world.enable(**wrong)
     assert world.manager.state.cluster.http_mesh is None
     assert world.manager.state.network_named(HTTP_NETWORK) is None
+
+
+def test_a_port_is_the_mesh_s_or_a_service_s(world: HttpWorld) -> None:
+    taken = spec("taken", network="sea", ports=(ServicePort(80, 8080, mode=HOST),))
+    world.create(taken)
+    with pytest.raises(Invalid) as caught:
+        world.enable(port=8080)
+    assert "taken" in caught.value.message and caught.value.code == codes.PORT_TAKEN
+    world.enable(port=8081)
+    said = world.refused(spec("late", network="sea", ports=(ServicePort(80, 443, mode=HOST),)))
+    assert "443" in said and "HTTP mesh" in said
+    world.create(spec("other", network="sea", ports=(ServicePort(80, 443, "udp", mode=HOST),)))
 
 
 def test_routes_of_every_service_are_told_to_every_node_and_follow_it(world: HttpWorld) -> None:

@@ -97,7 +97,7 @@ class Mesh(Protocol):
         """End; the proxy runs on."""
 
     async def leave(self) -> None:
-        """The node leaves its cluster: nothing of the mesh stays. Raises ``NetError``."""
+        """The node leaves its cluster: nothing of the mesh stays; what cannot be taken away is told."""
 
 
 class Parts(Protocol):

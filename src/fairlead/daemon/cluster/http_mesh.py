@@ -142,10 +142,11 @@ class NodeMesh:
             self._proxy = None
 
     async def leave(self) -> None:
-        """The node leaves its cluster: nothing of the mesh stays. Raises ``NetError``."""
+        """The node leaves its cluster: nothing of the mesh stays; what cannot be taken away is told."""
         await self._call_off()
         self._orders = MeshOrders()
-        await self._withdraw()
+        await self._try("mesh", self._withdraw())
+        await self._call_off()
 
     def seen(self) -> HttpMeshSeen:
         """The mesh as this node has it."""
@@ -198,6 +199,7 @@ class NodeMesh:
         sandbox = self._sandbox() or await self._make_sandbox()
         await self._watch(mesh.certificates)
         await self._try("proxy", self._open(sandbox))
+        await self._try("proxy", self._tell())  # before a network is left nothing is sent there
         await self._join(sandbox)
         await self._try("proxy", self._tell())
 
