@@ -16,7 +16,7 @@ import msgspec
 from fairlead.drivers.contract import Node
 from fairlead.drivers.registry import built_in
 from fairlead.engine.engine import Engine
-from fairlead.engine.holds import Held
+from fairlead.engine.holds import Held, Starting
 from fairlead.engine.outcome import Discard, Message, Outcome, Release, Run, Signal, Terminate
 from fairlead.kernel.reckoning import everything
 from fairlead.model.commands import Command
@@ -161,12 +161,21 @@ class SimNode:
                 self._under_way.add(held.operation)
                 while held.operation in self._under_way:
                     yield f"until {held.operation}"
+            except Starting as starting:
+                while self._is_starting(starting.container_id):
+                    yield f"started {starting.container_id}"
             else:
                 yield from self._carry(outcome)
                 return
 
+    def _is_starting(self, container_id: str) -> bool:
+        container = self.engine.state.containers.get(container_id)
+        return container is not None and container.state.status == "starting"
+
     def _may_go_on(self, operation: Operation) -> bool:
         stage = self._at[id(operation)]
+        if stage.startswith("started "):
+            return not self._is_starting(stage.removeprefix("started "))
         if stage.startswith("until "):
             return int(stage.removeprefix("until ")) not in self._under_way
         return stage == "acts" or self._queues[stage][0] is operation

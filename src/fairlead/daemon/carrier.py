@@ -29,7 +29,7 @@ from fairlead.daemon.files import NameFiles
 from fairlead.daemon.notices import Notices
 from fairlead.daemon.repairs import tell_repairs
 from fairlead.engine.engine import Engine
-from fairlead.engine.holds import Held, Wanting
+from fairlead.engine.holds import Held, Starting, Wanting
 from fairlead.engine.outcome import (
     AlignHosts,
     CloseResolver,
@@ -140,6 +140,7 @@ class Carrier:
         self._concluded: dict[int, list[asyncio.Future[None]]] = {}
         self._exits: dict[str, list[asyncio.Future[int]]] = {}
         self._removals: dict[str, list[asyncio.Future[None]]] = {}
+        self._starts: dict[str, list[asyncio.Future[None]]] = {}
         self.notices = Notices()
 
     async def submit(self, command: Command) -> object:
@@ -246,7 +247,15 @@ class Carrier:
             for future in self._concluded.pop(message.operation, ()):
                 if not future.done():
                     future.set_result(None)
+        for container_id in [one for one in self._starts if not self._is_starting(one)]:
+            for future in self._starts.pop(container_id):
+                if not future.done():
+                    future.set_result(None)
         return outcome
+
+    def _is_starting(self, container_id: str) -> bool:
+        container = self.engine.state.containers.get(container_id)
+        return container is not None and container.state.status == "starting"
 
     async def _decide_in_turn(self, message: Command | Event) -> Outcome:
         """Decide as soon as no operation under way has what the message wants to change, and what it wants of the
@@ -260,6 +269,8 @@ class Carrier:
                 concluded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 self._concluded.setdefault(held.operation, []).append(concluded)
                 await concluded
+            except Starting as starting:
+                await _expect(self._starts, starting.container_id)
             except Wanting as wanting:
                 wants += 1
                 try:

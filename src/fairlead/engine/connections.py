@@ -8,12 +8,13 @@ from fairlead.engine import attachments, endpoints, gateways, presence, sandboxe
 from fairlead.engine.checks import check_settings
 from fairlead.engine.containers import SHARED
 from fairlead.engine.core import Turn
+from fairlead.engine.holds import Starting
 from fairlead.ipam.validate import check_endpoint
 from fairlead.model import codes
 from fairlead.model.commands import ConnectNetwork, DisconnectNetwork
 from fairlead.model.container import Container
 from fairlead.model.endpoint import Endpoint
-from fairlead.model.errors import Ambiguous, Conflict, Internal, Invalid, NotFound
+from fairlead.model.errors import Ambiguous, Internal, Invalid, NotFound
 from fairlead.model.network import Network
 from fairlead.model.sandbox import SandboxSettings
 from fairlead.model.state import bare_sandbox
@@ -36,9 +37,7 @@ def connect(turn: Turn, command: ConnectNetwork) -> None:
     network = turn.state.network(command.network)
     _check_mixing(container, network)
     if container.state.status == "starting":
-        raise Conflict(
-            f"container {container.name} is being started", hint="try again when it runs", code=codes.CONTAINER_BUSY
-        )
+        raise Starting(container.id, container.name)
     key = _key_of(container, network)
     if not container.running:
         check_endpoint(network, command.settings)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from fairlead.engine import endpoints, gateways, health, presence, restarts, sandboxes
 from fairlead.engine.checks import check_config
 from fairlead.engine.core import Core, Turn
+from fairlead.engine.holds import Starting
 from fairlead.engine.names import invent_name
 from fairlead.engine.outcome import CloseResolver, Discard, Release, Run, Signal, Suspend, Terminate
 from fairlead.engine.wishes import check_wishes
@@ -74,10 +75,15 @@ def start(turn: Turn, command: StartContainer) -> AlreadyThere | None:
         )
     if container.running:
         return AlreadyThere()
-    if container.state.status == "starting":
-        raise Conflict(f"container {container.name} is being started already", code=codes.CONTAINER_BUSY)
+    _check_started(container)
     _launch(turn, container, replace(container.state, restarts=0, backoff_s=0.0, stopped=False))
     return None
+
+
+def _check_started(container: Container) -> None:
+    """What is asked of a container that is being started is asked when that has come to its end."""
+    if container.state.status == "starting":
+        raise Starting(container.id, container.name)
 
 
 def restart(turn: Turn, event: RestartDue) -> None:
@@ -180,6 +186,7 @@ def stop(turn: Turn, command: StopContainer) -> tuple[AlreadyThere | None, str]:
         restarts.call_off(turn, container)
         turn.tell_container("stop", container)
         return None, ""
+    _check_started(container)
     if not container.running:
         return AlreadyThere(), ""
     config, paused = container.config, container.state.status == "paused"
@@ -199,6 +206,7 @@ def kill(turn: Turn, command: KillContainer) -> None:
     """Send a signal; raises ``Conflict`` when nothing runs. One that is to end the container keeps its restart policy
     from starting it again (Docker)."""
     container = turn.state.container(command.container)
+    _check_started(container)
     if not container.running:
         raise Conflict(
             f"cannot kill container: {container.name}: container {container.id} is not running",
@@ -289,10 +297,7 @@ def remove(turn: Turn, command: RemoveContainer) -> str:
             hint=f"`fairlead rm --force {container.name}` kills and removes it",
             code=codes.CONTAINER_RUNNING,
         )
-    if container.state.status == "starting":
-        raise Conflict(
-            f"container {container.name} is being started", hint="try again when it runs", code=codes.CONTAINER_BUSY
-        )
+    _check_started(container)
     forget(turn, container, volumes=command.volumes)
     return ""
 

@@ -38,7 +38,7 @@ from fairlead.engine.core import (
     network_owner,
     sandbox_owner,
 )
-from fairlead.engine.holds import Held, Holds, Wanting
+from fairlead.engine.holds import Held, Holds, Starting, Wanting
 from fairlead.engine.outcome import Message, Outcome, Preview
 from fairlead.ipam.default import Ipam
 from fairlead.model import codes
@@ -63,7 +63,7 @@ from fairlead.model.commands import (
 )
 from fairlead.model.container import Container
 from fairlead.model.endpoint import Endpoint, PortRequest
-from fairlead.model.errors import NetError, PortInUse, Unavailable
+from fairlead.model.errors import Conflict, NetError, PortInUse, Unavailable
 from fairlead.model.events import (
     AddressForgotten,
     Applied,
@@ -231,7 +231,7 @@ class Engine:
 
     def handle(self, message: Command | Event, now: float, at: float) -> Outcome:
         """Decide. ``now`` is monotonic seconds, ``at`` epoch seconds. A command that cannot be met raises ``NetError``
-        and changes nothing; events never do. ``Held`` is raised with nothing changed if the message must wait."""
+        and changes nothing; events never do. ``Held`` or ``Starting`` is raised with nothing changed if it must wait."""
         match message:
             case Applied():
                 self._pending.pop(message.operation, None)
@@ -261,6 +261,12 @@ class Engine:
                 hint="without --dry-run one is asked for",
                 code=codes.ADDRESSES_EXHAUSTED,
             ) from wanting
+        except Starting as starting:
+            raise Conflict(
+                str(starting),
+                hint="try again when it runs; without --dry-run that is waited for",
+                code=codes.CONTAINER_BUSY,
+            ) from starting
         finally:
             self._take_back(turn, ipam)
             self.core.port_cursor = cursor
@@ -279,7 +285,7 @@ class Engine:
         try:
             reply, error, wait_exit = self._dispatch(turn, message)
             self._holds.check(turn.state.settle(keep=True) if not busy else (), turn.alone if not busy else ())
-        except (Held, Wanting, NoSuchNetwork):
+        except (Held, Starting, Wanting, NoSuchNetwork):
             self._take_back(turn, ipam)
             raise
         except NetError as fault:

@@ -24,6 +24,15 @@ class Held(Exception):
         self.operation = operation
 
 
+class Starting(Exception):
+    """The container that is meant is being started: come again when it runs, or does not, as Docker's clients wait for its
+    lock. Nothing was changed."""
+
+    def __init__(self, container_id: str, name: str) -> None:
+        super().__init__(f"container {name} is being started")
+        self.container_id = container_id
+
+
 class Wanting(Exception):
     """A lease is needed that this node does not have: ask a manager, tell ``LeasesGranted``, and come again. Nothing was
     changed. ``count`` more leases of the network, or with ``address`` (bare) this very one."""

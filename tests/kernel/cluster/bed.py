@@ -22,8 +22,8 @@ from fairlead.model.errors import NetError
 SEA = "sea"
 #: Seconds one program may take.
 PROGRAM_S = 60.0 * FACTOR
-#: How often dig asks a server that is silent, and seconds between two questions.
-DIG_TRIES, DIG_S = 10, 3
+#: Seconds until dig asks a server that is silent once more.
+DIG_S = 3
 #: Keeps a container alive and answers: TCP on 7000 says the container's host name to whoever connects.
 _ANSWER = """
 import os, socket
@@ -123,11 +123,15 @@ class Cluster:
 
     def resolve(self, host: str, name: str, target: str) -> list[str]:
         """The addresses that a name has for a container; for ``-xADDRESS`` its names. None when the server says that there are
-        none: while it is silent it is asked again, as any resolver does, and silence in the end is a failure."""
-        words = ("dig", "+noall", "+comments", "+answer", f"+tries={DIG_TRIES}", f"+time={DIG_S}", target)
-        said = self.run_inside(host, name, *words).splitlines()
-        assert any("status: " in line for line in said), f"{name} on {host} asks for {target}: {said}"
-        return [line.split()[-1] for line in said if line and not line.startswith(";")]
+        none: while it is silent, or not there, it is asked again, as any resolver does."""
+        words = ("dig", "+noall", "+comments", "+answer", "+tries=1", f"+time={DIG_S}", target)
+
+        def said() -> list[str]:
+            lines = self.run_inside(host, name, *words).splitlines()
+            return lines if any("status: " in line for line in lines) else []
+
+        lines = until(said, f"{name} on {host} is told of {target}")
+        return [line.split()[-1] for line in lines if line and not line.startswith(";")]
 
     def meets(self, host: str, name: str, target: str, patience_s: float = PATIENCE_S) -> None:
         """Wait until a container reaches another by its name."""

@@ -18,7 +18,7 @@ from fairlead.daemon.faults import VARIABLE
 from fairlead.model.errors import NetError
 
 #: Seconds that a new state of a service may take on a laden machine.
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 HOSTS = ("h1", "h2", "h3")
 #: Answers at port 7000 with its host name, at 7001 with the addresses that it finds for its service. When it is told to
 #: end, it asks the others for those and writes down what they say.
@@ -49,7 +49,7 @@ _WAIT = "import os, signal; signal.signal(signal.SIGTERM, lambda *_: os._exit(0)
 #: Reads what a host says at a port.
 _READ = """
 import socket, sys
-with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=2) as link:
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10) as link:
     print(link.makefile().read())
 """
 

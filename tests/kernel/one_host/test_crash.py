@@ -17,6 +17,7 @@ from tests.kernel.one_host.conftest import MakeHost
 from tests.kernel.one_host.containers import Container
 from tests.kernel.one_host.host import HOST_V4, NEIGHBOUR_V4, Host
 from tests.kernel.one_host.namespace import PROGRAM_S
+from tests.kernel.one_host.nursery import Nursery
 from tests.kernel.one_host.programs import echo
 from tests.kernel.one_host.questions import ask
 from tests.kernel.one_host.streams import Stream, pinging
@@ -27,6 +28,15 @@ from fairlead.api.client import ApiError
 from fairlead.daemon.faults import VARIABLE
 
 Cast = dict[str, Container]
+
+
+@pytest.fixture(scope="module")
+def host(make_host: MakeHost) -> Host:
+    """Some forty daemons come and go on it."""
+    made = make_host()
+    made.nursery = Nursery(made.ns)
+    made.start()
+    return made
 
 
 @pytest.fixture(scope="module")

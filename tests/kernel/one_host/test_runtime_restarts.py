@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,29 @@ def test_a_start_that_was_put_off_comes_after_a_daemons_restart(host: Host, tmp_
         restart_daemon(host)
         until(lambda: box.inspect()["State"]["Status"] == "exited", "it has done its work")
         assert (tmp_path / "runs").read_text().count("x") == 5
+
+
+def test_a_stop_and_a_removal_that_meet_a_start_come_after_it(host: Host) -> None:
+    """Docker's clients wait for a container's lock: what they ask for is neither lost nor refused."""
+    with ThreadPoolExecutor() as pool:
+        for number in range(3):
+            for ask in (
+                lambda box: host.api.post(f"/containers/{box.id}/stop", query={"t": 0}),
+                lambda box: host.api.delete(f"/containers/{box.id}", {"force": True}),
+            ):
+                box = host.create(f"met{number}", IDLE)
+                started = pool.submit(host.api.post, f"/containers/{box.id}/start")
+                until(lambda box=box, started=started: _begun(host, box.id) or started.done(), "it begins")  # type: ignore[misc]
+                ask(box)
+                started.result()
+                left = [row["State"] for row in host.get("/containers/json?all=1") if row["Id"] == box.id]
+                assert left in ([], ["exited"])
+                box.remove()
+
+
+def _begun(host: Host, identifier: str) -> bool:
+    """Whether anything of a start is to be seen."""
+    return (host.run_dir / "containers" / identifier).exists()
 
 
 def test_our_command_line_for_containers(host: Host, tmp_path: Path) -> None:

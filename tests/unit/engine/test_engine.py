@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from fairlead.engine.holds import Starting
 from fairlead.engine.leaders import leaders
 from fairlead.engine.outcome import (
     AlignHosts,
@@ -20,9 +21,11 @@ from fairlead.engine.outcome import (
 )
 from fairlead.model.commands import (
     AlreadyThere,
+    ConnectNetwork,
     CreateContainer,
     CreateNetwork,
     DisconnectNetwork,
+    KillContainer,
     RemoveContainer,
     RemoveNetwork,
     RenameContainer,
@@ -32,7 +35,7 @@ from fairlead.model.commands import (
 from fairlead.model.container import Container, ContainerConfig
 from fairlead.model.endpoint import EndpointSettings, PortBinding, PortRequest
 from fairlead.model.errors import Conflict, Exhausted, Forbidden, Internal, Invalid, NetError, NotFound, PortInUse
-from fairlead.model.events import ContainerFailed, Failed, HostChanged, ResolverFileChanged
+from fairlead.model.events import ContainerFailed, ContainerRunning, Failed, HostChanged, ResolverFileChanged
 from fairlead.model.network import PoolRequest
 from fairlead.plan.objects import Bridge, Element, PortHold, Route, Veth
 
@@ -124,6 +127,27 @@ def test_stop_waits_and_the_end_frees_everything(world: World) -> None:
     assert world.engine.state.container("a").state.exit_code == 143
     assert not objects(world, Veth)
     assert isinstance(world.tell(StopContainer("a")).reply, AlreadyThere)
+    world.check()
+
+
+def test_what_is_asked_of_a_container_that_is_being_started_waits_and_changes_nothing(world: World) -> None:
+    world.network("web")
+    container = world.container("a")
+    world.tell(StartContainer("a"))
+    before = dict(world.engine.state.containers)
+    for command in (
+        StartContainer("a"),
+        StopContainer("a"),
+        KillContainer("a"),
+        RemoveContainer("a", force=True),
+        ConnectNetwork("web", "a"),
+    ):
+        with pytest.raises(Starting) as starting:
+            world.tell(command)
+        assert starting.value.container_id == container.id
+        assert dict(world.engine.state.containers) == before
+    world.tell(ContainerRunning(container.id, 4242, 4241, world.now))
+    assert world.tell(StopContainer("a")).wait_exit == container.id
     world.check()
 
 
