@@ -148,7 +148,6 @@ def _process(layout: Layout, place: Place) -> list[str]:
         # A worker that is to end says so with its next answer, instead of closing what a client may just be writing to.
         "    option idle-close-on-response",
         "    retries 3",
-        "    retry-on conn-failure empty-response",
         f"    timeout connect {CONNECT_TIMEOUT_S}s",
         f"    timeout client {SILENCE_TIMEOUT_S}s",
         f"    timeout server {SILENCE_TIMEOUT_S}s",
@@ -223,11 +222,9 @@ def _face(layout: Layout, place: Place, face: str, binds: list[str], *, inner: b
         "    option http-restrict-req-hdr-names delete",
         *_logging(layout),
         *_pages(),
-        # Asked anew of another task if one ends before it has said anything: only what may be asked twice (RFC 9110 9.2.2).
-        "    http-request disable-l7-retry unless METH_GET or { method OPTIONS }",
         *_refusals(),
         *_search("http-request", "txn", place.map(face), "map_beg", "host", ",concat(,txn.path,/)"),
-        *_headers(face, layout),
+        *_headers(face),
         f"    use_backend %[{_BACK_END}] if {{ var(txn.route) -m found }}",
         "    default_backend nowhere",
     ]
@@ -301,22 +298,21 @@ def _content(status: int, what: str, missing: str) -> str:
     return f'content-type "text/plain; charset=utf-8" lf-string "{body}" {headers}'
 
 
-def _headers(face: str, layout: Layout) -> list[str]:
+def _headers(face: str) -> list[str]:
     """Who asked, in headers that nobody else can have written: every spelling of them goes, then ours are set. What
     ``Connection`` names is taken off by whoever comes next, so it names nothing but a websocket's upgrade."""
     scheme = "http" if face == PLAIN else "https"
-    port = layout.frontends.http_port if face == PLAIN else layout.frontends.https_port
     return [
         f"    http-request del-header {FORGED} -m reg",
         "    acl websocket req.fhdr(upgrade) -i websocket",
         "    http-request del-header upgrade unless websocket",
         "    http-request del-header connection",
         "    http-request set-header connection upgrade if websocket",
-        "    http-request set-header x-forwarded-for %[src]",
-        "    http-request set-header x-real-ip %[src]",
-        f"    http-request set-header x-forwarded-proto {scheme}",
-        f"    http-request set-header x-forwarded-port {port}",
-        "    http-request set-header x-forwarded-host %[req.hdr(host)]",
+        # They are added, not set: there is none by now, and to look for it once more costs as much as to write it.
+        "    http-request add-header x-forwarded-for %[src]",
+        "    http-request add-header x-real-ip %[src]",
+        f"    http-request add-header x-forwarded-proto {scheme}",
+        "    http-request add-header x-forwarded-host %[req.hdr(host)]",
     ]
 
 
@@ -356,6 +352,10 @@ def _back_end(layout: Layout, place: Place, kind: Kind, name: str) -> list[str]:
         lines.append("    mode tcp")
     if kind.rewriting:
         lines += _rewrites()
+    if kind.retrying:
+        # Only what may be asked twice (RFC 9110 section 9.2.2). It costs a fifth of a request: each is copied.
+        lines.append("    retry-on conn-failure empty-response")
+        lines.append("    http-request disable-l7-retry unless METH_GET or { method OPTIONS }")
     if kind.cookie:
         manner = "prefix" if kind.app_cookie else "insert indirect httponly attr SameSite=Lax"
         lines += [f"    cookie {kind.cookie} {manner} nocache dynamic", f"    dynamic-cookie-key {_COOKIE_KEY}"]

@@ -120,6 +120,7 @@ _KEYS: dict[str, Callable[[HttpRoute, str, str], HttpRoute]] = {
     "health": lambda route, label, value: replace(route, health=path(label, value)),
     "protocol": lambda route, label, value: replace(route, protocol=one_of(label, value, _PROTOCOL)),
     "proxy": lambda route, label, value: replace(route, proxy=one_of(label, value, _PROXY)),
+    "retry": lambda route, label, value: replace(route, retry=boolean(label, value)),
     "rewrite": lambda route, label, value: replace(route, rewrite=path(label, value)),
     "network": _network,
 }

@@ -30,19 +30,20 @@ OVER_TLS, EXACTLY, BELOW = "tls", "to", "below"
 @dataclass(frozen=True, slots=True, order=True)
 class Kind:
     """What all back ends of a pool have in common: requests or mere connections, a cookie that binds clients to tasks, and
-    whether paths are rewritten."""
+    what only some want and all would pay for: rewritten paths, and a copy of each request in case it is asked again."""
 
     http: bool = True
     cookie: str = ""
     app_cookie: bool = False
     rewriting: bool = False
+    retrying: bool = False
 
     @property
     def pool(self) -> str:
         """The name of the pool, with which those of its back ends begin."""
         if not self.http:
             return "tls"
-        words = ["rewriting"] if self.rewriting else []
+        words = ["rewriting"] * self.rewriting + ["retrying"] * self.retrying
         if self.cookie:
             words += ["app" if self.app_cookie else "sticky", self.cookie]
         return "-".join(words) or "web"
@@ -68,6 +69,7 @@ SPARE = (
     Pool(Kind(cookie=COOKIE), 16),
     Pool(Kind(http=False), 16),
     Pool(Kind(rewriting=True), 16),
+    Pool(Kind(retrying=True), 16),
 )
 _FEW = 4
 
@@ -137,7 +139,8 @@ def upstream_of(service: HttpService, route: HttpRoute) -> Upstream:
     """How the tasks behind a route are reached."""
     kind = Kind(http=False)
     if route.tls != PASSTHROUGH:
-        kind = Kind(True, route.cookie, route.app_cookie, route.rewrite not in {None, route.path})
+        rewriting = route.rewrite not in {None, route.path}
+        kind = Kind(True, route.cookie, route.app_cookie, rewriting, route.retry)
     return Upstream(service.id, route.port, kind, route.protocol, route.proxy, route.health)
 
 

@@ -151,6 +151,7 @@ def _passable(label: str, route: HttpRoute) -> None:
         "a redirect": bool(route.redirect),
         "a health path": bool(route.health),
         "a rewrite": route.rewrite is not None,
+        "a retry": route.retry,
         "a protocol": route.protocol != HTTP1,
         "every host": route.host == "*",
     }

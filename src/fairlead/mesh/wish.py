@@ -22,7 +22,7 @@ class HttpRoute:
     ``host`` is in lower case, ``*.`` before it stands for any name below it, ``*`` alone for every host. ``path`` begins
     with a slash and is compared by whole segments. ``cookie`` keeps a client at its task; with ``app_cookie`` the
     application sets it, else we do. ``redirect`` sends clients elsewhere: ``TO_TLS`` or a URL, to which the path is added
-    unless it has one. ``health`` is a path that must answer 2xx or 3xx, empty for none. ``proxy`` (``v1``, ``v2``) begins
+    unless it has one. With ``retry`` what may be asked twice is asked of another task if one ends without an answer. ``health`` is a path that must answer 2xx or 3xx, empty for none. ``proxy`` (``v1``, ``v2``) begins
     connections to tasks with the PROXY protocol. ``rewrite`` takes the place of ``path`` before the task sees it, None
     leaves it. ``network`` is where tasks are reached, as the user wrote it; empty: not said.
     """
@@ -38,6 +38,7 @@ class HttpRoute:
     protocol: str = HTTP1
     proxy: str = ""
     rewrite: str | None = None
+    retry: bool = False
     network: str = ""
 
 

@@ -103,7 +103,7 @@ class _BreaksOff(socketserver.StreamRequestHandler):
 
 def test_what_may_be_asked_twice_is_asked_of_another_task_when_one_breaks_off(stage: Stage) -> None:
     stage.task(4, 80, _BreaksOff)
-    stage.apply(service("shop", "127.0.1.1", "127.0.1.4", host="shop.example"))
+    stage.apply(service("shop", "127.0.1.1", "127.0.1.4", host="shop.example", retry="true"))
     assert [task_of(stage, "shop.example") for _ in range(4)] == ["127.0.1.1"] * 4
     posts = [stage.ask("shop.example", method="POST", body=b"once") for _ in range(4)]
     assert sorted(answer.status for answer in posts) == [200, 200, 502, 502]

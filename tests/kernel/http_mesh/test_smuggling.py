@@ -212,16 +212,18 @@ def test_sec_30_forged_headers_never_survive(stage: Stage) -> None:
     stage.apply(service("shop", "127.0.1.1", host="shop.example"))
     answer = stage.ask("shop.example", headers=FORGED)
     assert not [value for _, value in answer.seen["headers"] if "evil" in value or "6.6.6" in value]
-    assert {
-        name: answer.header(name) for name in ("x-forwarded-for", "x-real-ip", "x-forwarded-proto", "x-forwarded-port")
-    } == {
+    assert {name: answer.header(name) for name in ("x-forwarded-for", "x-real-ip", "x-forwarded-proto")} == {
         "x-forwarded-for": ["127.0.0.1"],
         "x-real-ip": ["127.0.0.1"],
         "x-forwarded-proto": ["http"],
-        "x-forwarded-port": ["80"],
     }
     assert answer.header("x-forwarded-host") == ["shop.example"]
-    assert answer.header("x-forwarded-ssl") == answer.header("x-forwarded-prefix") == []
+    assert (
+        answer.header("x-forwarded-ssl")
+        == answer.header("x-forwarded-prefix")
+        == answer.header("x-forwarded-port")
+        == []
+    )
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,6 @@ def test_what_is_told_of_a_request_over_tls(stage: Stage) -> None:
     with over_tls(stage, "a.example", address="::1") as secured:
         answer = asked(secured, "a.example")
     assert answer.header("x-forwarded-proto") == ["https"]
-    assert answer.header("x-forwarded-port") == ["443"]
     assert answer.header("x-forwarded-for") == ["::1"]
 
 

@@ -66,11 +66,12 @@ def test_every_key_of_ours() -> None:
         "protocol": "grpc",
         "proxy": "v2",
         "rewrite": "/",
+        "retry": "true",
         "network": "sea",
     }
     route = one({f"fairlead.http.{key}": value for key, value in labels.items()})
     assert route == HttpRoute(
-        "*.example.com", "/api", 50051, REQUIRED, COOKIE, False, TO_TLS, "/ready", HTTP2, "v2", "/", "sea"
+        "*.example.com", "/api", 50051, REQUIRED, COOKIE, False, TO_TLS, "/ready", HTTP2, "v2", "/", True, "sea"
     )
 
 
@@ -202,6 +203,11 @@ def test_the_same_route_in_two_languages_is_one() -> None:
             "does not go with",
         ),
         ({"fairlead.http.host": "*", "fairlead.http.tls": "passthrough"}, "does not go with"),
+        (
+            {"fairlead.http.host": "a", "fairlead.http.tls": "passthrough", "fairlead.http.retry": "true"},
+            "does not go with",
+        ),
+        ({"fairlead.http.host": "a", "fairlead.http.retry": "maybe"}, "known are"),
         ({UCP: "external_route=ftp://a"}, "http://HOST or sni://HOST"),
         ({UCP: "external_route=http://a,internal_prot=1"}, "known are"),
         ({UCP: "external_route=http://a,external_route=http://b"}, "is there twice"),
