@@ -82,6 +82,26 @@ with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=60) as li
 """
 
 
+#: Asks ``argv[1]`` at a port from one UDP socket, again and again, until ``argv[3]`` answers, for a minute at most.
+_FOLLOW = """
+import socket, sys, time
+end = time.monotonic() + 60
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
+    link.settimeout(0.2)
+    link.connect((sys.argv[1], int(sys.argv[2])))
+    while time.monotonic() < end:
+        try:
+            link.send(b"hello")
+            said = link.recv(4096).decode().split()[0]
+        except OSError:
+            continue
+        print(said, flush=True)
+        if said == sys.argv[3]:
+            break
+        time.sleep(0.05)
+"""
+
+
 def ports(*published: tuple[int, int, str], **more: Any) -> dict[str, Any]:
     """An EndpointSpec; (published, target, protocol)."""
     keys = ("PublishedPort", "TargetPort", "Protocol")
@@ -222,6 +242,26 @@ def test_a_port_is_one_services_only(mesh: Mesh) -> None:
             mesh.create(published("other", _GREET, ports((PORT, 80, "tcp"), **more)))
     refusal = mesh.cli("h2", "run", "-d", "-p", f"{PORT}:80", "host", "sleep", "100", ok=False)
     assert "port is already allocated" in refusal
+
+
+def test_datagrams_of_a_task_that_goes_move_to_another(mesh: Mesh) -> None:
+    place, host = mesh.lab._layout.switch, mesh.hosts["h1"].address_v4
+    ask = ["nsenter", f"--net={place.file('net')}", "/usr/bin/python3", "-c", _FOLLOW, host, str(PORT)]
+    # sockets enough that one is led to the task that goes
+    every = [subprocess.Popen([*ask, "s1"], stdout=subprocess.PIPE, text=True) for _ in range(24)]
+    firsts = [one.stdout.readline().strip() if one.stdout else "" for one in every]
+    assert set(firsts) == {"s1", "s2"}
+    mesh.scale("web", 1)
+    try:
+        lasts = [
+            (first, *one.communicate(timeout=PROGRAM_S + 30)[0].split())[-1]
+            for first, one in zip(firsts, every, strict=True)
+        ]
+        assert set(lasts) == {"s1"}
+    finally:
+        mesh.scale("web", 2)
+        mesh.settled("web", 2)
+        until(lambda: _answered(mesh, 2), "every host answers", 60)
 
 
 def test_snat_is_for_who_wants_it(mesh: Mesh) -> None:
