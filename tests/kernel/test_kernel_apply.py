@@ -441,7 +441,7 @@ def test_settings_are_put_back_when_a_change_is_undone(space: Path, on_kernel: A
 
 
 def test_sockets_of_firewalls_of_sandboxes_are_closed_from_outside(space: Path, on_kernel: Any) -> None:
-    """A thread in a sandbox would keep it alive; a socket that is forgotten, too."""
+    """A thread in a sandbox would keep it alive; a socket that is forgotten, too. The one that is kept goes with it."""
 
     def namespaces() -> set[int]:
         return {(task / "ns/net").stat().st_ino for task in Path("/proc/self/task").iterdir()}
@@ -457,6 +457,8 @@ def test_sockets_of_firewalls_of_sandboxes_are_closed_from_outside(space: Path, 
         plans = {**BASE, "sandbox:2": sandbox(2), "rules": inside}
         await kernel.apply(plans)
         await kernel.repair(plans)
+        assert len(netfilter()) == len(before) + 1 and namespaces() <= homes
+        await kernel.apply({"sandbox:2": NOTHING, "rules": NOTHING})
         assert any("nft-close" in thread.name for thread in threading.enumerate())
         await until(lambda: netfilter() == before and namespaces() <= homes)
         assert netfilter() == before

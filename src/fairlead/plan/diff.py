@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fairlead.plan.ipvs import VirtualService
 from fairlead.plan.objects import Backends, Bridge, Chain, Fdb, Key, Neighbour, Object, Sysctl, Table, Veth, Vxlan
 from fairlead.plan.returns import ReturnPaths
 from fairlead.plan.xfrm import XfrmPolicy
@@ -47,6 +48,8 @@ def changes_in_place(before: Object, after: Object) -> bool:
         case (Sysctl(), Sysctl()) | (Table(), Table()) | (Fdb(), Fdb()) | (Neighbour(), Neighbour()):
             return True
         case (Backends(), Backends()) | (XfrmPolicy(), XfrmPolicy()) | (ReturnPaths(), ReturnPaths()):
+            return True
+        case VirtualService(), VirtualService():
             return True
         case Chain(), Chain():
             return before.hook == after.hook

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fairlead.balance.contract import Aim
 from fairlead.balance.ipvs import SCHEDULER, Ipvs, mark_of
 from fairlead.balance.nftables import TABLE, Nftables
+from fairlead.plan.diff import Change, diff
 from fairlead.plan.ipvs import VirtualService
 from fairlead.plan.objects import NOTHING, Backends, Chain, Element, Set
 
@@ -20,6 +23,13 @@ def test_targets_are_destinations_by_weight_and_slots_for_the_rest() -> None:
     (rest,) = [item for item in plan.values() if isinstance(item, Backends)]
     (maps,) = [item for item in Nftables().aim_plan("box", AIM).values() if isinstance(item, Backends)]
     assert (rest.index, rest.targets, rest.slots) == ("rest4", maps.targets, maps.slots)
+
+
+def test_a_task_that_comes_or_goes_changes_the_service_in_place() -> None:
+    before, after = (Ipvs().aim_plan("box", replace(AIM, targets=targets)) for targets in (("10.0.1.3",), AIM.targets))
+    steps = diff(before, after)
+    assert {type(step.before) for step in steps if isinstance(step, Change)} == {Backends, VirtualService}
+    assert len(steps) == 2
 
 
 def test_both_back_ends_can_be_in_one_namespace() -> None:

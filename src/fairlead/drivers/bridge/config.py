@@ -80,6 +80,7 @@ def default_gateway(network: Network, *, v6: bool) -> str:
 
 def check(network: Network, node: Node) -> None:
     """Raise ``Invalid`` or ``Forbidden`` for what cannot be a bridge network."""
+    options.balancer(network.options)
     if not network.ipv4 and not network.ipv6:
         raise Invalid(
             "IPv4 or IPv6 must be enabled", hint="leave out --ipv4=false or add --ipv6", code=codes.OPTION_INVALID
