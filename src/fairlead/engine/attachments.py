@@ -45,6 +45,7 @@ def connect(turn: Turn, command: ConnectNetwork) -> Endpoint:
         )
     if command.foreign is None:
         sandbox = bare_sandbox(turn.state, command.container)
+        _check_owner(sandbox, own=command.own)
     else:
         known = sandbox_in(turn, command.foreign)
         sandbox = known or _make(turn, command.sandbox, command.foreign, passing=True)
@@ -246,7 +247,7 @@ def _ask_more(turn: Turn, sandbox: Sandbox, asked: SandboxSettings) -> Sandbox:
 
 
 def _check_owner(sandbox: Sandbox, *, own: bool) -> None:
-    """Raise when somebody else wants to take away what the node made for itself."""
+    """Raise when somebody else wants to connect or take away what the node made for itself."""
     if sandbox.own and not own:
         raise Forbidden(
             f"sandbox {sandbox.name} is the node's own",

@@ -53,6 +53,8 @@ class ConnectNetwork:
     settings: EndpointSettings = EndpointSettings()
     sandbox: SandboxSettings = SandboxSettings()
     foreign: Foreign | None = None
+    #: The node itself wants it, whose own sandboxes nobody else connects.
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,13 +44,15 @@ def test_only_who_serves_joins_a_network_that_is_not_attachable(world: Cluster) 
     mine, other = make(world), make(world, "other", own=False)
     with pytest.raises(Forbidden):
         world.tell(ConnectNetwork("blue", other.id))
-    world.tell(ConnectNetwork("blue", mine.id))
+    world.tell(ConnectNetwork("blue", mine.id, own=True))
     assert [one.sandbox_id for one in world.engine.state.endpoints_of_network(ID)] == [mine.id]
 
 
-def test_nobody_else_takes_it_away(world: Cluster) -> None:
+def test_nobody_else_connects_it_or_takes_it_away(world: Cluster) -> None:
     mine = make(world)
-    world.tell(ConnectNetwork("blue", mine.id))
+    with pytest.raises(Forbidden):
+        world.tell(ConnectNetwork("blue", "mesh"))
+    world.tell(ConnectNetwork("blue", mine.id, own=True))
     for command in (
         DisconnectNetwork("blue", "mesh"),
         DisconnectNetwork("blue", "mesh", force=True),
@@ -72,7 +74,7 @@ def crews(messages: object) -> list[str]:
 @pytest.mark.parametrize("chosen", [WEB, replace(WEB, names=(), vip4="")])
 def test_whoever_leads_requests_is_told_of_each_change_of_ready_tasks(world: Cluster, chosen: Backend) -> None:
     """With virtual addresses and without, here and elsewhere."""
-    world.tell(ConnectNetwork("blue", make(world).id))
+    world.tell(ConnectNetwork("blue", make(world).id, own=True))
     serve(world, "one", chosen)
     assert crews(world.outcomes[-1].messages) == ["svc1"]
     assert crews(elsewhere(world, 20, chosen)) == ["svc1"]

@@ -231,7 +231,7 @@ class NodeMesh:
     async def _enter(self, network_id: str, sandbox: Sandbox) -> None:
         if network_id not in self._carrier.engine.state.networks:
             await self._carrier.leases.admit(network_id, own=True)
-        await self._submit(ConnectNetwork(network_id, sandbox.id))
+        await self._submit(ConnectNetwork(network_id, sandbox.id, own=True))
         await self._try("proxy", self._tell())
 
     async def _submit(self, command: ConnectNetwork | DisconnectNetwork | RemoveSandbox) -> None:
