@@ -1,4 +1,4 @@
-"""``python -m bench one-host|gossip|gossip-sim|cluster|overlay|balancing [--json FILE] [--markdown] [--only NAME,...] [--quick]``; use ``./run bench``,
+"""``python -m bench one-host|gossip|gossip-sim|cluster|overlay|balancing|http-mesh [--json FILE] [--markdown] [--only NAME,...] [--quick]``; use ``./run bench``,
 which installs its needs."""
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import balancing, cluster, gossip, gossip_sim, one_host, overlay
+from bench import balancing, cluster, gossip, gossip_sim, http_mesh, one_host, overlay
 from bench.context import FAULTS, Context, progress
 from bench.engines import docker_version
-from bench.goals import BALANCING, CLUSTER, GOSSIP, GOSSIP_SIM, ONE_HOST, OVERLAY, Goal
+from bench.goals import BALANCING, CLUSTER, GOSSIP, GOSSIP_SIM, HTTP_MESH, ONE_HOST, OVERLAY, Goal
 from bench.report import Report, markdown, table, write_json
 
 #: Seconds after which no further measurement is begun.
@@ -124,6 +124,7 @@ _MEASURES = {
     "gossip-sim": _measure_gossip_sim,
     "cluster": _measure_table(CLUSTER, cluster.MEASUREMENTS),
     "overlay": _measure_table(OVERLAY, overlay.MEASUREMENTS),
+    "http-mesh": _measure_table(HTTP_MESH, http_mesh.MEASUREMENTS),
     "balancing": _measure_table(BALANCING, balancing.MEASUREMENTS),
 }
 _PEERS = {
@@ -133,6 +134,7 @@ _PEERS = {
     "cluster": docker_version,
     "overlay": docker_version,
     "balancing": lambda: "none",
+    "http-mesh": lambda: "none; the floor is a HAProxy with a configuration written by hand",
 }
 
 if __name__ == "__main__":

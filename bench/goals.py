@@ -205,6 +205,14 @@ BALANCING: dict[str, Goal] = {
     "vip.memory": Goal("MB", "100 sandboxes in a network of 1,000 services"),
 }
 
+HTTP_MESH: dict[str, Goal] = {
+    "http.mesh": Goal("/s", "requests through a node's proxy", (_at_least(0.95, FLOOR),)),
+    "http.mesh.changes": Goal("requests", "failed while services came, went and were scaled", (_at_most(0),)),
+    "http.mesh.live": Goal(
+        "ms", "a changed label of one of 200 services with 5 tasks is answered; p99", (_at_most(300),)
+    ),
+}
+
 OVERLAY: dict[str, Goal] = {
     "overlay.throughput": Goal("Gbit/s", "one TCP stream between containers of two hosts", (_at_least(0.97, FLOOR),)),
     "overlay.rtt": Goal("us", "one byte there and back; p50", (_at_most(1.05, FLOOR),)),
