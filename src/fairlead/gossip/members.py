@@ -6,8 +6,8 @@ card; of two cards the newer one counts (epoch, then incarnation), and a node th
 incarnation and is alive again by its own word.
 
 Changed: an opinion of a card is a *level*, even for alive and odd for dead, and the greater level counts. Whoever loses a
-node raises an even level by one, and whoever has an answer of a node that is said to be dead raises an odd one. So what
-one sees outranks what one hears, for everybody and without a new signature, and the opinions of all meet in the greatest
+node raises an even level by one, and whoever has an answer of a node that is said to be dead raises an odd one; so does
+that node itself. So what one sees outranks what one hears, for everybody and without a new signature, and the opinions of all meet in the greatest
 level whatever way they take: after a partition one contact between the halves brings all back.
 
 The dead are not forgotten: a dead node is a member whose records are hidden, until it leaves or is removed. A suspicion
