@@ -390,7 +390,10 @@ class Engine:
             except NetError:
                 return self._give_up(undone, pending, failure.error, now, at)
             return replace(again, changes=(*undone, *again.changes))
-        return self._give_up(turn.state.settle(), pending, failure.error, now, at)
+        given_up = self._give_up(turn.state.settle(), pending, failure.error, now, at)
+        if isinstance(pending.message, EntryDue):
+            return replace(given_up, messages=(*given_up.messages, entries.again(pending.message)))
+        return given_up
 
     def _without_port(self, pending: _Pending, turn: Turn) -> Outcome:
         """The same again, but for a published port that a program of this host has."""

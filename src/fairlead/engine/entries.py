@@ -37,6 +37,11 @@ def due(turn: Turn, network: Network, after_s: float = 0.0) -> None:
         turn.say(Wake(f"entry {network.id}", after_s, EntryDue(network.id)))
 
 
+def again(event: EntryDue) -> Wake:
+    """Look at it later once more: it could not be made."""
+    return Wake(f"entry {event.network_id}", AGAIN_S, event)
+
+
 def moved(core: Core, host: HostChanged) -> tuple[Wake, ...]:
     """The host is another: some of its addresses may be those of ports, or none any more."""
     before, core.host = core.host, host

@@ -17,8 +17,8 @@ from fairlead.model.cluster import ENTRY, Lease, Peer, PeerNames
 from fairlead.model.commands import CreateContainer, InstallNetwork, RemoveSandbox
 from fairlead.model.container import ContainerConfig
 from fairlead.model.endpoint import EndpointSettings, PortRequest
-from fairlead.model.errors import Forbidden, PortInUse
-from fairlead.model.events import DataPath, EntryDue, HostChanged, LeasesGranted, NamesSeen, PeersSeen
+from fairlead.model.errors import Forbidden, Internal, PortInUse
+from fairlead.model.events import DataPath, EntryDue, HostChanged, LeasesGranted, LeasesRevoked, NamesSeen, PeersSeen
 from fairlead.model.network import Pool
 from fairlead.plan.objects import Address, Backends, Chain, Element, PortHold, Veth
 from fairlead.plan.returns import ReturnPaths
@@ -88,6 +88,19 @@ def test_a_node_has_an_entry_in_its_own_namespace_while_it_is_leased_one(node: N
     node.lease(7, "")
     assert not node.entry() and not node.engine.state.sandboxes
     assert all(not plan for owner, plan in node.standing.items() if owner.startswith(("endpoint:", "balance:")))
+
+
+def test_an_entry_goes_with_its_lease_and_one_that_is_refused_is_tried_for_again(node: Node) -> None:
+    node.lease(7, ENTRY)
+    node.tell(LeasesRevoked((f"{ID}/10.0.1.7",)))
+    assert not node.entry() and not node.engine.state.sandboxes
+    lease = Lease(ID, "10.0.1.8", "n1", 2, ipv6="fd00:1::8", task_id=ENTRY)
+    (wake,) = [one for one in node.tell(LeasesGranted((lease,))).messages if isinstance(one, Wake)]
+    refused = node.tell(wake.event, Internal("no such device"))
+    assert not node.entry() and not node.engine.state.sandboxes
+    assert [one.event for one in refused.messages if isinstance(one, Wake)] == [EntryDue(ID)]
+    node.tell(EntryDue(ID))
+    assert node.entry() == {"10.0.1.8/24", "fd00:1::8/64"}
 
 
 def test_published_ports_lead_to_ready_tasks_wherever_they_are(node: Node) -> None:
