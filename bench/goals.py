@@ -203,6 +203,7 @@ BALANCING: dict[str, Goal] = {
     "vip.update": Goal("ms", "the same with 1,000 services", (_at_most(2), _at_most(_FLAT, "vip.update.few"))),
     "vip.fill": Goal("ms", "a sandbox joins a network of 1,000 services"),
     "vip.memory": Goal("MB", "100 sandboxes in a network of 1,000 services"),
+    "vip.service.connect": Goal("/s", "short connections to a service of a cluster of two hosts"),
 }
 
 HTTP_MESH: dict[str, Goal] = {
@@ -211,6 +212,7 @@ HTTP_MESH: dict[str, Goal] = {
     "http.mesh.live": Goal(
         "ms", "a changed label of one of 200 services with 5 tasks is answered; p99", (_at_most(300),)
     ),
+    "http.mesh.cluster": Goal("ms", "a changed label is followed by all of three hosts; p99", (_at_most(300),)),
 }
 
 OVERLAY: dict[str, Goal] = {

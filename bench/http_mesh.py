@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from bench import http_cluster
 from bench.context import BY_HAND, OURS, Context, Samples, interleave, percentile
 from bench.hosts import NotMeasured
 from bench.report import Reading
@@ -219,4 +220,8 @@ def _wait_for(port: int) -> None:
         time.sleep(0.05)
 
 
-MEASUREMENTS = ((("http.mesh", "http.mesh.changes"), requests), (("http.mesh.live",), live))
+MEASUREMENTS = (
+    (("http.mesh", "http.mesh.changes"), requests),
+    (("http.mesh.live",), live),
+    *http_cluster.MEASUREMENTS,
+)
