@@ -94,11 +94,11 @@ class Repair(Lacking):
         if peer not in self._differences:
             difference = self._rested.pop(peer, None) or _Difference(now, now)
             difference.since = now
-            self._differ(peer, difference)
+            self._note(peer, difference)
 
     def contact(self, peer: NodeId, now: float, wait_s: float = 0.0) -> None:
         """Compare with a node soon, whatever the sums were."""
-        self._differ(peer, _Difference(now - IMPATIENT_S, now + wait_s, sure=True))
+        self._note(peer, _Difference(now - IMPATIENT_S, now + wait_s, sure=True))
 
     def deadline(self) -> float | None:
         """When ``tick`` is wanted next."""
@@ -243,7 +243,7 @@ class Repair(Lacking):
                 difference.again = AGAIN_S
         return taken
 
-    def _differ(self, peer: NodeId, difference: _Difference) -> None:
+    def _note(self, peer: NodeId, difference: _Difference) -> None:
         self._differences[peer] = difference
         self._wake = min(self._wake, self._when(peer, difference))
 
