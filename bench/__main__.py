@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import balancing, cluster, gossip, gossip_sim, http_mesh, one_host, overlay
+from bench import balancing, cluster, gossip, gossip_sim, http_mesh, one_host, overlay, vips
 from bench.context import FAULTS, Context, progress
 from bench.engines import docker_version
 from bench.goals import BALANCING, CLUSTER, GOSSIP, GOSSIP_SIM, HTTP_MESH, ONE_HOST, OVERLAY, Goal
@@ -125,7 +125,7 @@ _MEASURES = {
     "cluster": _measure_table(CLUSTER, cluster.MEASUREMENTS),
     "overlay": _measure_table(OVERLAY, overlay.MEASUREMENTS),
     "http-mesh": _measure_table(HTTP_MESH, http_mesh.MEASUREMENTS),
-    "balancing": _measure_table(BALANCING, balancing.MEASUREMENTS),
+    "balancing": _measure_table(BALANCING, (*balancing.MEASUREMENTS, *vips.MEASUREMENTS)),
 }
 _PEERS = {
     "one-host": docker_version,
@@ -133,7 +133,7 @@ _PEERS = {
     "gossip-sim": lambda: "none",
     "cluster": docker_version,
     "overlay": docker_version,
-    "balancing": lambda: "none",
+    "balancing": docker_version,
     "http-mesh": lambda: "none; the floor is a HAProxy with a configuration written by hand",
 }
 
