@@ -22,8 +22,14 @@ mkdir /run/written/upper /run/written/work
 layers=lowerdir=/run/compiled:/run/outside,upperdir=/run/written/upper,workdir=/run/written/work
 mount -t overlay -o "$layers" overlay /run/root
 for kind in proc sys dev; do mount --rbind "/$kind" "/run/root/$kind"; done
+mkdir -p /run/checkout
+mount --bind "/run/root$directory" /run/checkout
 mount -t tmpfs -o mode=755 tmpfs /run/root/run
 mount -t tmpfs -o mode=1777 tmpfs /run/root/tmp
+if [ ! -d "/run/root$directory" ]; then # it is in a directory that has just been emptied
+    mkdir -p "/run/root$directory"
+    mount --bind /run/checkout "/run/root$directory"
+fi
 mkdir -p "/run/root/lib/modules" /run/root/run/lane /run/root/run/before
 ln -sfn "$modules" "/run/root/lib/modules/$(uname -r)"
 share rw,cache=none lane /run/root/run/lane
