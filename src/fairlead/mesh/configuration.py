@@ -41,7 +41,7 @@ AGENT_CHARACTERS_MAX = 128
 #: Headers by which a proxy says who asked, in all their spellings. Whoever sends them to us is no proxy of ours.
 FORGED = (
     "^(forwarded|x-forwarded(-.*)?|x-real-ip|x-client-ip|x-cluster-client-ip|true-client-ip|cf-connecting-ip|"
-    "x-original-(url|host|uri|method)|x-rewrite-url|x-host|x-http-method-override|x-forwarded|proxy|http2-settings|"
+    "x-original-(url|host|uri|method)|x-rewrite-url|x-host|x-http-method-override|proxy|http2-settings|"
     "proxy-connection)$"
 )
 #: What a host can look like once it is in lower case and without its port.
@@ -308,11 +308,10 @@ def _headers(face: str) -> list[str]:
         "    http-request del-header upgrade unless websocket",
         "    http-request del-header connection",
         "    http-request set-header connection upgrade if websocket",
-        # They are added, not set: there is none by now, and to look for it once more costs as much as to write it.
-        "    http-request add-header x-forwarded-for %[src]",
-        "    http-request add-header x-real-ip %[src]",
+        # Added, not set: there is none by now, and to look for one costs as much as to write it. ``Host`` is passed on as it
+        # was asked for, and needs no header beside it.
+        "    option forwardfor",
         f"    http-request add-header x-forwarded-proto {scheme}",
-        "    http-request add-header x-forwarded-host %[req.hdr(host)]",
     ]
 
 

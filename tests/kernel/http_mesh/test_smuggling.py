@@ -212,18 +212,12 @@ def test_sec_30_forged_headers_never_survive(stage: Stage) -> None:
     stage.apply(service("shop", "127.0.1.1", host="shop.example"))
     answer = stage.ask("shop.example", headers=FORGED)
     assert not [value for _, value in answer.seen["headers"] if "evil" in value or "6.6.6" in value]
-    assert {name: answer.header(name) for name in ("x-forwarded-for", "x-real-ip", "x-forwarded-proto")} == {
-        "x-forwarded-for": ["127.0.0.1"],
-        "x-real-ip": ["127.0.0.1"],
-        "x-forwarded-proto": ["http"],
-    }
-    assert answer.header("x-forwarded-host") == ["shop.example"]
-    assert (
-        answer.header("x-forwarded-ssl")
-        == answer.header("x-forwarded-prefix")
-        == answer.header("x-forwarded-port")
-        == []
-    )
+    assert answer.header("x-forwarded-for") == ["127.0.0.1"]
+    assert answer.header("x-forwarded-proto") == ["http"]
+    assert answer.header("host") == ["shop.example"]
+    ours = {"x-forwarded-for", "x-forwarded-proto"}
+    left = {name for name, _ in answer.seen["headers"]} & {name.lower() for name in FORGED}
+    assert left == ours & left
 
 
 @pytest.mark.parametrize(
@@ -232,7 +226,8 @@ def test_sec_30_forged_headers_never_survive(stage: Stage) -> None:
 def test_sec_30_connection_takes_no_header_of_ours_off(stage: Stage, named: str) -> None:
     stage.apply(service("shop", "127.0.1.1", host="shop.example"))
     answer = stage.ask("shop.example", headers={"Connection": named})
-    assert answer.header("x-forwarded-for") == answer.header("x-real-ip") == ["127.0.0.1"]
+    assert answer.header("x-forwarded-for") == ["127.0.0.1"]
+    assert answer.header("x-forwarded-proto") == ["http"]
     assert not [value for value in answer.header("connection") if "x-" in value.lower() or "host" in value.lower()]
 
 
