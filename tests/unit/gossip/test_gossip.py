@@ -94,3 +94,23 @@ def test_watchers_see_the_value_before_and_after() -> None:
         if isinstance(event, RecordChanged) and event.scope == NET
     ]
     assert seen == [(None, b"a"), (b"a", b"b"), (b"b", None)]
+
+
+def test_hops_are_confirmed_for_seconds_after_a_loss_where_much_is_said() -> None:
+    """A cluster that starts at once has packets that are only late: for half a minute each hop would be twice the work."""
+    village = Village(3)
+    village.attach()
+    village.settled()
+    spreading = village.nodes[0]._spreading
+
+    def says(seconds: float) -> bool:
+        for _ in range(int(200 * seconds)):
+            village.now += 1 / 200
+            confirmed = spreading._confirmed(village.now)
+        return confirmed
+
+    assert not says(2.0), "what comes after would show a gap"
+    spreading.loss(village.now)
+    assert says(0.1)
+    assert not says(4.0)
+    assert spreading.lossy(village.now), "silence may be a loss for longer"
