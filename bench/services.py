@@ -45,7 +45,7 @@ print(time.monotonic() if len(found) == count else f"only {{len(found)}}", flush
 def services(context: Context) -> Iterator[Reading]:
     """cluster.service_create"""
     samples = Samples()
-    rounds = context.count(5, 2)
+    rounds = context.count(3, 1)
     with ExitStack() as stack:
         sides: dict[str, swarms.Swarm] = {}
         kinds: tuple[tuple[str, type[Engine]], ...] = ((OURS, Fairlead), (THEIRS, swarms.SwarmDocker))
