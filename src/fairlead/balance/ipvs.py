@@ -3,7 +3,8 @@
 What has connections (TCP, SCTP) is marked by its virtual address and led by the virtual service of that mark, its target
 translated and its source left alone; the answers come back to the same namespace, where they are translated back. Everything
 else is led by maps, as ``nftables`` does it: so datagrams move at once when a task goes, which IPVS can only have together
-with connections that break, and a task answers a ping.
+with connections that break, and a task answers a ping. A task's calls of its own service are not for it either: they may
+come to the task itself, and IPVS does not bring back the answer.
 
 IPVS knows no chance: connections go round by weight. A task that goes keeps the connections that it has and gets no more.
 """

@@ -83,6 +83,8 @@ def plan(core: Core, endpoint_id: str, service_id: str) -> Plan:
         untracked = () if sandbox.foreign else (DNS_ADDRESS,)
         return balancer.base_plan(sandbox.netns, board.sizes, untracked, _counted(endpoint))
     found = NOTHING
+    if endpoint.settings.backend is not None and endpoint.settings.backend.service_id == service_id:
+        balancer = core.balancers[options.NFTABLES]  # it may get itself, which no other can do
     for aim in board.aims(service_id, bare(endpoint.ipv4 or endpoint.ipv6)):
         if not _is_place(core, endpoint.network_id, aim.vip):
             found |= balancer.aim_plan(sandbox.netns, aim)

@@ -112,7 +112,7 @@ class Fading:
 def change(
     path: Callable[[str], str], steps: Sequence[Step], dead: Container[str], fading: Fading
 ) -> tuple[list[Step], list[Refused]]:
-    """Carry out the steps that are about virtual services, but for namespaces that are ``dead``: those that were, and what
+    """Carry out the steps that are about virtual services, but for namespaces that are ``dead``: those that were begun, and what
     the kernel refused."""
     by_ns: dict[str, list[Step]] = {}
     for step in steps:
@@ -128,8 +128,8 @@ def change(
                 if not family:
                     raise refused("balance by IPVS", errno.EOPNOTSUPP, f"the kernel has none; {_HINT}")
                 for step in group:
+                    done.append(step)  # what is refused in its middle may have had an effect, too
                     _carry(netlink, family, step, fading)
-                    done.append(step)
         except Refused as failure:
             failures.append(failure)
         except OSError as error:

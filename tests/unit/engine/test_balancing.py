@@ -92,13 +92,14 @@ def test_the_kernel_s_balancer_serves_networks_that_ask_for_it_where_there_is_on
         found = [item for item in world.of(VirtualService) if isinstance(item, VirtualService)]
         return [(item.address, item.destinations) for item in found]
 
-    assert services() == [] and list(led(world).values()) == [("10.0.1.13",)]
+    world.run("ann", "red")
+    assert services() == [] and list(led(world).values()) == [("10.0.1.13",)] * 2
     world.tell(BalancersFound(ipvs=True))
-    assert services() == [(VIP, (("10.0.1.13", 1),))]
+    assert services() == [(VIP, (("10.0.1.13", 1),))], "for a client, and not for the task itself"
     serve(world, "two")
-    assert len(services()) == 1 and len(led(world)) == 2, "a network that does not ask has none"
+    assert len(services()) == 1 and len(led(world)) == 3, "a network that does not ask has none"
     world.tell(BalancersFound(ipvs=False))
-    assert services() == [] and len(led(world)) == 2
+    assert services() == [] and len(led(world)) == 3
 
 
 def test_what_is_seen_of_a_service_names_tasks_nodes_and_weights(world: Cluster) -> None:
