@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address
 
 from fairlead.mesh.labels import COOKIE
@@ -72,6 +73,8 @@ SPARE = (
     Pool(Kind(retrying=True), 16),
 )
 _FEW = 4
+#: Addresses of which is remembered that they are some. Reason: all are looked at with each change. Our choice.
+_ADDRESSES_KEPT = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +177,7 @@ def _servers(upstream: Upstream, service: HttpService) -> tuple[Server, ...]:
     return tuple(_server(upstream, address, min(weight, WEIGHT_MAX)) for address, weight in sorted(found.items()))
 
 
+@lru_cache(maxsize=_ADDRESSES_KEPT)
 def _is_address(text: str) -> bool:
     """Other nodes tell addresses; what is none becomes no part of a command."""
     try:
