@@ -113,17 +113,9 @@ class Lane:
             (self._folder / "refused").write_text(reason)
         else:
             # plugins that the guest does not use are not loaded there: each import is slow
-            pytest_there = (
-                "env",
-                "PYTEST_DISABLE_PLUGIN_AUTOLOAD=1",
-                sys.executable,
-                "-m",
-                "pytest",
-                "-p",
-                "pytest_timeout",
-            )
-            limits = ("-p", "no:cacheprovider", f"--timeout={TEST_S_MAX}", "@/run/lane/wanted")
-            self._machine = machine.Machine(self._folder, [*pytest_there, *limits])
+            there = ["env", "PYTEST_DISABLE_PLUGIN_AUTOLOAD=1", sys.executable, "-m", "pytest"]
+            there += ["-p", "pytest_timeout", "-p", "no:cacheprovider", f"--timeout={TEST_S_MAX}", "@/run/lane/wanted"]
+            self._machine = machine.Machine(self._folder, there)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> object:
