@@ -177,7 +177,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 
 
 def _answered(mesh: Mesh, tasks: int, port: int = PORT) -> bool:
-    said = mesh.stranger(*asking(*mesh.everywhere(), port=port, count=8, patience_s=1.0))
+    said = mesh.stranger(*asking(*mesh.everywhere(), port=port, count=6, patience_s=1.0))
     rows = [line.split() for line in said]
     return all(row[1] != "nobody" for row in rows) and len({row[2] for row in rows}) == tasks
 
@@ -355,7 +355,7 @@ def test_docker_s_client_publishes_scales_and_shows(mesh: Mesh) -> None:
 def test_rolling_update_and_drain_lose_no_request(mesh: Mesh) -> None:
     wanted = published(
         "busy",
-        serve(linger_s=0.5),
+        serve(linger_s=0.1),
         ports((8083, 7000, "tcp")),
         3,
         container={"Healthcheck": HEALTH, "Env": ["R=1"], "StopGracePeriod": 20_000_000_000},
