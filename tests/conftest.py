@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 from pathlib import Path
@@ -26,10 +25,6 @@ ROOT_FLOORS = frozenset({"kernel", "vm", "peers", "fuzz"})
 # looks for others.
 settings.register_profile("suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
-
-#: Objects that are made until garbage is looked for: simulations make and drop millions, and spend a tenth of their time on it
-#: with Python's 700.
-_GARBAGE = 50_000
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -60,7 +55,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """A run that is told to end, by a time limit around it, ends as by Ctrl-C: what tests have started is ended too."""
     signal.signal(signal.SIGTERM, _interrupt)
-    gc.set_threshold(_GARBAGE)
     plugin.install(config)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import tarfile
 import threading
@@ -22,6 +23,14 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    """What the library has left is collected here, where nobody minds."""
+    yield
+    gc.collect()
+
 
 #: Ends at once when it is asked to.
 POLITE = ("sh", "-c", "echo begun; trap 'exit 7' TERM; while :; do sleep 1000 & wait; done")
