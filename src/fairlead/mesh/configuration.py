@@ -271,10 +271,12 @@ def _nowhere(place: Place) -> list[str]:
 
 def _redirects(layout: Layout) -> list[str]:
     port = layout.frontends.https_port
-    over_tls = f"https://%[var(txn.host)]{'' if port == 443 else f':{port}'}%[pathq]"
+    over_tls = f"redirect code 308 location https://%[var(txn.host)]{'' if port == 443 else f':{port}'}%[pathq]"
+    if not port:
+        over_tls = f"return status 503 {_content(503, 'it is for TLS only', 'TLS, which is switched off here')}"
     return [
         f"backend {REDIRECT}",
-        f"    http-request redirect code 308 location {over_tls} if {{ {_HOW} -m str {OVER_TLS} }}",
+        f"    http-request {over_tls} if {{ {_HOW} -m str {OVER_TLS} }}",
         f"    http-request redirect code 302 location %[{_AIM}] if {{ {_HOW} -m str {EXACTLY} }}",
         f"    http-request redirect code 302 location %[{_AIM}]%[pathq] if {{ {_HOW} -m str {BELOW} }}",
     ]

@@ -36,8 +36,7 @@ from fairlead.model.errors import Invalid
 
 #: Beginning of our labels.
 MARK = "fairlead.http."
-#: Beginnings of all labels that are read here.
-MARKS = (MARK, ucp.MARK, interlock.MARK)
+_MARKS = (MARK, ucp.MARK, interlock.MARK)
 #: Name of the cookie that keeps clients at their tasks where no other is asked for.
 COOKIE = "fairlead-task"
 #: Routes that one service can have. Reason: hosts times paths; more is a mistake or an attack. Our choice.
@@ -48,11 +47,6 @@ _PROTOCOL = {"http1": HTTP1, "http/1.1": HTTP1, "h2": HTTP2, "h2c": HTTP2, "grpc
 _PROXY = {"v1": "v1", "v2": "v2", "true": "v2", "false": ""}
 
 
-def is_label(key: str) -> bool:
-    """Whether a label is one of those that are read here."""
-    return key.startswith(MARKS)
-
-
 def parse(labels: Mapping[str, str], where: str, ports: Sequence[int] = ()) -> tuple[HttpRoute, ...]:
     """The routes that labels ask for; none if there is no such label. ``where`` begins messages (``service web``). ``ports``
     are those that its tasks are known to listen on: if it is one, routes that name none mean that. Raises ``Invalid``."""
@@ -60,7 +54,10 @@ def parse(labels: Mapping[str, str], where: str, ports: Sequence[int] = ()) -> t
     try:
         routes = (*_ours(labels, default), *ucp.parse(labels, default), *interlock.parse(labels, default))
         if len(routes) > ROUTES_MAX:
-            raise Fault(next(filter(is_label, labels)), f"{len(routes)} routes; at most {ROUTES_MAX}")
+            raise Fault(
+                next(label for label in labels if label.startswith(_MARKS)),
+                f"{len(routes)} routes; at most {ROUTES_MAX}",
+            )
     except Fault as fault:
         raise Invalid(
             f"{where}: label {fault}", hint="docs/http-mesh.md lists the labels", code=codes.HTTP_LABEL_INVALID

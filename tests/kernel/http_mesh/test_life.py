@@ -177,8 +177,12 @@ def test_a_fault_in_what_it_is_told_is_mended_by_a_reload(stage: Stage) -> None:
 
 def test_other_ports_and_back_when_they_cannot_be_had(stage: Stage) -> None:
     stage.apply(shop(1))
-    stage.apply(shop(1), http_port=8080, https_port=0)
+    stage.apply(
+        shop(1), service("safe", "127.0.1.1", host="safe.example", tls="required"), http_port=8080, https_port=0
+    )
     assert stage.ask(HOST, port=8080).status == 200
+    refused = stage.ask("safe.example", port=8080)
+    assert (refused.status, b"TLS, which is switched off" in refused.body) == (503, True)
     with pytest.raises(ConnectionRefusedError):
         stage.connect(port=PORT)
     with stage.home.socket() as taken:
