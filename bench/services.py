@@ -25,8 +25,8 @@ _HOSTS, _REPLICAS = 3, 30
 NETWORK = "lake"
 _SERVICE = "many"
 #: Seconds until all must be reached, and until all must be gone again.
-_REACHED_S = 120.0
-_GONE_S = 60.0
+_REACHED_S = 45.0
+_GONE_S = 45.0
 _LOOK_S = 0.02
 
 #: Runs in a container's namespace: asks for a name and connects to each address that is answered, until ``count`` were
