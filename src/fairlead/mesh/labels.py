@@ -47,6 +47,11 @@ _PROTOCOL = {"http1": HTTP1, "http/1.1": HTTP1, "h2": HTTP2, "h2c": HTTP2, "grpc
 _PROXY = {"v1": "v1", "v2": "v2", "true": "v2", "false": ""}
 
 
+def is_label(key: str) -> bool:
+    """Whether a label is one of those that are read here."""
+    return key.startswith(_MARKS)
+
+
 def parse(labels: Mapping[str, str], where: str, ports: Sequence[int] = ()) -> tuple[HttpRoute, ...]:
     """The routes that labels ask for; none if there is no such label. ``where`` begins messages (``service web``). ``ports``
     are those that its tasks are known to listen on: if it is one, routes that name none mean that. Raises ``Invalid``."""
@@ -55,7 +60,7 @@ def parse(labels: Mapping[str, str], where: str, ports: Sequence[int] = ()) -> t
         routes = (*_ours(labels, default), *ucp.parse(labels, default), *interlock.parse(labels, default))
         if len(routes) > ROUTES_MAX:
             raise Fault(
-                next(label for label in labels if label.startswith(_MARKS)),
+                next(filter(is_label, labels)),
                 f"{len(routes)} routes; at most {ROUTES_MAX}",
             )
     except Fault as fault:
