@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fairlead.manager.decision import Decision, Stored
@@ -126,11 +126,8 @@ class Villager:
         self.session = self.world.next_session()
         self.is_online, self.is_told = True, False
         self.inbox.clear()
-        held = tuple(self.leases[one] for one in self.leases if one not in self.returning)
-        held = tuple(
-            Lease(one.network_id, one.address, self.id, one.generation, self.used.get(one.id, ""), one.ipv6)
-            for one in held
-        )
+        mine = (self.leases[one] for one in self.leases if one not in self.returning)
+        held = tuple(replace(one, node_id=self.id, holder=self.used.get(one.id, ""), resting=False) for one in mine)
         hello = Hello(self.description, self.report(), held)
         issuer = self.world.issuer
         self.world.ask(SessionOpened(self.id, self.session, hello, self.role, issuer, "192.0.2.1"))
