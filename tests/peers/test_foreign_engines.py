@@ -143,6 +143,8 @@ def test_the_docker_client_connects_any_target(engines: Engines, net: str) -> No
     with host.run("asker", network=NET) as asker:
         found = asker.exec("getent", "ahostsv4", "pl").stdout.split()[0]
         assert asker.ns.tcp(found, 81)[0] == "plain"
-    subprocess.run([DOCKER, "--host", host.url, "network", "disconnect", NET, "docker:plain"], check=True, timeout=PROGRAM_S)
+    subprocess.run(
+        [DOCKER, "--host", host.url, "network", "disconnect", NET, "docker:plain"], check=True, timeout=PROGRAM_S
+    )
     assert sandboxes(host) == []
     docker.remove("plain")
