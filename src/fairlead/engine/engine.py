@@ -195,8 +195,12 @@ class Engine:
                 core.unusable[endpoint.id] = error.message
 
     def unusable(self) -> list[str]:
-        """What is stored and cannot be used, and why, in words."""
-        found, state = [], self.core.state
+        """What is stored or published and cannot be used, and why, in words."""
+        state = self.core.state
+        found = [
+            f"port {port}/{proto} of a service is not answered by this node: {reason}"
+            for (proto, port), reason in self.core.busy.items()
+        ]
         for identifier, reason in self.core.unusable.items():
             if identifier in state.networks:
                 found.append(f"network {state.networks[identifier].name} is unusable: {reason}")

@@ -281,21 +281,27 @@ def test_snat_is_for_who_wants_it(mesh: Mesh) -> None:
 def test_a_program_of_a_host_keeps_its_port(mesh: Mesh) -> None:
     listening = "import socket; s = socket.create_server(('', 8082)); print('now', flush=True); c, _ = s.accept(); c.send(b'mine x')"
     entry = mesh.lab.entry("h2", ["/usr/bin/python3", "-c", listening], "/")
+    others = [mesh.hosts[name].address_v4 for name in ("h1", "h3")]
+
+    def others_answer() -> bool:
+        said = mesh.stranger(*asking(*others, port=8082, count=1, patience_s=1.0))
+        return not [line for line in said if "nobody" in line]
+
+    def is_told() -> bool:
+        found: Any = mesh.api("h2").get("/info")
+        return "port 8082/tcp of a service is not answered by this node" in str(found.get("Warnings"))
+
     with subprocess.Popen(entry.arguments, env=entry.environment, stdout=subprocess.PIPE, text=True) as program:
-        assert program.stdout is not None and program.stdout.readline() == "now\n"
-        wanted = published("late", _GREET, ports((8082, 7000, "tcp")), container=_HURRY, placement=_TWO)
-        mesh.create(wanted)
-        mesh.settled("late", 1)
-        others = [mesh.hosts[name].address_v4 for name in ("h1", "h3")]
-
-        def others_answer() -> bool:
-            said = mesh.stranger(*asking(*others, port=8082, count=1, patience_s=1.0))
-            return not [line for line in said if "nobody" in line]
-
-        until(others_answer, "the other hosts answer", 60)
-        (said,) = mesh.stranger(*asking(mesh.hosts["h2"].address_v4, port=8082, count=1))
-        assert said.split()[2] == "mine"
-        program.wait(PROGRAM_S)
+        try:
+            assert program.stdout is not None and program.stdout.readline() == "now\n"
+            mesh.create(published("late", _GREET, ports((8082, 7000, "tcp")), container=_HURRY, placement=_TWO))
+            mesh.settled("late", 1)
+            until(others_answer, "the other hosts answer", 60)
+            until(is_told, "the host says why it does not", 60)
+            (said,) = mesh.stranger(*asking(mesh.hosts["h2"].address_v4, port=8082, count=1))
+            assert said.split()[2] == "mine"
+        finally:
+            program.kill()
     mesh.remove_service("late")
 
 

@@ -176,10 +176,11 @@ def test_a_port_that_a_program_has_stays_the_program_s_until_it_ends(node: Node)
     outcome = node.tell(NamesSeen(ID, (("e30", names),)), refusal)
     assert node.led() == {}
     assert [notice.action for notice in outcome.notices] == ["in use"]
+    assert node.engine.unusable() == ["port 8080/tcp of a service is not answered by this node: address already in use"]
     (wake,) = [message for message in outcome.messages if isinstance(message, Wake)]
     assert wake.event == EntryDue(ID)
     node.tell(wake.event)
-    assert "mesh4 tcp . 8080" in node.led()
+    assert "mesh4 tcp . 8080" in node.led() and not node.engine.unusable()
 
 
 def test_a_container_cannot_take_a_port_that_a_service_has(node: Node) -> None:
