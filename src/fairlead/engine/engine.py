@@ -105,6 +105,7 @@ _FACTS = (
     ContainerRunning,
     ContainerFailed,
     ContainerExited,
+    HealthProbed,
     NamespaceGone,
     DataPath,
     BalancersFound,

@@ -10,14 +10,14 @@ from tests.unit.engine.test_cluster import ID, NETWORK, OTHER, VTEP, Cluster
 from fairlead.balance.nftables import TABLE
 from fairlead.engine import balancing
 from fairlead.engine.hearsay import NAMES_TTL_S
-from fairlead.engine.outcome import PublishNames, Register, Unregister
+from fairlead.engine.outcome import PublishNames, Register, Unregister, Wake
 from fairlead.model.backend import Backend
 from fairlead.model.cluster import PeerNames
 from fairlead.model.commands import ConnectNetwork, CreateContainer, DisconnectNetwork, InstallNetwork, StopContainer
 from fairlead.model.container import ContainerConfig
 from fairlead.model.endpoint import EndpointSettings
 from fairlead.model.errors import Internal
-from fairlead.model.events import BalancersFound, HealthProbed, NamesSeen
+from fairlead.model.events import BalancersFound, HealthProbed, NamesSeen, ProbeDue
 from fairlead.model.health import HealthCheck
 from fairlead.model.options import BALANCER, IPVS, VXLAN_IDS
 from fairlead.plan.ipvs import VirtualService
@@ -133,6 +133,21 @@ def test_a_task_gets_nothing_before_it_is_healthy_and_nothing_once_it_is_not(wor
     for code, count in ((0, 2), (1, 0), (0, 2)):
         world.tell(HealthProbed(container.id, container.state.pid, 1.0, 2.0, code, ""))
         assert len(led(world)) == count
+
+
+def test_a_task_is_healthy_and_asked_on_though_the_kernel_refuses_to_lead_to_it(world: Cluster) -> None:
+    world.run("ann", "blue")
+    serve(world, "one", health=HealthCheck(command=("true",)))
+    container = world.engine.state.container("one")
+    outcome = world.tell(HealthProbed(container.id, container.state.pid, 1.0, 2.0, 0, ""), Internal("no"))
+    assert outcome.repair and outcome.error is None
+    assert [message.event for message in outcome.messages if isinstance(message, Wake)] == [
+        ProbeDue(container.id, container.state.pid)
+    ]
+    health = world.engine.state.container("one").state.health
+    assert health is not None and health.status == "healthy"
+    world.standing |= world.engine.plans()
+    assert len(led(world)) == 2
 
 
 @pytest.mark.parametrize(
