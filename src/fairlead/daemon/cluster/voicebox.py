@@ -81,8 +81,9 @@ class Core(Gossip):
         return self.tables.counts(self.members.own, scope)
 
     def said_so_far(self, scope: str = CLUSTER) -> Written:
-        """All that was said in a network, or in the cluster's scope."""
-        return Written(scope, self._epoch, self.tables.own(scope).seq)
+        """All that was said in a network, or in the cluster's scope, what is yet to be signed and sent included."""
+        own = self.tables.own(scope)
+        return Written(scope, self._epoch, own.seq + own.unsaid)
 
     def outgoing(self, now: float) -> list[Wish]:
         """As ever. It is asked for after all that may have brought a confirmation. Who has not joined yet does not know
