@@ -177,9 +177,12 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 
 
 def _answered(mesh: Mesh, tasks: int, port: int = PORT) -> bool:
-    said = mesh.stranger(*asking(*mesh.everywhere(), port=port, count=6, patience_s=1.0))
-    rows = [line.split() for line in said]
-    return all(row[1] != "nobody" for row in rows) and len({row[2] for row in rows}) == tasks
+    """Whether each address of each host is answered by so many tasks."""
+    hosts = mesh.everywhere()
+    rows = [line.split() for line in mesh.stranger(*asking(*hosts, port=port, count=12, patience_s=1.0))]
+    if any(row[1] == "nobody" for row in rows):
+        return False
+    return all(len({row[2] for row in rows if row[0] == host}) == tasks for host in hosts)
 
 
 @pytest.mark.parametrize("proto", ["tcp", "udp"])
