@@ -79,6 +79,8 @@ class HttpProxy:
         self._turn = asyncio.Lock()
         self._place = Place(str(directory), {}, user(), connections_max())
         self._layout: Layout | None = None
+        #: What a former daemon had it do, or was about to: only the ports are certain.
+        self._recalled: Layout | None = None
         self._wish: Wish | None = None
         self._pems: dict[str, str] = {}
         self._leftovers: dict[str, None] = {}
@@ -122,7 +124,7 @@ class HttpProxy:
             await self._idle()
             await self._program.stop()
             self._kept.unlink(missing_ok=True)
-            self._layout = self._wish = None
+            self._layout = self._recalled = self._wish = None
 
     async def release(self) -> None:
         """Let it run on without us; a later daemon takes it over."""
@@ -152,13 +154,13 @@ class HttpProxy:
     # -- from one layout to the next
 
     async def _bring(self, layout: Layout, pems: dict[str, str]) -> None:
-        before = self._layout
-        if not self._program.pid:
+        before, runs = self._layout, self._layout or self._recalled
+        if not self._program.pid or runs is None:
             await self._launch(layout, pems)
+        elif _ports(runs.frontends) != _ports(layout.frontends):
+            await self._move(runs, layout, pems)
         elif before is None:
             await self._load(layout, pems)
-        elif _ports(before.frontends) != _ports(layout.frontends):
-            await self._move(before, layout, pems)
         else:
             step = change(before, layout, self._place, pems)
             if step is None:
@@ -251,8 +253,9 @@ class HttpProxy:
         except (OSError, msgspec.MsgspecError):
             return False
         self._place = replace(self._place, binds=kept.binds, generation=kept.generation)
+        self._recalled, self._pems = kept.layout, pems
         if not self._marker.exists():
-            self._layout, self._pems = kept.layout, pems
+            self._layout = kept.layout
         return True
 
     # -- when it ends by itself

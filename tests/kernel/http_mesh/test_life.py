@@ -143,6 +143,19 @@ def test_a_daemon_that_died_while_it_said_something_loads_everything_anew(stage:
     assert stage.ask(HOST).seen["task"] == "127.0.1.2"
 
 
+def test_ports_are_moved_also_when_it_is_not_certain_what_it_does(stage: Stage) -> None:
+    stage.apply(shop(1))
+    stage.successor()
+    (stage.folder / "changing").touch()
+    stage.loop.run(stage.proxy.start(None))
+    stage.apply(shop(2), http_port=8080)
+    assert stage.ask(HOST, port=8080).seen["task"] == "127.0.1.2"
+    with pytest.raises(ConnectionRefusedError):
+        stage.connect(port=PORT)
+    stage.apply(shop(1))
+    assert stage.ask(HOST).seen["task"] == "127.0.1.1"
+
+
 def test_without_knowledge_of_the_one_before_everything_is_loaded_anew(stage: Stage) -> None:
     stage.successor()
     (stage.folder / "layout.json").write_text("{")
