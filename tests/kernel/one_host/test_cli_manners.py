@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 from tests.kernel.one_host.host import FAIRLEAD, Host
-from tests.kernel.one_host.waiting import until
+from tests.kernel.one_host.waiting import PATIENCE_S, until
 
 
 def test_a_dry_run_shows_the_plan_and_changes_nothing(host: Host) -> None:
@@ -30,20 +30,12 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(host: Host) -> None:
     host.remove_network("dry")
 
 
-def _interrupted(program: subprocess.Popen[bytes]) -> bool:
-    program.send_signal(signal.SIGINT)
-    try:
-        program.wait(3)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
-
-
 def test_a_watched_list_follows(host: Host, tmp_path: Path) -> None:
     pages = tmp_path / "pages"
     shown = pages.open("wb")
     watcher = subprocess.Popen(
-        [FAIRLEAD, "network", "ls", "--watch", "--format", "{{.Name}}"],
+        # who runs the tests in the background has them ignore interrupts, and with them what they start
+        ["env", "--default-signal=INT", FAIRLEAD, "network", "ls", "--watch", "--format", "{{.Name}}"],
         env={**os.environ, "FAIRLEAD_HOST": host.url},
         stdout=shown,
     )
@@ -58,8 +50,8 @@ def test_a_watched_list_follows(host: Host, tmp_path: Path) -> None:
         host.remove_network("followed")
         until(lambda: not page("followed"), "the page after it has gone")
     finally:
-        # again, as a user presses again: Python drops an interrupt that meets it in a finalizer
-        until(lambda: _interrupted(watcher), "it ends")
+        watcher.send_signal(signal.SIGINT)
+        watcher.wait(PATIENCE_S)
         shown.close()
     assert watcher.returncode == 130
 
